@@ -1,0 +1,45 @@
+"""The `saane` command: one function per sub-command, each in its own file under `commands/`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from saane_ros import __version__
+from saane_ros.errors import SaaneError
+
+COMMANDS = ("map", "localize", "train", "models", "demo")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 is success, 1 a told failure, 2 wrong usage, 130 interrupted."""
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except SaaneError as error:
+        print(f"saane: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("saane: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every sub-command; each module of `commands/` adds its own."""
+    parser = argparse.ArgumentParser(
+        prog="saane", description="Route maps, place matches and models for long-term localization."
+    )
+    parser.add_argument("--version", action="version", version=f"saane_ros {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name in COMMANDS:
+        importlib.import_module(f"saane_ros.commands.{name}").add(subparsers)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The sub-commands of `saane`, one file each."""

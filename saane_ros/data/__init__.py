@@ -1,0 +1,1 @@
+"""Image places with poses and ground truth, from folders, names and bags."""

@@ -1,0 +1,1 @@
+"""The end-to-end demonstration: bags, map, processes over DDS, report."""

@@ -1,0 +1,1 @@
+"""From a descriptor to a place match."""

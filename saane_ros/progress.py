@@ -1,0 +1,22 @@
+"""Progress bars with an estimate, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> tqdm[T]:
+    """Iterate with a bar; where standard error is no terminal, a line every ten seconds."""
+    return tqdm(
+        items, desc=what, total=total, unit=unit, dynamic_ncols=True, mininterval=_interval()
+    )
+
+
+def _interval() -> float:
+    return 0.2 if sys.stderr.isatty() else 10.0

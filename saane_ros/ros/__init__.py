@@ -1,0 +1,1 @@
+"""Nodes and everything that needs rclpy."""

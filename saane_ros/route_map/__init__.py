@@ -1,0 +1,1 @@
+"""Route maps: on disk, being built, being searched."""

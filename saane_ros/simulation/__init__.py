@@ -1,0 +1,1 @@
+"""The synthetic town: one route under day, night, weather and traffic."""

@@ -1,0 +1,1 @@
+"""Losses, sampling and trainers that reuse the model module."""

@@ -1,0 +1,102 @@
+"""The values that travel from a camera message to a place match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rgb = NDArray[np.uint8]
+"""H x W x 3, RGB."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A pose in the map frame: metres, and a unit quaternion (x, y, z, w)."""
+
+    position: tuple[float, float, float]
+    orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image with what is known of it.
+
+    `travelled` is the distance in metres since the first frame, by odometry or by pose.
+    """
+
+    image: Rgb
+    stamp_ns: int
+    name: str = ""
+    pose: Pose | None = None
+    travelled: float | None = None
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What an embedder says of one image.
+
+    descriptor: float32 (D,).
+    attention: per modality ("appearance", "semantic") a float32 (h, w) map in [0, 1].
+    labels: uint8 (H, W) class of every pixel, at the size of the network's input.
+    """
+
+    descriptor: NDArray[np.float32]
+    attention: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """One reference image of a route map."""
+
+    id: int
+    name: str
+    stamp_ns: int
+    pose: Pose | None = None
+    thumbnail: Path | None = None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The k nearest places of one query, best first.
+
+    places: int64 (k,), rows of the map.  distances: float32 (k,), Euclidean.
+    ratio: second best distance over best, the second best outside the ratio window.
+    """
+
+    places: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    ratio: float
+
+
+class MatchState(Enum):
+    LOCALIZED = "localized"
+    UNCERTAIN = "uncertain"
+    LOST = "lost"
+    OFF_ROUTE = "off_route"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where one frame was taken, as far as the localizer can tell.
+
+    covariance: row-major 6 x 6 over (x, y, z, roll, pitch, yaw), only with a pose.
+    probabilities: float32 (k,), belief in each of `candidates.places`.
+    timings_ms: milliseconds by step ("embed", "search", "filter").
+    """
+
+    stamp_ns: int
+    state: MatchState
+    place: Place
+    distance: float
+    ratio: float
+    confidence: float
+    candidates: Candidates
+    probabilities: NDArray[np.float32]
+    pose: Pose | None = None
+    covariance: tuple[float, ...] | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)

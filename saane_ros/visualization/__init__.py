@@ -1,0 +1,1 @@
+"""Attention and segmentation overlays, match panels."""

@@ -1,0 +1,1 @@
+"""Model cards, checkpoint reading and the places where weights are found."""

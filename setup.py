@@ -1,0 +1,51 @@
+"""An ament_python package that colcon builds and pip installs."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "saane_ros"
+SHARE = f"share/{NAME}"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Long-term visual localization for robots: SAANE as a ROS 2 package",
+    license="Apache-2.0",
+    author="saane_ros maintainers",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "torch",
+        "torchvision",
+        "numpy",
+        "faiss-cpu",
+        "opencv-python-headless",
+        "pyyaml",
+        "safetensors",
+        "rosbags>=0.10",
+        "tqdm",
+    ],
+    extras_require={
+        "train": ["pytorch-metric-learning"],
+        "transformers": ["transformers"],
+        "test": ["pytest", "hypothesis", "ruff", "mypy", "types-PyYAML", "scikit-learn"],
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (SHARE, ["package.xml"]),
+        (f"{SHARE}/launch", glob("launch/*.launch.py")),
+        (f"{SHARE}/config", glob("config/*.yaml") + glob("config/*.rviz") + glob("config/*.xml")),
+        (f"{SHARE}/config/train", glob("config/train/*.yaml")),
+        (f"{SHARE}/models", glob("models/*.yaml") + glob("models/*.safetensors")),
+    ],
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "saane = saane_ros.cli:main",
+            "localizer = saane_ros.ros.localizer_node:main",
+            "map_builder = saane_ros.ros.map_builder_node:main",
+            "image_player = saane_ros.ros.image_player_node:main",
+        ]
+    },
+)
