@@ -73,6 +73,18 @@ class Candidates:
     ratio: float
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """How strongly a distance speaks for a place: log p(z | same) / p(z | other) = offset - slope z.
+
+    z is the distance standardised by the query's own distances to the whole map:
+    (d - median) / (97.5 % quantile - 2.5 % quantile).
+    """
+
+    slope: float
+    offset: float
+
+
 class MatchState(Enum):
     LOCALIZED = "localized"
     UNCERTAIN = "uncertain"

@@ -18,6 +18,7 @@ class ColourGridEmbedder:
     fingerprint = "colour-grid-4x6"
     descriptor_size = 72
     class_names = ("dark", "bright")
+    calibration = None
 
     def embed(
         self, images: Sequence[Rgb], attention: bool = False, labels: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from saane_ros.types import Embedding, Rgb
+from saane_ros.types import Calibration, Embedding, Rgb
 
 
 class Embedder(Protocol):
@@ -13,12 +13,14 @@ class Embedder(Protocol):
 
     name: the card's name.  fingerprint: changes with architecture, weights or preprocessing.
     class_names: the classes of `Embedding.labels`, empty where there is no segmentation.
+    calibration: what its distances mean, fitted on held-out routes; None where it was not.
     """
 
     name: str
     fingerprint: str
     descriptor_size: int
     class_names: tuple[str, ...]
+    calibration: Calibration | None
 
     def embed(
         self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
