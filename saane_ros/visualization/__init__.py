@@ -1,1 +1,18 @@
-"""Attention and segmentation overlays, match panels."""
+"""Pictures of what the localizer sees: attention, segmentation, matched places."""
+
+from saane_ros.visualization.attention import overlay_attention
+from saane_ros.visualization.colours import class_colours
+from saane_ros.visualization.labels import overlay_labels
+from saane_ros.visualization.overview import match_caption, match_panel, overview
+from saane_ros.visualization.panel import Tile, side_by_side
+
+__all__ = [
+    "Tile",
+    "class_colours",
+    "match_caption",
+    "match_panel",
+    "overlay_attention",
+    "overlay_labels",
+    "overview",
+    "side_by_side",
+]
