@@ -1,0 +1,128 @@
+"""What a model card must obey beyond types: which keys belong together, and shorthand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from saane_ros.weights.class_lists import CLASS_LISTS, DYNAMIC_CLASSES
+
+if TYPE_CHECKING:
+    from saane_ros.weights.cards import ModelCard, Semantics, WeightSource
+
+NEEDED = {
+    "light_pspnet": ("channels", "classes", "weights"),
+    "pspnet": ("variant", "classes", "weights"),
+    "huggingface": ("checkpoint",),
+}
+
+FOREIGN = {
+    "light_pspnet": ("variant", "checkpoint", "short_side"),
+    "pspnet": ("checkpoint", "channels"),
+    "huggingface": ("variant", "channels", "weights"),
+}
+
+APPEARANCE_ONLY = ("app", "app_att")
+
+
+def expand_shorthand(values: Any, problems: list[str]) -> Any:
+    """`semantics.classes: ade20k` becomes its list, `semantics.weights: key` a list of one."""
+    semantics = values.get("semantics") if isinstance(values, dict) else None
+    if not isinstance(semantics, dict):
+        return values
+    semantics = dict(semantics)
+    if isinstance(semantics.get("weights"), str):
+        semantics["weights"] = [semantics["weights"]]
+    name = semantics.get("classes")
+    if isinstance(name, str):
+        if name not in CLASS_LISTS:
+            problems.append(
+                f"semantics.classes is {name!r} instead of a list or one of "
+                f"{', '.join(CLASS_LISTS)}"
+            )
+        semantics["classes"] = list(CLASS_LISTS.get(name, ()))
+        semantics.setdefault("dynamic", list(DYNAMIC_CLASSES.get(name, ())))
+    return {**values, "semantics": semantics}
+
+
+def rule_problems(card: ModelCard) -> Iterator[str]:
+    """Everything that is wrong with a card whose types are right."""
+    yield from _positive(card)
+    if card.appearance.trunk == "resnet50" and card.appearance.width != 64:
+        yield "appearance.width is for resnet18 only"
+    if card.appearance.trunk == "resnet18" and card.appearance.stride_on != "conv2":
+        yield "appearance.stride_on is for resnet50 only"
+    if card.head.channels % max(card.head.reduction, 1):
+        yield f"head.channels {card.head.channels} is no multiple of head.reduction"
+    if card.semantics is None and card.system not in APPEARANCE_ONLY:
+        yield f"system {card.system} needs semantics"
+    if card.semantics is not None and card.system in APPEARANCE_ONLY:
+        yield f"system {card.system} has no semantics"
+    if card.semantics is not None:
+        yield from _semantics_problems(card.semantics)
+    yield from _reference_problems(card)
+    for key, source in card.weights.items():
+        yield from _source_problems(f"weights.{key}", source)
+
+
+def _positive(card: ModelCard) -> Iterator[str]:
+    values: dict[str, Any] = {
+        "appearance.width": card.appearance.width,
+        "head.channels": card.head.channels,
+        "head.reduction": card.head.reduction,
+        "head.levels": min(card.head.levels, default=0),
+        "preprocessing.height": card.preprocessing.height,
+        "preprocessing.width": card.preprocessing.width,
+        "preprocessing.std": min(card.preprocessing.std),
+    }
+    if card.semantics is not None:
+        values["semantics.channels"] = card.semantics.channels or 1
+        values["semantics.short_side"] = card.semantics.short_side or 1
+    for where, value in values.items():
+        if not value > 0:
+            yield f"{where} must be greater than 0"
+
+
+def _semantics_problems(semantics: Semantics) -> Iterator[str]:
+    network = semantics.network
+    for key in NEEDED[network]:
+        if not getattr(semantics, key):
+            yield f"missing key semantics.{key}, which {network} needs"
+    for key in FOREIGN[network]:
+        if getattr(semantics, key):
+            yield f"semantics.{key} does not apply to {network}"
+    if len(set(semantics.classes)) != len(semantics.classes):
+        yield "semantics.classes names a class twice"
+    strangers = [name for name in semantics.dynamic if name not in semantics.classes]
+    if strangers and semantics.classes:
+        yield f"semantics.dynamic names {', '.join(strangers)}, not in semantics.classes"
+
+
+def _reference_problems(card: ModelCard) -> Iterator[str]:
+    used = [card.appearance.weights]
+    used += list(card.semantics.weights) if card.semantics else []
+    used += [card.head.weights] if card.head.weights is not None else []
+    for key in used:
+        if key not in card.weights:
+            yield f"weights has no entry {key!r}"
+    for key in card.weights:
+        if key not in used:
+            yield f"weights.{key} is used by nothing"
+
+
+def _source_problems(where: str, source: WeightSource) -> Iterator[str]:
+    if source.torchvision:
+        if source.file or source.url or source.sha256:
+            yield f"{where} is torchvision's: file, url and sha256 come from torchvision"
+        return
+    if not source.file:
+        yield f"{where} needs file or torchvision"
+    elif source.file != re.sub(r"[/\\\0]", "", source.file) or source.file.startswith("."):
+        yield f"{where}.file is {source.file!r} instead of a plain file name"
+    if source.url and not re.match(r"https?://[^/\s]+/\S+$", source.url):
+        yield f"{where}.url is {source.url!r} instead of an http or https address"
+    if source.sha256 and not re.fullmatch(r"[0-9a-f]{64}", source.sha256):
+        yield f"{where}.sha256 is not 64 lower-case hexadecimal digits"
+    if not source.sha256 and not source.url:
+        yield f"missing key {where}.sha256, which a file without url needs"

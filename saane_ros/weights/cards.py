@@ -1,0 +1,200 @@
+"""Model cards: one YAML file per model that says what it is and where its weights come from."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from saane_ros.errors import SaaneError
+from saane_ros.paths import share_folder
+from saane_ros.types import Calibration
+from saane_ros.weights.card_rules import expand_shorthand, rule_problems
+from saane_ros.weights.schema import read_mapping
+
+System = Literal["app", "app_sem", "app_att", "app_att_sem_att", "saane"]
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """The appearance trunk. width: channels of the first stage, resnet18 only.
+
+    stride_on: which convolution of a bottleneck strides, conv2 (torchvision) or conv1 (original),
+    resnet50 only.
+    """
+
+    trunk: Literal["resnet18", "resnet50"]
+    weights: str
+    width: int = 64
+    stride_on: Literal["conv2", "conv1"] = "conv2"
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """The semantic network.
+
+    variant: whose pspnet.  checkpoint: the folder or hub id of a huggingface model.
+    channels: of the light_pspnet's tap.  short_side: pixels of the network's own input.
+    weights: keys of one or more files that together fill the network.
+    classes: names by index, empty where a huggingface checkpoint brings them.
+    """
+
+    network: Literal["light_pspnet", "pspnet", "huggingface"]
+    weights: tuple[str, ...] = ()
+    variant: Literal["csail", "semseg"] | None = None
+    checkpoint: str | None = None
+    channels: int | None = None
+    short_side: int | None = None
+    classes: tuple[str, ...] = ()
+    dynamic: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeadCard:
+    """The trainable head. weights None: not trained, initialised from a fixed seed."""
+
+    weights: str | None = None
+    channels: int = 256
+    reduction: int = 16
+    levels: tuple[int, ...] = (4, 3, 2, 1)
+    pool: Literal["max", "avg"] = "max"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize to height x width pixels, divide by 255, subtract mean, divide by std (RGB)."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """One weight file: shipped or hand-placed (file), downloadable (url), or torchvision's own.
+
+    sha256 may be empty only where there is a url; torchvision's file names carry a hash.
+    """
+
+    file: str = ""
+    sha256: str = ""
+    url: str = ""
+    torchvision: str = ""
+    licence: str = ""
+    trained_on: str = ""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything about one model. path: the card's own file."""
+
+    name: str
+    system: System
+    appearance: Appearance
+    head: HeadCard
+    preprocessing: Preprocessing
+    weights: dict[str, WeightSource]
+    licence: str
+    description: str = ""
+    trained_on: str = ""
+    semantics: Semantics | None = None
+    calibration: Calibration | None = None
+    path: Path = field(default=Path(), metadata={"key": False}, compare=False)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the head has weights."""
+        return self.head.weights is not None
+
+    @property
+    def descriptor_size(self) -> int:
+        return self.head.channels * sum(level * level for level in self.head.levels)
+
+
+def load_card(name_or_path: str | Path) -> ModelCard:
+    """The card of that name in the package's models/, or the card in that file."""
+    path = Path(name_or_path).expanduser()
+    if path.suffix not in (".yaml", ".yml"):
+        path = _path_of(str(name_or_path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SaaneError(
+            f"Model card {path} cannot be read ({error}): give the path of a card or one of the "
+            f"names {', '.join(card_names())}."
+        ) from error
+    return parse_card(text, path)
+
+
+def parse_card(text: str, path: Path) -> ModelCard:
+    """A card from its YAML text; all its mistakes are told in one SaaneError."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise SaaneError(f"Model card {path} is not YAML ({reason}): correct it.") from error
+    problems: list[str] = []
+    values = expand_shorthand(values, problems)
+    card = read_mapping(ModelCard, values, "", problems)
+    if card is not None:
+        problems.extend(rule_problems(card))
+    if card is None or problems:
+        raise SaaneError(f"Model card {path} has mistakes: {'; '.join(problems)}. Correct them.")
+    object.__setattr__(card, "path", path.resolve())
+    return card
+
+
+def card_names() -> list[str]:
+    """The names of the package's cards."""
+    return sorted(path.stem for path in models_folder().glob("*.yaml"))
+
+
+def list_cards() -> list[ModelCard]:
+    """The package's cards, by name."""
+    return [load_card(name) for name in card_names()]
+
+
+def models_folder() -> Path:
+    """The package's own models/."""
+    return share_folder() / "models"
+
+
+def _path_of(name: str) -> Path:
+    names = card_names()
+    if name in names:
+        return models_folder() / f"{name}.yaml"
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}? The" if close else "the"
+    raise SaaneError(
+        f"There is no model {name!r}: {hint} models are {', '.join(names) or 'none'}; "
+        "a card of your own is given as the path of its .yaml file."
+    )
+
+
+def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
+    """Sixteen hexadecimal digits that change with anything that changes a descriptor.
+
+    Taken over system, architecture, preprocessing and the SHA-256 of all weights (whatever their
+    keys); not over name, description, licence, calibration or where files lie.
+    """
+    parts: dict[str, Any] = {
+        "system": card.system,
+        "appearance": asdict(card.appearance),
+        "semantics": asdict(card.semantics) if card.semantics else None,
+        "head": asdict(card.head),
+        "preprocessing": asdict(card.preprocessing),
+        "digests": sorted(weight_digests.values()),
+    }
+    for stream in ("appearance", "semantics", "head"):
+        for key in ("weights", "checkpoint"):
+            if parts[stream]:
+                parts[stream].pop(key, None)
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
