@@ -33,7 +33,7 @@ def recall_at(
 
 
 def first_correct_ranks(distances: NDArray[np.floating], correct: Correct) -> NDArray[np.int64]:
-    """Rank (Q,) of the nearest correct place of every query, 0 the best; NO_RANK where it has none."""
+    """Rank (Q,) of the nearest correct place of every query, 0 the best, NO_RANK without one."""
     values = checked_distances(distances)
     queries, places = values.shape
     wanted = correct_mask(correct, queries, places)
