@@ -1,0 +1,49 @@
+"""From camera images of any size to one normalised batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from saane_ros.types import Rgb
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def resized(image: Rgb, height: int, width: int) -> Rgb:
+    """Plain resize without a crop: the pyramid encodes the layout of the whole image."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinking = image.shape[0] > height or image.shape[1] > width
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method).astype(np.uint8)
+
+
+class Preprocessing:
+    """Resize, scale to [0, 1], subtract the mean and divide by the deviation, on the device."""
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        self.height, self.width = height, width
+        self.mean = torch.tensor(mean)[:, None, None]
+        self.std = torch.tensor(std)[:, None, None]
+
+    def __call__(self, images: Sequence[Rgb], device: torch.device) -> Tensor:
+        """Images uint8 H x W x 3 of any sizes to float32 B x 3 x height x width."""
+        stacked = np.stack([resized(image, self.height, self.width) for image in images])
+        return self.normalise(torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 B x 3 x h x w to float32, the dataset's mean and deviation taken out."""
+        scaled = pixels.float() / 255
+        return (scaled - self.mean.to(pixels.device)) / self.std.to(pixels.device)

@@ -1,0 +1,84 @@
+"""Mid-level appearance features: a ResNet up to its third stage.
+
+SAANE, section 3: F^A is the output of the third residual block of an ImageNet ResNet-50.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
+
+DEPTHS = {"resnet18": (2, 2, 2), "resnet50": (3, 4, 6)}
+
+
+class TrunkFeatures(NamedTuple):
+    """stride8: B x C/2 x h/8 x w/8 (layer2).  stride16: B x C x h/16 x w/16 (layer3)."""
+
+    stride8: Tensor
+    stride16: Tensor
+
+
+class ResNetTrunk(nn.Module):
+    """conv1 to layer3 under torchvision's own parameter names.
+
+    width: channels of the first stage, 64 in torchvision; less for small boards.
+    stride_on: the convolution of a bottleneck that strides. "conv2" is torchvision's v1.5;
+        "conv1" the original v1, as in weights converted from Caffe or Keras.
+    """
+
+    def __init__(self, name: str = "resnet50", width: int = 64, stride_on: str = "conv2") -> None:
+        super().__init__()
+        block = Bottleneck if name == "resnet50" else BasicBlock
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        blocks = DEPTHS[name]
+        inputs = width
+        self.layer1 = _stage(block, inputs, width, blocks[0], stride=1)
+        inputs = width * block.expansion
+        self.layer2 = _stage(block, inputs, 2 * width, blocks[1], stride=2)
+        self.layer3 = _stage(block, 2 * inputs, 4 * width, blocks[2], stride=2)
+        self.channels8 = 2 * inputs
+        self.channels16 = 4 * inputs
+        if stride_on == "conv1":
+            _move_stride_to_conv1(self.layer2, self.layer3)
+
+    def forward(self, images: Tensor) -> TrunkFeatures:
+        """Images B x 3 x h x w, normalised, to the features of layer2 and layer3."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        stride8 = self.layer2(self.layer1(x))
+        return TrunkFeatures(stride8, self.layer3(stride8))
+
+
+def _move_stride_to_conv1(*stages: nn.Sequential) -> None:
+    for stage in stages:
+        first = stage[0]
+        if isinstance(first, Bottleneck):
+            first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)
+
+
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck], inputs: int, width: int, count: int, stride: int
+) -> nn.Sequential:
+    outputs = width * block.expansion
+    downsample = None
+    if stride != 1 or inputs != outputs:
+        downsample = nn.Sequential(conv1x1(inputs, outputs, stride), nn.BatchNorm2d(outputs))
+    first = _block(block, inputs, width, stride, downsample)
+    rest = [_block(block, outputs, width, 1, None) for _ in range(count - 1)]
+    return nn.Sequential(first, *rest)
+
+
+def _block(
+    block: type[BasicBlock] | type[Bottleneck],
+    inputs: int,
+    width: int,
+    stride: int,
+    downsample: nn.Module | None,
+) -> nn.Module:
+    if block is BasicBlock:
+        return BasicBlock(inputs, width, stride, downsample)
+    return Bottleneck(inputs, width, stride, downsample)

@@ -1,0 +1,172 @@
+"""From trunk features to a descriptor: SAANE and the four ablations of its Table 1.
+
+A head sees features only, so it trains on cached ones; trunks are joined in `saane.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from saane_ros.model.attention import ChannelAttention, SpatialAttention
+from saane_ros.model.fusion import Fusion, Projection
+from saane_ros.model.pooling import SpatialPyramidPooling, scaled_unit
+
+
+@dataclass(frozen=True)
+class HeadSizes:
+    """The paper's sizes by default: c_a and c_s are the trunks' channels C_A and C_S."""
+
+    c_a: int = 1024
+    c_s: int = 512
+    channels: int = 256
+    reduction: int = 16
+    levels: tuple[int, ...] = (4, 3, 2, 1)
+    pool: str = "max"
+
+
+class HeadOutput(NamedTuple):
+    """descriptor: B x D, norm 10.  The spatial maps, where the head has them: B x 1 x H x W."""
+
+    descriptor: Tensor
+    appearance_attention: Tensor | None = None
+    semantic_attention: Tensor | None = None
+
+
+class Head(nn.Module):
+    """What all heads share: the pooling and the size of the descriptor."""
+
+    uses_semantics = True
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__()
+        self.pooling = SpatialPyramidPooling(sizes.levels, sizes.pool)
+        self.descriptor_size = sizes.channels * self.pooling.cells
+
+    def describe(self, features: Tensor) -> Tensor:
+        return scaled_unit(self.pooling(features))
+
+
+class AttentionBlock(nn.Module):
+    """Channel then spatial attention of one stream, as SAANE's but computed from itself."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(channels, reduction)
+        self.spatial = SpatialAttention()
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Attended features and the spatial map."""
+        channel = self.channel(features)
+        spatial = self.spatial(features * channel)
+        return features * channel * spatial, spatial
+
+
+class App(Head):
+    """F_A -> pyramid."""
+
+    uses_semantics = False
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__(sizes)
+        self.fusion1 = Projection(sizes.c_a, sizes.channels)
+
+    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
+        return HeadOutput(self.describe(self.fusion1(appearance)))
+
+
+class AppSem(Head):
+    """F_M = F_A + F_S -> pyramid."""
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__(sizes)
+        self.fusion1 = Fusion(sizes.c_a, sizes.c_s, sizes.channels)
+
+    def forward(self, appearance: Tensor, semantic: Tensor) -> HeadOutput:
+        f_a, f_s = self.fusion1(appearance, semantic)
+        return HeadOutput(self.describe(f_a + f_s))
+
+
+class AppAtt(Head):
+    """F_A attended by itself -> second projection -> pyramid."""
+
+    uses_semantics = False
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__(sizes)
+        self.fusion1 = Projection(sizes.c_a, sizes.channels)
+        self.attention = AttentionBlock(sizes.channels, sizes.reduction)
+        self.fusion2 = Projection(sizes.channels, sizes.channels)
+
+    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
+        attended, spatial = self.attention(self.fusion1(appearance))
+        return HeadOutput(self.describe(self.fusion2(attended)), spatial)
+
+
+class AppAttSemAtt(Head):
+    """Each modality attended by itself -> second fusion -> pyramid."""
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__(sizes)
+        self.fusion1 = Fusion(sizes.c_a, sizes.c_s, sizes.channels)
+        self.attention_appearance = AttentionBlock(sizes.channels, sizes.reduction)
+        self.attention_semantic = AttentionBlock(sizes.channels, sizes.reduction)
+        self.fusion2 = Fusion(sizes.channels, sizes.channels, sizes.channels)
+
+    def forward(self, appearance: Tensor, semantic: Tensor) -> HeadOutput:
+        f_a, f_s = self.fusion1(appearance, semantic)
+        attended_a, spatial_a = self.attention_appearance(f_a)
+        attended_s, spatial_s = self.attention_semantic(f_s)
+        g_a, g_s = self.fusion2(attended_a, attended_s)
+        return HeadOutput(self.describe(g_a + g_s), spatial_a, spatial_s)
+
+
+class Saane(Head):
+    """Shared channel attention, one spatial attention per modality (Eq. 1 to 3), both fusions."""
+
+    def __init__(self, sizes: HeadSizes) -> None:
+        super().__init__(sizes)
+        self.fusion1 = Fusion(sizes.c_a, sizes.c_s, sizes.channels)
+        self.channel = ChannelAttention(sizes.channels, sizes.reduction)
+        self.spatial_appearance = SpatialAttention()
+        self.spatial_semantic = SpatialAttention()
+        self.fusion2 = Fusion(sizes.channels, sizes.channels, sizes.channels)
+
+    def forward(self, appearance: Tensor, semantic: Tensor) -> HeadOutput:
+        f_a, f_s = self.fusion1(appearance, semantic)
+        f_m = f_a + f_s
+        m_c = self.channel(f_m)
+        attended = f_m * m_c
+        s_a = self.spatial_appearance(attended)
+        s_s = self.spatial_semantic(attended)
+        g_a, g_s = self.fusion2(f_a * m_c * s_a, f_s * m_c * s_s)
+        return HeadOutput(self.describe(g_a + g_s), s_a, s_s)
+
+
+HEADS: dict[str, type[Head]] = {
+    "app": App,
+    "app_sem": AppSem,
+    "app_att": AppAtt,
+    "app_att_sem_att": AppAttSemAtt,
+    "saane": Saane,
+}
+
+
+def build_head(system: str, sizes: HeadSizes) -> Head:
+    """The head of one row of the paper's Table 1."""
+    return HEADS[system](sizes)
+
+
+def align_semantics(semantic: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Average-pool semantic features B x C x h x w to the appearance grid (H, W).
+
+    The paper assumes equal grids though the strides are 8 and 16. Averaging commutes with the
+    1x1 projection behind it; where h, w are twice H, W it is the exact 2x2 mean.
+    """
+    if semantic.shape[-2:] == torch.Size(grid):
+        return semantic
+    return functional.adaptive_avg_pool2d(semantic, grid)

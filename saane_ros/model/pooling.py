@@ -1,0 +1,41 @@
+"""Spatial pyramid pooling and the descriptor's normalisation (SAANE, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+DESCRIPTOR_NORM = 10.0
+
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "max": functional.adaptive_max_pool2d,
+    "avg": functional.adaptive_avg_pool2d,
+}
+
+
+class SpatialPyramidPooling(nn.Module):
+    """Pools onto n x n grids and concatenates, row-major, in the order of `levels`.
+
+    pool: "max" as in the pyramids that the paper builds on, or "avg".
+    """
+
+    def __init__(self, levels: tuple[int, ...] = (4, 3, 2, 1), pool: str = "max") -> None:
+        super().__init__()
+        self.levels = levels
+        self.pool = POOLS[pool]
+
+    @property
+    def cells(self) -> int:
+        return sum(level * level for level in self.levels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features B x C x H x W to B x (C * cells)."""
+        return torch.cat([self.pool(features, n).flatten(1) for n in self.levels], dim=1)
+
+
+def scaled_unit(descriptors: Tensor) -> Tensor:
+    """Descriptors B x D at Euclidean norm 10."""
+    return DESCRIPTOR_NORM * functional.normalize(descriptors, dim=1, eps=1e-12)

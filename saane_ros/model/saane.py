@@ -1,0 +1,102 @@
+"""The whole network: frozen trunks and a trainable head (SAANE, Fig. 2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.heads import Head, align_semantics
+from saane_ros.model.semantics import LightPspNet
+from saane_ros.model.semantics_output import SemanticOutput
+
+
+class SaaneOutput(NamedTuple):
+    """descriptor: B x D.  attention: B x 1 x H x W per modality.  logits: B x K x h x w."""
+
+    descriptor: Tensor
+    appearance_attention: Tensor | None
+    semantic_attention: Tensor | None
+    logits: Tensor | None
+
+
+class TrunkOutput(NamedTuple):
+    """appearance: B x C_A x H x W.  semantic: B x C_S x H x W.  logits: B x K x h x w."""
+
+    appearance: Tensor
+    semantic: Tensor | None
+    logits: Tensor | None
+
+
+class SaaneNetwork(nn.Module):
+    """Trunks without gradient and always in evaluation mode, and the head behind them.
+
+    semantics: a LightPspNet on the appearance trunk's own features, a network that takes images,
+        or None for the systems without a semantic stream.
+    semantic_short_side: pixels; images are enlarged to it for a semantic network of its own.
+    """
+
+    def __init__(
+        self,
+        appearance: ResNetTrunk,
+        semantics: nn.Module | None,
+        head: Head,
+        semantic_short_side: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.appearance = appearance
+        self.semantics = semantics
+        self.head = head
+        self.semantic_short_side = semantic_short_side
+        self.freeze_trunks()
+
+    def freeze_trunks(self) -> None:
+        for trunk in self._trunks():
+            trunk.requires_grad_(False).eval()
+
+    def _trunks(self) -> list[nn.Module]:
+        return [trunk for trunk in (self.appearance, self.semantics) if trunk is not None]
+
+    def train(self, mode: bool = True) -> SaaneNetwork:
+        """Training mode for the head alone: BatchNorm statistics of the trunks never move."""
+        super().train(mode)
+        for trunk in self._trunks():
+            trunk.eval()
+        return self
+
+    @torch.no_grad()
+    def trunk_features(self, images: Tensor, semantics: bool = True) -> TrunkOutput:
+        """Frozen features of normalised images B x 3 x h x w on one common grid."""
+        trunk = self.appearance(images)
+        if self.semantics is None or not semantics:
+            return TrunkOutput(trunk.stride16, None, None)
+        if isinstance(self.semantics, LightPspNet):
+            output: SemanticOutput = self.semantics(trunk)
+        else:
+            output = self.semantics(self._enlarged(images))
+        height, width = trunk.stride16.shape[-2:]
+        semantic = align_semantics(output.features, (height, width))
+        return TrunkOutput(trunk.stride16, semantic, output.logits)
+
+    def _enlarged(self, images: Tensor) -> Tensor:
+        short = min(images.shape[-2:])
+        if self.semantic_short_side is None or short >= self.semantic_short_side:
+            return images
+        scale = self.semantic_short_side / short
+        return functional.interpolate(
+            images, scale_factor=scale, mode="bilinear", align_corners=False
+        )
+
+    def forward(self, images: Tensor, labels: bool = False) -> SaaneOutput:
+        """Normalised images B x 3 x h x w to descriptors, attention and, if asked, logits."""
+        features = self.trunk_features(images, semantics=self.head.uses_semantics or labels)
+        output = self.head(features.appearance, features.semantic)
+        return SaaneOutput(
+            output.descriptor,
+            output.appearance_attention,
+            output.semantic_attention,
+            features.logits,
+        )
