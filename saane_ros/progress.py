@@ -18,5 +18,19 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     )
 
 
+def byte_progress(what: str, total: int | None, done: int) -> tqdm[None]:
+    """A bar over bytes, `done` of them already there; advance it with `.update(count)`."""
+    return tqdm(
+        desc=what,
+        total=total,
+        initial=done,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        dynamic_ncols=True,
+        mininterval=_interval(),
+    )
+
+
 def _interval() -> float:
     return 0.2 if sys.stderr.isatty() else 10.0

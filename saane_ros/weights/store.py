@@ -1,0 +1,160 @@
+"""Finding a card's weight files: the user's folder, the package, the cache, the network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from saane_ros.errors import SaaneError
+from saane_ros.files import replacing_file, sha256_of
+from saane_ros.paths import cache_folder
+from saane_ros.weights.cards import ModelCard, WeightSource, models_folder
+from saane_ros.weights.download import DownloadError, download
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file whose bytes were checked. verified: against the card, not only a recorded digest."""
+
+    path: Path
+    sha256: str
+    verified: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of a weight file beforehand. prefix: the first digits of its SHA-256."""
+
+    file: str
+    url: str
+    prefix: str
+
+
+def find_weights(
+    card: ModelCard, weights: str | Path = "", download_missing: bool = True
+) -> dict[str, WeightFile]:
+    """All weight files of a card by key, verified, missing ones downloaded into the cache.
+
+    weights: a folder that is looked into first.  Raises SaaneError that says which file is
+    missing, where it comes from and where it can be put.
+    """
+    folders = search_folders(card, weights)
+    missing = [source for source in card.weights.values() if locate(source, folders) is None]
+    for source in missing:
+        origin = origin_of(source)
+        if not (origin.url and download_missing):
+            raise SaaneError(_missing(missing, folders, ""))
+        try:
+            _download(origin)
+        except DownloadError as error:
+            still = [source for source in missing if locate(source, folders) is None]
+            raise SaaneError(_missing(still, folders, str(error))) from error
+    return {key: check_file(source, folders) for key, source in card.weights.items()}
+
+
+def search_folders(card: ModelCard, weights: str | Path = "") -> list[Path]:
+    """Where weight files are looked for, in this order.
+
+    The user's folder, the folder of the card itself, the package's models/, the cache.
+    """
+    folders = []
+    if weights:
+        given = Path(weights).expanduser()
+        if not given.is_dir():
+            raise SaaneError(f"The weights folder {given} does not exist: give a folder.")
+        folders.append(given.resolve())
+    folders += [card.path.parent, models_folder().resolve(), download_folder()]
+    return list(dict.fromkeys(folders))
+
+
+def download_folder() -> Path:
+    return cache_folder() / "weights"
+
+
+def locate(source: WeightSource, folders: list[Path]) -> Path | None:
+    """Where the file lies, unverified; None where no folder has it."""
+    name = origin_of(source).file
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def origin_of(source: WeightSource) -> Origin:
+    """File name, address and known digits of the SHA-256, torchvision's own where it is theirs.
+
+    torchvision ends its file names with the first digits: resnet50-0676ba61.pth.
+    """
+    if not source.torchvision:
+        return Origin(source.file, source.url, source.sha256)
+    from torchvision.models import get_weight
+
+    try:
+        url = str(get_weight(source.torchvision).url)
+    except (ValueError, AttributeError, KeyError) as error:
+        raise SaaneError(
+            f"The installed torchvision has no weights {source.torchvision!r}: correct the card "
+            "or install another torchvision."
+        ) from error
+    file = url.rsplit("/", 1)[1]
+    digits = re.search(r"-([0-9a-f]{8,64})\.", file)
+    return Origin(file, url, digits.group(1) if digits else "")
+
+
+def check_file(source: WeightSource, folders: list[Path]) -> WeightFile:
+    """The file in the first folder that has it, its digest compared with the card's.
+
+    Where the card has none, with the digest that was recorded when the file was first used.
+    """
+    origin = origin_of(source)
+    path = locate(source, folders)
+    if path is None:
+        raise SaaneError(_missing([source], folders, ""))
+    actual = sha256_of(path)
+    problem = _mismatch(actual, origin.prefix)
+    if problem:
+        address = f" (from {origin.url})" if origin.url else ""
+        raise SaaneError(
+            f"Weight file {path} {problem}: remove it or replace it by the right one{address}."
+        )
+    if not origin.prefix:
+        _compare_with_record(path, actual)
+    return WeightFile(path, actual, verified=bool(origin.prefix))
+
+
+def _download(origin: Origin) -> None:
+    target = download_folder() / origin.file
+    download(origin.url, target, lambda part: _mismatch(sha256_of(part), origin.prefix))
+
+
+def _compare_with_record(path: Path, actual: str) -> None:
+    record = path.with_name(f"{path.name}.sha256")
+    if not record.exists():
+        try:
+            with replacing_file(record) as temporary:
+                temporary.write_text(f"{actual}  {path.name}\n", encoding="utf-8")
+        except OSError:
+            return  # A folder that cannot be written to: there is nothing to compare next time.
+    recorded = record.read_text(encoding="utf-8").split(" ")[0]
+    if recorded != actual:
+        raise SaaneError(
+            f"Weight file {path} changed since it was first used (sha256 {actual} instead of "
+            f"{recorded}): remove {record.name} beside it if that was meant."
+        )
+
+
+def _mismatch(actual: str, prefix: str) -> str | None:
+    if actual.startswith(prefix):
+        return None
+    return f"has sha256 {actual[: max(len(prefix), 8)]} instead of {prefix}"
+
+
+def _missing(sources: list[WeightSource], folders: list[Path], reason: str) -> str:
+    names = [
+        f"{origin.file} (from {origin.url})" if origin.url else origin.file
+        for origin in map(origin_of, sources)
+    ]
+    failed = f" and could not be downloaded ({reason})" if reason else ""
+    what, them = ("Weight file", "it") if len(names) == 1 else ("Weight files", "them")
+    return (
+        f"{what} {', '.join(names)} {'is' if len(names) == 1 else 'are'} in none of the folders "
+        f"{', '.join(map(str, folders))}{failed}: put {them} into one of these folders."
+    )

@@ -1,0 +1,62 @@
+"""Reading weight files without running anything that they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from saane_ros.errors import SaaneError
+
+READ_ERRORS = (RuntimeError, EOFError, ValueError, KeyError, OSError, SafetensorError)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a .safetensors or PyTorch file by name, on the CPU, in the file's dtype.
+
+    A PyTorch file may hold the tensors directly or under "state_dict". Code in it is never run:
+    a file that needs code is refused with a SaaneError, as is a damaged one.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise SaaneError(
+            f"Weight file {path} was refused because it is damaged or reading it would run code "
+            "that it holds: get the file again from its source, or convert it to safetensors."
+        ) from error
+    except READ_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SaaneError(
+            f"Weight file {path} cannot be read ({reason}): get the file again from its source."
+        ) from error
+    return _state_dict(content, path)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes, dtypes and values, for weights that come from no single file."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if isinstance(content, dict):
+        tensors = {str(name): item for name, item in content.items() if isinstance(item, Tensor)}
+        if tensors and len(tensors) == len(content):
+            return tensors
+    raise SaaneError(
+        f"Weight file {path} holds no state dict of named tensors: save module.state_dict() in it."
+    )
