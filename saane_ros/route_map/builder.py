@@ -1,0 +1,256 @@
+"""Building a route map from frames, in a way that survives interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from saane_ros.embedding import Embedder
+from saane_ros.errors import SaaneError
+from saane_ros.progress import progress
+from saane_ros.route_map.frame_check import image_fault, pose_fault
+from saane_ros.route_map.info import MapInfo, Origin
+from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
+from saane_ros.route_map.store import RouteMap
+from saane_ros.route_map.writing import check_target, write_map
+from saane_ros.types import Frame, Place, Pose, Rgb
+
+THUMBNAIL_SIZE = 240
+"""Pixels of a thumbnail's longer side."""
+NAMED_IN_SUMMARY = 5
+
+
+@dataclass
+class BuildReport:
+    """What became of the frames.
+
+    embedded: frames that went through the network.  continued: frames that an interrupted build
+    had embedded.  skipped: name and reason of every frame left out.
+    """
+
+    embedded: int = 0
+    continued: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """One line per fact, the skipped frames by name."""
+        lines = [f"{self.embedded} frames embedded"]
+        if self.continued:
+            lines.append(f"{self.continued} frames taken over from an interrupted build")
+        if self.skipped:
+            named = [f"{name} ({why})" for name, why in self.skipped[:NAMED_IN_SUMMARY]]
+            more = len(self.skipped) - len(named)
+            listed = ", ".join(named) + (f" and {more} more" if more else "")
+            lines.append(f"{len(self.skipped)} frames skipped: {listed}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A frame that becomes a place, once its pixels are embedded."""
+
+    name: str
+    stamp_ns: int
+    pose: Pose | None
+    key: str
+
+
+class RouteMapBuilder:
+    """Embeds frames, journals them beside the map, and writes the map.
+
+    path: folder of the map to be.  origin: latitude, longitude, altitude of the poses' zero.
+    source: names what the frames come from; an interrupted build of the same source by the same
+    embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
+    rather than a recording), so they are places of this build from the start.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        path: str | Path,
+        *,
+        frame_id: str = "map",
+        origin: Origin | None = None,
+        batch: int = 8,
+        source: str = "",
+        dtype: str = "float32",
+        live: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.report = BuildReport()
+        check_target(self.path)
+        self._embedder = embedder
+        self._frame_id = frame_id
+        self._origin = origin
+        self._batch = batch
+        self._dtype = dtype
+        head = JournalHead(embedder.fingerprint, embedder.descriptor_size, source)
+        self._journal = Journal(self.path, head)
+        self._before = len(self._journal.rows)
+        self._entries: list[_Entry] = []
+        self._waiting: list[tuple[_Entry, Rgb]] = []
+        self._last_stamp: int | None = None
+        if live:
+            self._take_over()
+
+    def __len__(self) -> int:
+        """Places so far, those still waiting for a full batch included."""
+        return len(self._entries) + len(self._waiting)
+
+    def add(self, frames: Iterable[Frame]) -> None:
+        """Take frames in route order; faulty ones are skipped and reported.
+
+        Up to `batch` - 1 frames wait for the next `add` or `save` before they are embedded.
+        """
+        for frame in frames:
+            fault = image_fault(frame.image) or pose_fault(frame.pose) or self._stamp_fault(frame)
+            if fault is not None:
+                self._skip(frame.name, frame.stamp_ns, fault)
+                continue
+            self._last_stamp = frame.stamp_ns
+            entry = _Entry(frame.name, frame.stamp_ns, frame.pose, _key(frame.image))
+            self._waiting.append((entry, frame.image))
+            if len(self._waiting) >= self._batch:
+                self._flush()
+
+    def save(self) -> RouteMap:
+        """Write the map as it stands and go on building."""
+        self._flush()
+        if not self._entries:
+            why = f" ({self.report.summary()})" if self.report.skipped else ""
+            raise SaaneError(
+                f"There is no usable frame for {self.path}{why}: check the image source."
+            )
+        rows = [self._row_of(entry.key) for entry in self._entries]
+        write_map(
+            self.path,
+            self._info(),
+            [Place(n, e.name, e.stamp_ns, e.pose) for n, e in enumerate(self._entries)],
+            self._journal.descriptors(),
+            rows,
+            [self._journal.thumbnail(row) for row in rows],
+        )
+        return RouteMap.open(self.path)
+
+    def finish(self) -> RouteMap:
+        """Write the map, check it by opening it, and forget the journal."""
+        route_map = self.save()
+        self._journal.remove()
+        self.close()
+        return route_map
+
+    def close(self) -> None:
+        """Stop without a map; what was embedded stays for the next build of this source."""
+        self._journal.close()
+
+    def _stamp_fault(self, frame: Frame) -> str | None:
+        if self._last_stamp is None or frame.stamp_ns > self._last_stamp:
+            return None
+        if frame.stamp_ns == self._last_stamp:
+            return "its stamp is that of the frame before"
+        return "its stamp is older than that of the frame before"
+
+    def _skip(self, name: str, stamp_ns: int, reason: str) -> None:
+        self.report.skipped.append((name or f"frame at {stamp_ns} ns", reason))
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        unknown = {e.key: (e, image) for e, image in waiting if self._journal.find(e.key) is None}
+        bad = self._embed(list(unknown.values())) if unknown else set()
+        for entry, _ in waiting:
+            if entry.key in bad:
+                self._skip(entry.name, entry.stamp_ns, "its descriptor is not finite")
+                continue
+            self._entries.append(entry)
+            if self._row_of(entry.key) < self._before:
+                self.report.continued += 1
+            else:
+                self.report.embedded += 1
+
+    def _embed(self, batch: list[tuple[_Entry, Rgb]]) -> set[str]:
+        """Embed and journal; the keys whose descriptors are not finite come back."""
+        embeddings = self._embedder.embed([image for _, image in batch])
+        descriptors = np.stack([embedding.descriptor for embedding in embeddings])
+        good = np.flatnonzero(np.isfinite(descriptors).all(axis=1))
+        kept = [batch[i] for i in good]
+        rows = [JournalRow(e.key, e.name, e.stamp_ns, e.pose) for e, _ in kept]
+        self._journal.append(rows, descriptors[good], [thumbnail_jpeg(image) for _, image in kept])
+        return {entry.key for entry, _ in batch} - {entry.key for entry, _ in kept}
+
+    def _row_of(self, key: str) -> int:
+        row = self._journal.find(key)
+        assert row is not None, "every entry was journaled before it became one"
+        return row
+
+    def _take_over(self) -> None:
+        for row in self._journal.rows:
+            self._entries.append(_Entry(row.name, row.stamp_ns, row.pose, row.key))
+            self._last_stamp = row.stamp_ns
+        self.report.continued = len(self._entries)
+
+    def _info(self) -> MapInfo:
+        return MapInfo(
+            name=self.path.name.removesuffix(".routemap"),
+            fingerprint=self._embedder.fingerprint,
+            model=self._embedder.name,
+            frame_id=self._frame_id,
+            origin=self._origin,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            count=len(self._entries),
+            descriptor_size=self._embedder.descriptor_size,
+            dtype=self._dtype,
+            calibration=self._embedder.calibration,
+        )
+
+
+def build_map(
+    frames: Iterable[Frame],
+    embedder: Embedder,
+    path: str | Path,
+    *,
+    frame_id: str = "map",
+    origin: Origin | None = None,
+    batch: int = 8,
+    total: int | None = None,
+    source: str = "",
+    dtype: str = "float32",
+) -> RouteMap:
+    """Build a map from frames, with a progress bar; skipped frames are logged by name.
+
+    Raises SaaneError where no frame is usable. Interrupted, the old map stays as it was and the
+    next build of the same `source` by the same embedder continues.
+    """
+    builder = RouteMapBuilder(
+        embedder, path, frame_id=frame_id, origin=origin, batch=batch, source=source, dtype=dtype
+    )
+    try:
+        builder.add(progress(frames, "map", total=total, unit="frame"))
+        route_map = builder.finish()
+    except BaseException:
+        builder.close()
+        raise
+    if builder.report.skipped:
+        logging.getLogger(__name__).warning(builder.report.summary())
+    return route_map
+
+
+def thumbnail_jpeg(image: Rgb) -> bytes:
+    """A small JPEG of an RGB image."""
+    scale = min(1.0, THUMBNAIL_SIZE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
+    return bytes(encoded.tobytes())
+
+
+def _key(image: Rgb) -> str:
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""The head of a route map, `map.yaml`: what it is, who made it, and checksums of the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from saane_ros.errors import SaaneError
+from saane_ros.types import Calibration
+
+FORMAT_VERSION = 1
+INFO_FILE = "map.yaml"
+
+Origin = tuple[float, float, float]
+"""Latitude and longitude in degrees, altitude in metres above the WGS84 ellipsoid."""
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """What `map.yaml` says.
+
+    fingerprint, model: of the embedder.  frame_id: frame of the poses (ENU, metres).
+    origin: where that frame's zero lies on the Earth, if known.  created: ISO 8601, UTC.
+    index: "flat" or "hnsw".  files: SHA-256 by name; a folder's is over its names and bytes.
+    """
+
+    name: str
+    fingerprint: str
+    model: str
+    frame_id: str
+    origin: Origin | None
+    created: str
+    count: int
+    descriptor_size: int
+    dtype: str
+    index: str = "flat"
+    calibration: Calibration | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def info_text(info: MapInfo) -> str:
+    """The content of `map.yaml`."""
+    values = {"format": FORMAT_VERSION, **asdict(info)}
+    values["origin"] = None if info.origin is None else list(info.origin)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def read_info(folder: Path) -> MapInfo:
+    """Read and check `map.yaml`; SaaneError says what is wrong with it."""
+    path = folder / INFO_FILE
+    if not folder.is_dir():
+        raise SaaneError(f"There is no route map at {folder}: build one with `saane map build`.")
+    if not path.is_file():
+        raise SaaneError(
+            f"{folder} is no route map, as it has no {INFO_FILE}: name another folder."
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _damaged(path, "it is not YAML") from error
+    if not isinstance(values, dict) or "format" not in values:
+        raise _damaged(path, "it does not name its format")
+    version = values.pop("format")
+    if version != FORMAT_VERSION:
+        raise SaaneError(
+            f"Route map {folder} has format {version} and this version reads format "
+            f"{FORMAT_VERSION}: build the map again."
+        )
+    return _checked(path, values)
+
+
+def _damaged(path: Path, what: str) -> SaaneError:
+    return SaaneError(f"{path} is damaged, {what}: build the map again or restore a copy.")
+
+
+_KINDS: dict[str, type] = {
+    "name": str,
+    "fingerprint": str,
+    "model": str,
+    "frame_id": str,
+    "created": str,
+    "count": int,
+    "descriptor_size": int,
+    "dtype": str,
+    "index": str,
+    "files": dict,
+}
+
+
+def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
+    for name, kind in _KINDS.items():
+        if type(values.get(name)) is not kind:
+            raise _damaged(path, f"{name} is missing or no {kind.__name__}")
+    for name, choices in (("dtype", ("float16", "float32")), ("index", ("flat", "hnsw"))):
+        if values[name] not in choices:
+            raise _damaged(path, f"{name} is none of {', '.join(choices)}")
+    if values["count"] < 1 or values["descriptor_size"] < 1:
+        raise _damaged(path, "it counts no places or no descriptor values")
+    return MapInfo(
+        **{name: values[name] for name in _KINDS},
+        origin=_origin(path, values.get("origin")),
+        calibration=_calibration(path, values.get("calibration")),
+    )
+
+
+def _origin(path: Path, value: Any) -> Origin | None:
+    if value is None:
+        return None
+    numbers = _finite(value, 3) if isinstance(value, list) else None
+    if numbers is None:
+        raise _damaged(path, "origin is not latitude, longitude, altitude")
+    return (numbers[0], numbers[1], numbers[2])
+
+
+def _calibration(path: Path, value: Any) -> Calibration | None:
+    if value is None:
+        return None
+    numbers = None
+    if isinstance(value, dict) and set(value) == {"slope", "offset"}:
+        numbers = _finite([value["slope"], value["offset"]], 2)
+    if numbers is None:
+        raise _damaged(path, "calibration is not slope and offset")
+    return Calibration(slope=numbers[0], offset=numbers[1])
+
+
+def _finite(values: list[Any], size: int) -> list[float] | None:
+    if len(values) != size or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+        return None
+    return [float(value) for value in values]

@@ -1,0 +1,173 @@
+"""What a build has embedded so far, on disk, so that an interrupted build loses nothing.
+
+`.<name>.building/` beside the map holds `journal.yaml` (whose build it is), `frames.jsonl` (one
+line per embedded frame), `descriptors.f32` (raw rows) and `thumbnails/`. Rows are appended before
+their line, so that a line always stands for a whole row.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from saane_ros.errors import SaaneError
+from saane_ros.files import replacing_file
+from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
+from saane_ros.types import Pose
+
+JOURNAL_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class JournalHead:
+    """Whose build a journal belongs to; another head means another build."""
+
+    fingerprint: str
+    descriptor_size: int
+    source: str
+
+
+@dataclass(frozen=True)
+class JournalRow:
+    """One embedded frame. `key`: digest of its pixels."""
+
+    key: str
+    name: str
+    stamp_ns: int
+    pose: Pose | None
+
+
+class Journal:
+    """Append-only record of embedded frames; `close` keeps it, `remove` deletes it."""
+
+    def __init__(self, map_path: Path, head: JournalHead) -> None:
+        self.folder = map_path.with_name(f".{map_path.name}.building")
+        self._head = head
+        self._lock: int | None = _locked(self.folder, map_path)
+        if self._stored_head() != {"format": JOURNAL_FORMAT, **asdict(head)}:
+            self._start()
+        self.rows = self._recover()
+        self._by_key = {row.key: number for number, row in enumerate(self.rows)}
+
+    def find(self, key: str) -> int | None:
+        """The row whose frame had these pixels, or None."""
+        return self._by_key.get(key)
+
+    def append(
+        self, rows: list[JournalRow], descriptors: NDArray[np.float32], thumbnails: list[bytes]
+    ) -> None:
+        """Record embedded frames: descriptors float32 (n, D), thumbnails as JPEG bytes."""
+        for offset, jpeg in enumerate(thumbnails):
+            self.thumbnail(len(self.rows) + offset).write_bytes(jpeg)
+        _append(self._descriptor_path, np.ascontiguousarray(descriptors, np.float32).tobytes())
+        _append(self._frame_path, "".join(_line(row) for row in rows).encode())
+        for row in rows:
+            self._by_key.setdefault(row.key, len(self.rows))
+            self.rows.append(row)
+
+    def descriptors(self) -> NDArray[np.float32]:
+        """All recorded descriptors, memory-mapped float32 (n, D)."""
+        shape = (len(self.rows), self._head.descriptor_size)
+        return np.memmap(self._descriptor_path, dtype=np.float32, mode="r", shape=shape)
+
+    def thumbnail(self, row: int) -> Path:
+        """File of a row's thumbnail."""
+        return self.folder / THUMBNAIL_FOLDER / thumbnail_name(row)
+
+    def close(self) -> None:
+        """Let another build have the journal; what it holds stays."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def remove(self) -> None:
+        """Forget everything, once the map is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _descriptor_path(self) -> Path:
+        return self.folder / "descriptors.f32"
+
+    @property
+    def _frame_path(self) -> Path:
+        return self.folder / "frames.jsonl"
+
+    def _stored_head(self) -> object:
+        try:
+            return yaml.safe_load((self.folder / "journal.yaml").read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            return None
+
+    def _start(self) -> None:
+        shutil.rmtree(self.folder / THUMBNAIL_FOLDER, ignore_errors=True)
+        (self.folder / THUMBNAIL_FOLDER).mkdir()
+        self._descriptor_path.write_bytes(b"")
+        self._frame_path.write_bytes(b"")
+        head = {"format": JOURNAL_FORMAT, **asdict(self._head)}
+        with replacing_file(self.folder / "journal.yaml") as part:
+            part.write_text(yaml.safe_dump(head), encoding="utf-8")
+
+    def _recover(self) -> list[JournalRow]:
+        """Whole rows only; a torn end of either file is cut off, so that appending is safe."""
+        row_bytes = 4 * self._head.descriptor_size
+        lines = self._frame_path.read_bytes().split(b"\n")[:-1]
+        rows: list[JournalRow] = []
+        whole = min(len(lines), self._descriptor_path.stat().st_size // row_bytes)
+        for line in lines[:whole]:
+            row = _row(line)
+            if row is None or not self.thumbnail(len(rows)).is_file():
+                break
+            rows.append(row)
+        os.truncate(self._frame_path, sum(len(line) + 1 for line in lines[: len(rows)]))
+        os.truncate(self._descriptor_path, len(rows) * row_bytes)
+        return rows
+
+
+def _locked(folder: Path, map_path: Path) -> int:
+    """Make the folder and hold it; the lock ends with the process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A build that just ended may have removed the folder between the two calls.
+        held = os.fstat(descriptor).st_ino == folder.stat().st_ino
+    except OSError:
+        held = False
+    if not held:
+        os.close(descriptor)
+        raise SaaneError(f"Another build is writing {map_path}: wait for it or give another name.")
+    return descriptor
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _line(row: JournalRow) -> str:
+    pose = None if row.pose is None else [*row.pose.position, *row.pose.orientation]
+    return (
+        json.dumps({"key": row.key, "name": row.name, "stamp": row.stamp_ns, "pose": pose}) + "\n"
+    )
+
+
+def _row(line: bytes) -> JournalRow | None:
+    try:
+        values = json.loads(line)
+        pose = values["pose"]
+        if pose is not None:
+            x, y, z, qx, qy, qz, qw = (float(value) for value in pose)
+            pose = Pose((x, y, z), (qx, qy, qz, qw))
+        return JournalRow(values["key"], values["name"], int(values["stamp"]), pose)
+    except (ValueError, KeyError, TypeError):
+        return None

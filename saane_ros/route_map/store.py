@@ -1,0 +1,129 @@
+"""A route map on disk: opening one checks all of it, so that what follows can rely on it."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.embedding import Embedder
+from saane_ros.errors import SaaneError
+from saane_ros.files import sha256_of
+from saane_ros.route_map.info import MapInfo, read_info
+from saane_ros.route_map.places_csv import PLACES_FILE, read_places
+from saane_ros.types import Place, Pose
+
+DESCRIPTOR_FILE = "descriptors.npy"
+INDEX_FILE = "index.faiss"
+
+
+class RouteMap:
+    """An opened route map; get one by `RouteMap.open`.
+
+    descriptors: (N, D) float16 or float32, memory-mapped, one row per place in route order.
+    """
+
+    def __init__(
+        self, path: Path, info: MapInfo, places: list[Place], descriptors: NDArray[np.floating]
+    ) -> None:
+        self.path = path
+        self.info = info
+        self.places = places
+        self.descriptors = descriptors
+
+    @classmethod
+    def open(cls, path: str | Path) -> RouteMap:
+        """Open and check a map; SaaneError says which file is missing, damaged or foreign."""
+        folder = Path(path)
+        info = read_info(folder)
+        _check_files(folder, info)
+        places = read_places(folder / PLACES_FILE)
+        descriptors = _load_descriptors(folder / DESCRIPTOR_FILE)
+        if len(places) != info.count or descriptors.shape != (info.count, info.descriptor_size):
+            raise SaaneError(
+                f"Route map {folder} counts {info.count} places of {info.descriptor_size} values, "
+                f"but holds {len(places)} places and descriptors of shape {descriptors.shape}: "
+                "build the map again."
+            )
+        if descriptors.dtype != np.dtype(info.dtype):
+            raise SaaneError(
+                f"Route map {folder} says {info.dtype}, but its descriptors are "
+                f"{descriptors.dtype}: build the map again."
+            )
+        _check_finite(folder, descriptors)
+        return cls(folder, info, places, descriptors)
+
+    def check_embedder(self, embedder: Embedder) -> None:
+        """Raise SaaneError where the map was made by another model, weights or preprocessing."""
+        if embedder.fingerprint != self.info.fingerprint:
+            raise SaaneError(
+                f"Route map {self.path} was made by {self.info.model} with fingerprint "
+                f"{self.info.fingerprint}, but the loaded model {embedder.name} has fingerprint "
+                f"{embedder.fingerprint}: load that model or build the map again."
+            )
+
+    def poses(self) -> list[Pose | None]:
+        """The pose of every place, in route order."""
+        return [place.pose for place in self.places]
+
+    @property
+    def metric(self) -> bool:
+        """Whether every place has a pose."""
+        return all(place.pose is not None for place in self.places)
+
+    @cached_property
+    def arc_length(self) -> NDArray[np.float64]:
+        """Distance along the route to each place (N,): metres where metric, else place indices."""
+        points = [place.pose.position for place in self.places if place.pose is not None]
+        if len(points) < len(self.places):
+            return np.arange(len(self.places), dtype=np.float64)
+        steps = np.linalg.norm(np.diff(np.asarray(points, dtype=np.float64), axis=0), axis=1)
+        return np.concatenate(([0.0], np.cumsum(steps)))
+
+
+def _check_files(folder: Path, info: MapInfo) -> None:
+    for required in (PLACES_FILE, DESCRIPTOR_FILE, *([INDEX_FILE] * (info.index != "flat"))):
+        if required not in info.files:
+            raise SaaneError(
+                f"Route map {folder} has no checksum of {required} in map.yaml: build it again."
+            )
+    for name, expected in info.files.items():
+        path = folder / name
+        if Path(name).name != name or not path.exists():
+            raise SaaneError(
+                f"Route map {folder} lacks {name}: build the map again or restore a copy."
+            )
+        actual = sha256_of_folder(path) if path.is_dir() else sha256_of(path)
+        if actual != expected:
+            raise SaaneError(
+                f"{path} was truncated or changed, as its checksum differs from the one in "
+                "map.yaml: build the map again or restore a copy."
+            )
+
+
+def sha256_of_folder(folder: Path) -> str:
+    """One SHA-256 over the names and bytes of a folder's files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _load_descriptors(path: Path) -> NDArray[np.floating]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise SaaneError(f"{path} is no NumPy array: build the map again.") from error
+
+
+def _check_finite(folder: Path, descriptors: NDArray[np.floating], block: int = 1024) -> None:
+    for start in range(0, len(descriptors), block):
+        bad = np.flatnonzero(~np.isfinite(descriptors[start : start + block]).all(axis=1))
+        if bad.size:
+            raise SaaneError(
+                f"Route map {folder} has a descriptor that is not finite at place "
+                f"{start + int(bad[0])}: build the map again."
+            )

@@ -1,0 +1,91 @@
+"""Writing a route map: all of it into a temporary sibling, then one rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.errors import SaaneError
+from saane_ros.files import replace_folder, sha256_of
+from saane_ros.route_map.info import INFO_FILE, MapInfo, info_text
+from saane_ros.route_map.places_csv import (
+    PLACES_FILE,
+    THUMBNAIL_FOLDER,
+    thumbnail_name,
+    write_places,
+)
+from saane_ros.route_map.search import HNSW_FROM, write_graph
+from saane_ros.route_map.store import DESCRIPTOR_FILE, INDEX_FILE, sha256_of_folder
+from saane_ros.types import Place
+
+
+def check_target(path: Path) -> None:
+    """Raise SaaneError where something that is no route map lies at `path`: it would be lost."""
+    if path.is_dir() and ((path / INFO_FILE).exists() or not any(path.iterdir())):
+        return
+    if path.exists() or path.is_symlink():
+        raise SaaneError(f"{path} exists and is no route map: give the map another name.")
+
+
+def write_map(
+    path: Path,
+    info: MapInfo,
+    places: Sequence[Place],
+    descriptors: NDArray[np.float32],
+    rows: Sequence[int],
+    thumbnails: Sequence[Path],
+) -> None:
+    """Write a map; place i has descriptor `descriptors[rows[i]]` and JPEG `thumbnails[i]`.
+
+    `info` comes without index kind and checksums, which are filled in here.
+    """
+    check_target(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        write_places(temporary / PLACES_FILE, places)
+        _write_descriptors(temporary / DESCRIPTOR_FILE, info, descriptors, rows)
+        _copy_thumbnails(temporary / THUMBNAIL_FOLDER, thumbnails)
+        if info.count >= HNSW_FROM:
+            info = replace(info, index="hnsw")
+            stored = np.load(temporary / DESCRIPTOR_FILE, mmap_mode="r", allow_pickle=False)
+            write_graph(stored, temporary / INDEX_FILE)
+        info = replace(info, files=_checksums(temporary))
+        (temporary / INFO_FILE).write_text(info_text(info), encoding="utf-8")
+        replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_descriptors(
+    path: Path, info: MapInfo, descriptors: NDArray[np.float32], rows: Sequence[int]
+) -> None:
+    shape = (info.count, info.descriptor_size)
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(info.dtype), shape=shape)
+    limit = float(np.finfo(out.dtype).max)
+    for start in range(0, info.count, 1024):
+        block = descriptors[list(rows[start : start + 1024])]
+        if float(np.abs(block).max()) > limit:
+            raise SaaneError(f"A descriptor does not fit {info.dtype}: build the map in float32.")
+        out[start : start + len(block)] = block
+    out.flush()
+
+
+def _copy_thumbnails(folder: Path, thumbnails: Sequence[Path]) -> None:
+    folder.mkdir()
+    for number, source in enumerate(thumbnails):
+        shutil.copyfile(source, folder / thumbnail_name(number))
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {
+        path.name: sha256_of_folder(path) if path.is_dir() else sha256_of(path)
+        for path in sorted(folder.iterdir())
+    }
