@@ -37,5 +37,5 @@ class SpatialPyramidPooling(nn.Module):
 
 
 def scaled_unit(descriptors: Tensor) -> Tensor:
-    """Descriptors B x D at Euclidean norm 10."""
-    return DESCRIPTOR_NORM * functional.normalize(descriptors, dim=1, eps=1e-12)
+    """Descriptors B x D at Euclidean norm 10, float32 also from half-precision features."""
+    return DESCRIPTOR_NORM * functional.normalize(descriptors.float(), dim=1, eps=1e-12)

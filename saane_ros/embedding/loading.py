@@ -1,0 +1,95 @@
+"""A ready embedder from the name of a model card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from saane_ros.embedding.assembly import Tensors, build_network, fill_network
+from saane_ros.embedding.network import NetworkEmbedder
+from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.errors import SaaneError
+from saane_ros.model.heads import HEADS
+from saane_ros.weights.cards import ModelCard, System, fingerprint, load_card
+from saane_ros.weights.store import find_weights
+from saane_ros.weights.tensors import read_tensors
+
+
+def load_embedder(
+    model: str,
+    weights: str = "",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    system: System | None = None,
+) -> NetworkEmbedder:
+    """The embedder of a card, by name or path, on a device.
+
+    weights: folder looked into first.  threads: CPU threads of PyTorch, 0 for its choice.
+    system: another wiring of the same weights, such as "app": attention and semantics off.
+    Raises SaaneError for an unknown card, missing or unfitting weights, an absent device.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = pick_device(device)
+    card = load_card(model)
+    found = find_weights(card, weights)
+    files = {key: read_tensors(file.path) for key, file in found.items()}
+    digests = {key: file.sha256 for key, file in found.items()}
+    if system is not None and system != card.system:
+        card, files = rewired(card, system, files)
+    network = build_network(card)
+    fill_network(network, card, files)
+    return NetworkEmbedder(
+        network,
+        preprocessing_of(card),
+        card.name if system is None else f"{card.name}:{system}",
+        fingerprint(card, digests),
+        network.class_names or (card.semantics.classes if card.semantics else ()),
+        card.calibration,
+        chosen,
+        pick_precision(precision, chosen),
+    )
+
+
+def preprocessing_of(card: ModelCard) -> Preprocessing:
+    part = card.preprocessing
+    return Preprocessing(part.height, part.width, part.mean, part.std)
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of a setting: auto, cpu, cuda or cuda:N."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise SaaneError(f"Device {device!r} is unknown: give auto, cpu, cuda or cuda:N.") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise SaaneError(
+            f"Device {device} was asked for and PyTorch sees {torch.cuda.device_count()} CUDA "
+            "devices: give device:=cpu, or install the driver and a CUDA build of torch."
+        )
+    if chosen.type not in ("cpu", "cuda"):
+        raise SaaneError(f"Device {device!r} is not supported: give auto, cpu, cuda or cuda:N.")
+    return chosen
+
+
+def pick_precision(precision: str, device: torch.device) -> str:
+    if precision != "auto":
+        return precision
+    return "fp16" if device.type == "cuda" else "fp32"
+
+
+def rewired(
+    card: ModelCard, system: System, files: dict[str, Tensors]
+) -> tuple[ModelCard, dict[str, Tensors]]:
+    """The card with another wiring and the part of its head's weights that this wiring has."""
+    appearance_only = not HEADS[system].uses_semantics
+    smaller = replace(card, system=system, semantics=None if appearance_only else card.semantics)
+    if card.head.weights is None:
+        return smaller, files
+    wanted = build_network(smaller).head.state_dict()
+    head = {key: value for key, value in files[card.head.weights].items() if key in wanted}
+    return smaller, {**files, card.head.weights: head}

@@ -1,0 +1,76 @@
+"""The embedder of every SAANE system: one network on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.model.saane import SaaneNetwork, SaaneOutput
+from saane_ros.types import Calibration, Embedding, Rgb
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class NetworkEmbedder:
+    """Embeds images with a SaaneNetwork; see the Embedder protocol for its attributes."""
+
+    def __init__(
+        self,
+        network: SaaneNetwork,
+        preprocessing: Preprocessing,
+        name: str,
+        fingerprint: str,
+        class_names: tuple[str, ...],
+        calibration: Calibration | None,
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> None:
+        self.name, self.fingerprint = name, fingerprint
+        self.class_names, self.calibration = class_names, calibration
+        self.descriptor_size = network.head.descriptor_size
+        self.device, self.dtype = device, DTYPES[precision]
+        self.preprocessing = preprocessing
+        self.network = network.eval().to(device=device, dtype=self.dtype)
+
+    @torch.inference_mode()
+    def embed(
+        self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+    ) -> list[Embedding]:
+        """One Embedding per image; attention on the trunk's grid, labels at the input's size."""
+        if not images:
+            return []
+        pixels = self.preprocessing(images, self.device).to(self.dtype)
+        output = self.network(pixels, labels=labels)
+        descriptors = output.descriptor.float().cpu().numpy()
+        maps = _attention(output) if attention else {}
+        classes = _label_maps(output.logits, pixels.shape[-2:]) if labels else None
+        return [
+            Embedding(
+                descriptor=descriptors[i],
+                attention={modality: values[i] for modality, values in maps.items()},
+                labels=None if classes is None else classes[i],
+            )
+            for i in range(len(images))
+        ]
+
+
+def _attention(output: SaaneOutput) -> dict[str, np.ndarray]:
+    maps = {
+        "appearance": output.appearance_attention,
+        "semantic": output.semantic_attention,
+    }
+    return {name: m[:, 0].float().cpu().numpy() for name, m in maps.items() if m is not None}
+
+
+def _label_maps(logits: Tensor | None, size: Sequence[int]) -> np.ndarray | None:
+    if logits is None:
+        return None
+    enlarged = functional.interpolate(
+        logits.float(), size=tuple(size), mode="bilinear", align_corners=False
+    )
+    return enlarged.argmax(dim=1).to(torch.uint8).cpu().numpy()
