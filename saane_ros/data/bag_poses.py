@@ -1,0 +1,71 @@
+"""A pose track from the messages of a bag: NavSatFix, Odometry, PoseStamped and its relatives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from saane_ros.data.geodesy import LatLonAlt, to_enu
+from saane_ros.data.pose_track import PoseTrack, course_orientations
+
+FIX = "sensor_msgs/msg/NavSatFix"
+POSE_TYPES = (
+    FIX,
+    "nav_msgs/msg/Odometry",
+    "geometry_msgs/msg/PoseStamped",
+    "geometry_msgs/msg/PoseWithCovarianceStamped",
+)
+_NO_FIX = 0
+"""NavSatStatus below this says that the receiver had no fix."""
+
+
+class UsablePoses:
+    """Collects messages of one pose type into a track; `ignored` counts those of no use.
+
+    Positions of NavSatFix are metres east, north and up of the first fix, which is `origin`.
+    """
+
+    def __init__(self, type_: str, messages: Iterable[tuple[int, Any]]) -> None:
+        self.ignored = 0
+        self.origin: LatLonAlt | None = None
+        read = self._fixes if type_ == FIX else self._poses
+        rows = [row for stamp_ns, message in messages for row in read(stamp_ns, message)]
+        stamps = np.array([row[0] for row in rows], np.int64)
+        values = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), -1)
+        if type_ == FIX:
+            order = np.argsort(stamps, kind="stable")
+            fixes = values[order].reshape(-1, 3)
+            positions = to_enu(fixes, self.origin) if self.origin else fixes
+            self.track = PoseTrack(stamps[order], positions, course_orientations(positions))
+        else:
+            values = values.reshape(-1, 7)
+            self.track = PoseTrack(stamps, values[:, :3], values[:, 3:])
+
+    def _fixes(self, stamp_ns: int, message: Any) -> Iterator[tuple[float, ...]]:
+        if message.status.status < _NO_FIX or not _is_on_earth(message):
+            self.ignored += 1
+            return
+        altitude = message.altitude
+        if self.origin is None:
+            start = altitude if math.isfinite(altitude) else 0.0
+            self.origin = (message.latitude, message.longitude, start)
+        if not math.isfinite(altitude):  # receivers without one send NaN
+            altitude = self.origin[2]
+        yield stamp_ns, message.latitude, message.longitude, altitude
+
+    def _poses(self, stamp_ns: int, message: Any) -> Iterator[tuple[float, ...]]:
+        pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
+        p, q = pose.position, pose.orientation
+        values = (p.x, p.y, p.z, q.x, q.y, q.z, q.w)
+        if not all(map(math.isfinite, values)) or math.hypot(*values[3:]) < 1e-6:
+            self.ignored += 1
+            return
+        yield stamp_ns, *values
+
+
+def _is_on_earth(message: Any) -> bool:
+    # NaN fails both comparisons.
+    return abs(message.latitude) <= 90 and abs(message.longitude) <= 180

@@ -1,0 +1,226 @@
+"""Frames with poses from a rosbag2 bag."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from saane_ros.data.bag_poses import POSE_TYPES, UsablePoses
+from saane_ros.data.bag_storage import open_storage
+from saane_ros.data.geodesy import LatLonAlt
+from saane_ros.data.pose_track import PoseTrack
+from saane_ros.data.raw_messages import RawMessage, TopicInfo
+from saane_ros.errors import SaaneError
+from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
+from saane_ros.route_map.selection import Selector
+from saane_ros.types import Frame, Pose, Rgb
+
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_IMAGE)
+
+
+@lru_cache(maxsize=1)
+def message_types() -> Typestore:
+    """The standard messages, the same in every ROS 2 from Humble on."""
+    return get_typestore(Stores.ROS2_HUMBLE)
+
+
+@dataclass
+class BagReport:
+    """What one reading of frames met beside good frames.
+
+    undecodable: name and reason of each image that is left out.
+    without_pose: frames before, after or in a gap of the pose track.
+    ignored_poses: poses that are NaN, without fix, or unreadable.
+    """
+
+    undecodable: list[str] = field(default_factory=list)
+    without_pose: int = 0
+    ignored_poses: int = 0
+
+    def sentences(self) -> list[str]:
+        """For a person to read; empty where all was well."""
+        told = []
+        if self.undecodable:
+            told.append(
+                f"Images left out: {len(self.undecodable)}, the first is {self.undecodable[0]}"
+            )
+        if self.without_pose:
+            told.append(f"Frames without a pose at their time: {self.without_pose}.")
+        if self.ignored_poses:
+            told.append(f"Poses ignored (NaN, no fix, unreadable): {self.ignored_poses}.")
+        return told
+
+
+class BagReader:
+    """A rosbag2 bag: a folder, or one .mcap or .db3 file. Also a context manager.
+
+    origin: after `frames` with a NavSatFix topic, latitude, longitude and altitude of the poses'
+    zero.  report: of the latest reading of frames.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.origin: LatLonAlt | None = None
+        self.report = BagReport()
+        self._storage = open_storage(self.path)
+        self._topics = self._storage.topics()
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the bag's files."""
+        self._storage.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be read of the files themselves; complete once all was read."""
+        return list(self._storage.notes)
+
+    def topics(self) -> dict[str, TopicInfo]:
+        """Topic name to type and number of messages."""
+        return dict(self._topics)
+
+    def messages(self, topics: Collection[str] = ()) -> Iterator[RawMessage]:
+        """Undecoded messages of these topics (none: of all), in the order of recording."""
+        for topic in topics:
+            self._type_of(topic)
+        return self._storage.messages(topics or self._topics)
+
+    def frames(
+        self,
+        image_topic: str,
+        pose_topic: str | None = None,
+        every_metres: float | None = None,
+        every_seconds: float | None = None,
+    ) -> Iterator[Frame]:
+        """Frames of an Image or CompressedImage topic, in the order of recording.
+
+        Each carries the pose and the distance travelled at its header's stamp (the time of
+        recording where that is 0), interpolated between the messages of `pose_topic`. Frames every
+        so many metres are only those with a pose. Images that cannot be decoded are left out; see
+        `report`.
+
+        Raises SaaneError for a topic that the bag lacks, a wrong type, and a topic without any
+        message or usable pose.
+        """
+        self.report = BagReport()
+        self.origin = None
+        type_ = self._type_of(image_topic, IMAGE_TYPES, "images")
+        selector = Selector(every_metres, every_seconds)
+        track = self._pose_track(pose_topic) if pose_topic else None
+        only_posed = track is not None and every_metres is not None
+        return self._frames(image_topic, type_, track, selector, only_posed)
+
+    def _frames(
+        self,
+        topic: str,
+        type_: str,
+        track: PoseTrack | None,
+        selector: Selector,
+        only_posed: bool,
+    ) -> Iterator[Frame]:
+        for number, raw in enumerate(self._storage.messages([topic])):
+            name = f"{topic}#{number}"
+            try:
+                message = _deserialized(raw)
+                stamp_ns = _stamp_of(message, raw)
+                pose, travelled = self._pose_at(track, stamp_ns)
+                if only_posed and pose is None:
+                    continue
+                if not selector.keep(stamp_ns, travelled):
+                    continue
+                image = _decoded(message, type_)
+            except _UndecodableError as error:
+                self.report.undecodable.append(f"{name}: {error}")
+                continue
+            yield Frame(image, stamp_ns, name, pose, travelled)
+
+    def _pose_at(self, track: PoseTrack | None, stamp_ns: int) -> tuple[Pose | None, float | None]:
+        if track is None:
+            return None, None
+        found = track.at(stamp_ns)
+        if found is None:
+            self.report.without_pose += 1
+            return None, None
+        return found
+
+    def _pose_track(self, topic: str) -> PoseTrack:
+        type_ = self._type_of(topic, POSE_TYPES, "poses")
+        poses = UsablePoses(type_, self._stamped(topic))
+        self.report.ignored_poses += poses.ignored
+        if not len(poses.track.stamps_ns):
+            raise SaaneError(
+                f"Topic {topic} of {self.path} holds no usable pose (all are NaN or without fix): "
+                "name another pose topic, or none."
+            )
+        self.origin = poses.origin
+        return poses.track
+
+    def _stamped(self, topic: str) -> Iterator[tuple[int, Any]]:
+        for raw in self._storage.messages([topic]):
+            try:
+                message = _deserialized(raw)
+            except _UndecodableError:
+                self.report.ignored_poses += 1
+                continue
+            yield _stamp_of(message, raw), message
+
+    def _type_of(self, topic: str, types: tuple[str, ...] = (), what: str = "") -> str:
+        """The type of a topic that is in the bag, has messages, and is one of `types`."""
+        info = self._topics.get(topic)
+        listed = ", ".join(f"{name} ({info.type})" for name, info in sorted(self._topics.items()))
+        if info is None:
+            raise SaaneError(
+                f"Topic {topic} is not in {self.path}: its topics are {listed or 'none'}."
+            )
+        if types and info.type not in types:
+            raise SaaneError(
+                f"Topic {topic} of {self.path} is {info.type}, which holds no {what}: choose one "
+                f"of its topics {listed}."
+            )
+        if not info.count:
+            raise SaaneError(
+                f"Topic {topic} of {self.path} holds no message: choose one of its topics {listed}."
+            )
+        return info.type
+
+
+class _UndecodableError(Exception):
+    """One message cannot be used; the reason is told in the report."""
+
+
+def _deserialized(raw: RawMessage) -> Any:
+    try:
+        return message_types().deserialize_cdr(raw.data, raw.type)
+    except Exception as error:  # a damaged message makes the generated code raise anything
+        raise _UndecodableError(f"its bytes are no {raw.type} ({error})") from error
+
+
+def _decoded(message: Any, type_: str) -> Rgb:
+    try:
+        return compressed_to_rgb(message) if type_ == COMPRESSED_IMAGE else image_to_rgb(message)
+    except SaaneError as error:
+        raise _UndecodableError(str(error)) from error
+
+
+def _stamp_of(message: Any, raw: RawMessage) -> int:
+    """The header's stamp in ns; the time of recording where the publisher left it 0."""
+    stamp = message.header.stamp
+    return (stamp.sec * 10**9 + stamp.nanosec) or raw.stamp_ns

@@ -1,0 +1,144 @@
+"""Raw messages from the files of a rosbag2 bag, whole or cut short."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.errors import ReaderError
+
+from saane_ros.data.cut_bags import CutMcap, CutSqlite
+from saane_ros.data.raw_messages import RawMessage, TopicInfo
+from saane_ros.errors import SaaneError
+
+_SUFFIXES = (".mcap", ".db3")
+_DAMAGE = (ReaderError, apsw.Error, AssertionError, ValueError, EOFError, struct.error)
+
+
+class Storage(Protocol):
+    """Files that hold messages. `notes` names what could not be read, after it was tried."""
+
+    @property
+    def notes(self) -> list[str]: ...
+
+    def topics(self) -> dict[str, TopicInfo]:
+        """Topic name to type and number of messages."""
+
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """The messages of these topics, in the order of their recording."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+
+def open_storage(path: Path) -> Storage:
+    """Open a bag's folder, or one .mcap or .db3 file of it.
+
+    A bag whose recording was cut (no metadata.yaml, no summary, a file without its end) is read as
+    far as it goes. Raises SaaneError where there is no bag.
+    """
+    if not path.exists():
+        raise SaaneError(f"There is no bag at {path}: name a rosbag2 folder or .mcap or .db3 file.")
+    if path.is_file() and path.suffix not in _SUFFIXES:
+        raise SaaneError(
+            f"{path} is no rosbag2 bag: name a folder with metadata.yaml, or a .mcap or .db3 file."
+        )
+    try:
+        return _Whole(path)
+    except (*_DAMAGE, OSError) as error:
+        files = [path] if path.is_file() else _storage_files(path)
+        if not files:
+            raise SaaneError(
+                f"{path} is no rosbag2 bag, as it has neither metadata.yaml nor a .mcap or .db3 "
+                "file: name another folder."
+            ) from error
+        return _Parts(files, f"{path}: {_first_line(error)}")
+
+
+class _Whole:
+    """A bag that `rosbags` opens."""
+
+    def __init__(self, path: Path) -> None:
+        self.notes: list[str] = []
+        self._path = path
+        self._reader = Reader(path)
+        self._reader.open()
+
+    def topics(self) -> dict[str, TopicInfo]:
+        return {
+            name: TopicInfo(info.msgtype or "several types", info.msgcount)
+            for name, info in self._reader.topics.items()
+        }
+
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        connections = [c for c in self._reader.connections if c.topic in topics]
+        if not connections:
+            return
+        try:
+            for connection, stamp_ns, data in self._reader.messages(connections):
+                yield RawMessage(connection.topic, connection.msgtype, stamp_ns, data)
+        except Exception as error:  # zstd, lz4 and sqlite each raise their own
+            note = f"{self._path} is damaged ({_first_line(error)}): the rest of it is left out."
+            if note not in self.notes:
+                self.notes.append(note)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class _Parts:
+    """The files of a bag one after the other, each whole or cut."""
+
+    def __init__(self, files: list[Path], cause: str) -> None:
+        self._parts: list[Storage] = []
+        for file in files:
+            self._parts.append(_open_file(file))
+        self._cause = f"{cause} (the bag was not closed properly; what can be read is used)."
+
+    @property
+    def notes(self) -> list[str]:
+        return [self._cause, *(note for part in self._parts for note in part.notes)]
+
+    def topics(self) -> dict[str, TopicInfo]:
+        merged: dict[str, TopicInfo] = {}
+        for part in self._parts:
+            for name, info in part.topics().items():
+                before = merged[name].count if name in merged else 0
+                merged[name] = TopicInfo(info.type, before + info.count)
+        return merged
+
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        for part in self._parts:
+            yield from part.messages(topics)
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
+
+
+def _open_file(file: Path) -> Storage:
+    try:
+        return _Whole(file)
+    except _DAMAGE:
+        return CutMcap(file) if file.suffix == ".mcap" else CutSqlite(file)
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    """The bag's files in the order of recording: name_0, name_1, ... name_10."""
+    files = [file for file in folder.iterdir() if file.suffix in _SUFFIXES]
+    return sorted(files, key=_natural)
+
+
+def _natural(file: Path) -> list[Any]:
+    return [
+        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,212 @@
+"""Writing rosbag2 bags: MCAP with zstd chunks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from saane_ros.data.bag_reader import message_types
+from saane_ros.errors import SaaneError
+from saane_ros.files import replace_folder
+from saane_ros.messages.encode import rgb_to_image_fields, rgb_to_jpeg_fields
+from saane_ros.types import Pose, Rgb
+
+_NO_COVARIANCE = np.zeros(36)
+
+
+class BagWriter:
+    """Writes one bag as a stream; a context manager whose folder appears once the block ends well.
+
+    A bag of the same name is replaced then. Stamps are int nanoseconds, both of the header and of
+    the recording. Raises SaaneError where `path` is something else than a bag.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not (self.path / "metadata.yaml").is_file():
+            raise SaaneError(
+                f"{self.path} exists and is no bag: name another folder, or remove it first."
+            )
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        # rosbag2 names the file in a bag after the bag's folder, hence a folder within a folder.
+        self._writer = Writer(
+            self._temporary / self.path.name,
+            version=8,  # the latest that Humble's rosbag2 reads as well as the newer ones
+            storage_plugin=StoragePlugin.MCAP,
+        )
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._writer.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._writer.close()
+                replace_folder(self._temporary / self.path.name, self.path)
+            else:
+                self._writer.abort()
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def write_image(
+        self,
+        topic: str,
+        image: Rgb,
+        stamp_ns: int,
+        frame_id: str = "camera",
+        jpeg_quality: int | None = None,
+    ) -> None:
+        """A sensor_msgs/Image (rgb8), or with a quality (1 to 100) a CompressedImage (JPEG)."""
+        compressed = jpeg_quality is not None
+        fields = (
+            rgb_to_image_fields(image)
+            if jpeg_quality is None
+            else rgb_to_jpeg_fields(image, jpeg_quality)
+        )
+        fields["data"] = np.frombuffer(fields["data"], np.uint8)
+        type_ = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+        self._write(topic, type_, stamp_ns, frame_id, **fields)
+
+    def write_camera_info(
+        self,
+        topic: str,
+        stamp_ns: int,
+        size: tuple[int, int],
+        matrix: Sequence[Sequence[float]],
+        distortion: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
+        frame_id: str = "camera",
+    ) -> None:
+        """A sensor_msgs/CameraInfo: size (width, height), 3 x 3 camera matrix, plumb_bob model."""
+        k = np.asarray(matrix, np.float64)
+        self._write(
+            topic,
+            "sensor_msgs/msg/CameraInfo",
+            stamp_ns,
+            frame_id,
+            height=size[1],
+            width=size[0],
+            distortion_model="plumb_bob",
+            d=np.asarray(distortion, np.float64),
+            k=k.ravel(),
+            r=np.eye(3).ravel(),
+            p=np.hstack([k, np.zeros((3, 1))]).ravel(),
+            binning_x=0,
+            binning_y=0,
+            roi=self._new(
+                "sensor_msgs/msg/RegionOfInterest",
+                x_offset=0,
+                y_offset=0,
+                height=0,
+                width=0,
+                do_rectify=False,
+            ),
+        )
+
+    def write_fix(
+        self,
+        topic: str,
+        stamp_ns: int,
+        latitude: float,
+        longitude: float,
+        altitude: float,
+        frame_id: str = "gps",
+    ) -> None:
+        """A sensor_msgs/NavSatFix: degrees, and metres above the WGS84 ellipsoid."""
+        self._write(
+            topic,
+            "sensor_msgs/msg/NavSatFix",
+            stamp_ns,
+            frame_id,
+            status=self._new("sensor_msgs/msg/NavSatStatus", status=0, service=1),
+            latitude=latitude,
+            longitude=longitude,
+            altitude=altitude,
+            position_covariance=np.zeros(9),
+            position_covariance_type=0,
+        )
+
+    def write_odometry(
+        self,
+        topic: str,
+        stamp_ns: int,
+        pose: Pose,
+        linear: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        angular: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        frame_id: str = "odom",
+        child_frame_id: str = "base_link",
+    ) -> None:
+        """A nav_msgs/Odometry: pose in `frame_id`, velocities (m/s, rad/s) in `child_frame_id`."""
+        twist = self._new(
+            "geometry_msgs/msg/Twist", linear=self._vector(linear), angular=self._vector(angular)
+        )
+        self._write(
+            topic,
+            "nav_msgs/msg/Odometry",
+            stamp_ns,
+            frame_id,
+            child_frame_id=child_frame_id,
+            pose=self._new(
+                "geometry_msgs/msg/PoseWithCovariance",
+                pose=self._pose(pose),
+                covariance=_NO_COVARIANCE,
+            ),
+            twist=self._new(
+                "geometry_msgs/msg/TwistWithCovariance", twist=twist, covariance=_NO_COVARIANCE
+            ),
+        )
+
+    def write_pose(self, topic: str, stamp_ns: int, pose: Pose, frame_id: str = "map") -> None:
+        """A geometry_msgs/PoseStamped."""
+        self._write(
+            topic, "geometry_msgs/msg/PoseStamped", stamp_ns, frame_id, pose=self._pose(pose)
+        )
+
+    def _write(self, topic: str, type_: str, stamp_ns: int, frame_id: str, **fields: Any) -> None:
+        seconds, nanoseconds = divmod(stamp_ns, 10**9)
+        stamp = self._new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
+        header = self._new("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, type_, typestore=message_types()
+            )
+        message = self._new(type_, header=header, **fields)
+        data = message_types().serialize_cdr(message, type_)
+        self._writer.write(self._connections[topic], stamp_ns, data)
+
+    def _pose(self, pose: Pose) -> Any:
+        x, y, z, w = pose.orientation
+        return self._new(
+            "geometry_msgs/msg/Pose",
+            position=self._new(
+                "geometry_msgs/msg/Point",
+                x=pose.position[0],
+                y=pose.position[1],
+                z=pose.position[2],
+            ),
+            orientation=self._new("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
+        )
+
+    def _vector(self, values: tuple[float, float, float]) -> Any:
+        x, y, z = values
+        return self._new("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
+
+    @staticmethod
+    def _new(type_: str, **fields: Any) -> Any:
+        return message_types().types[type_](**fields)
