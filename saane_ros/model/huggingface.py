@@ -17,18 +17,13 @@ from saane_ros.errors import SaaneError
 from saane_ros.model.semantics_output import SemanticOutput
 
 TRIAL_SIDE = 128
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class HuggingFaceSegmentation(nn.Module):
-    """A segmentation model behind the interface of the other semantic networks.
+class HuggingFaceSegmenter(nn.Module):
+    """A loaded segmentation model behind the interface of the other semantic networks.
 
-    checkpoint: a folder that save_pretrained wrote, or a hub id.
-    mean, std: how the images that it will get are normalised; where the model was trained with
-    others, they are converted.  channels: of the features.  class_names: the model's id2label.
-    Loaded in fp32.  Raises SaaneError where the extra is not installed, or the checkpoint cannot
-    be had, lacks weights or cannot serve.
+    images come normalised by `mean` and `std`; where the model was trained with others, they are
+    converted.  channels: of the features.  class_names: by index, from the model's id2label.
     """
 
     scale: Tensor
@@ -36,22 +31,23 @@ class HuggingFaceSegmentation(nn.Module):
 
     def __init__(
         self,
-        checkpoint: str,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        model: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        model_mean: Sequence[float],
+        model_std: Sequence[float],
     ) -> None:
         super().__init__()
-        self.model = _load(checkpoint)
-        config: Any = self.model.config
+        self.model = model
+        config: Any = model.config
         names = {int(index): str(name) for index, name in config.id2label.items()}
         self.class_names = tuple(names[index] for index in sorted(names))
         from_mean, from_std, to_mean, to_std = (
-            torch.tensor(values).view(1, 3, 1, 1)
-            for values in (mean, std, *_normalisation(checkpoint, mean, std))
+            torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std, model_mean, model_std)
         )
         self.register_buffer("scale", from_std / to_std, persistent=False)
         self.register_buffer("shift", (from_mean - to_mean) / to_std, persistent=False)
-        self.classifier_name = _pixel_classifier(self.model, len(self.class_names))
+        self.classifier_name = _pixel_classifier(model, len(self.class_names))
         self.eval()
         self.channels = self._trial().features.shape[1]
 
@@ -106,13 +102,19 @@ def mask_class_logits(class_queries: Tensor, mask_queries: Tensor) -> Tensor:
     return scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
 
 
-def _load(checkpoint: str) -> nn.Module:
-    if checkpoint.startswith(("/", ".")):
-        if not Path(checkpoint, "config.json").is_file():
-            raise SaaneError(
-                f"Hugging Face model {checkpoint} has no config.json: give the path of a folder that "
-                "save_pretrained wrote, or a hub id."
-            )
+def load_segmenter(
+    checkpoint: str, mean: Sequence[float], std: Sequence[float]
+) -> HuggingFaceSegmenter:
+    """The model in a local folder or of a hub id, in fp32 and evaluation mode.
+
+    mean, std: how the images that it will get are normalised.  Raises SaaneError where the extra
+    is not installed, the checkpoint cannot be had, lacks weights or cannot serve.
+    """
+    if checkpoint.startswith(("/", ".")) and not Path(checkpoint, "config.json").is_file():
+        raise SaaneError(
+            f"Hugging Face model {checkpoint} has no config.json: give the path of a folder that "
+            "save_pretrained wrote, or a hub id."
+        )
     try:
         import transformers
     except ImportError as error:
@@ -141,7 +143,7 @@ def _load(checkpoint: str) -> nn.Module:
             f"Hugging Face model {checkpoint} lacks {len(missing)} weights of its network "
             f"({', '.join(missing[:8])}): use a checkpoint trained for segmentation."
         )
-    return model.float()
+    return HuggingFaceSegmenter(model.float(), mean, std, *_normalisation(checkpoint, mean, std))
 
 
 def _model_class(config: Any) -> Any:

@@ -1,0 +1,148 @@
+"""`saane models`: what models there are, whether their weights are here, right and loadable."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from saane_ros.errors import SaaneError
+from saane_ros.weights.cards import ModelCard, WeightSource, list_cards, load_card
+from saane_ros.weights.store import (
+    WeightFile,
+    check_file,
+    find_weights,
+    locate,
+    origin_of,
+    search_folders,
+)
+
+EXAMPLES = """\
+examples:
+  saane models list
+  saane models fetch saane-resnet50-pspnet
+  saane models verify                              every model whose weights are here
+  saane models verify saane-town my/model.yaml --weights ~/weights
+
+Weight files are looked for in --weights, beside the card, in the package's models/ and in the
+cache folder ($SAANE_CACHE, else ~/.cache/saane_ros) under weights/.
+"""
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Add `saane models` and its actions."""
+    parser = _parser(subparsers, "models", "list, verify and fetch models and their weights")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    for name, run, help_text, models in (
+        ("list", _list, "show every model and where its weights are", None),
+        ("verify", _verify, "check digests and load the weights strictly", "*"),
+        ("fetch", _fetch, "download what is missing of a model's weights", "+"),
+    ):
+        action = _parser(actions, name, help_text)
+        if models is not None:
+            action.add_argument("model", nargs=models, help="name or path of a model card")
+        action.add_argument("--weights", default="", help="folder looked into first")
+        action.set_defaults(run=run)
+
+
+def _parser(
+    subparsers: argparse._SubParsersAction, name: str, text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _list(options: argparse.Namespace) -> None:
+    cards = list_cards()
+    width = max((len(card.name) for card in cards), default=0)
+    for card in cards:
+        trained = "trained" if card.trained else "head not trained"
+        print(f"{card.name:<{width}}  {card.system}, {card.descriptor_size}-d, {trained}")
+        print(f"  {card.description}")
+        for line in _where(card, options.weights):
+            print(f"  {line}")
+
+
+def _where(card: ModelCard, weights: str) -> Iterator[str]:
+    folders = search_folders(card, weights)
+    for key, source in card.weights.items():
+        path = locate(source, folders)
+        yield f"{key}: {path or _absent(source)}"
+    if card.semantics is not None and card.semantics.checkpoint:
+        yield f"semantics: Hugging Face {card.semantics.checkpoint}"
+
+
+def _absent(source: WeightSource) -> str:
+    origin = origin_of(source)
+    return f"{origin.file} missing, " + (f"from {origin.url}" if origin.url else "no download")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    """Without names, a model whose weights were never fetched is told but is no failure."""
+    cards = [load_card(model) for model in options.model] or list_cards()
+    failures = []
+    for card in cards:
+        absent = [
+            _absent(source)
+            for source in card.weights.values()
+            if locate(source, search_folders(card, options.weights)) is None
+        ]
+        if absent:
+            print(f"{card.name}: {'; '.join(absent)}")
+            failures += [card.name] if options.model else []
+            continue
+        try:
+            for line in _verified(card, options.weights):
+                print(f"{card.name}: {line}")
+        except SaaneError as error:
+            print(f"{card.name}: {error}")
+            failures.append(card.name)
+    if failures:
+        raise SaaneError(
+            f"{len(failures)} of {len(cards)} models failed verification ({', '.join(failures)}): "
+            "see above; saane models fetch downloads what is missing."
+        )
+
+
+def _verified(card: ModelCard, weights: str) -> Iterator[str]:
+    """One line per file, then one for the network, which takes all of them strictly."""
+    from saane_ros.embedding.loading import load_embedder
+
+    folders = search_folders(card, weights)
+    for key, source in card.weights.items():
+        yield _told(key, check_file(source, folders))
+    embedder = load_embedder(str(card.path), weights, device="cpu", precision="fp32")
+    yield f"loads; fingerprint {embedder.fingerprint}, {embedder.descriptor_size}-d descriptor"
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    for card in [load_card(model) for model in options.model]:
+        for key, file in find_weights(card, options.weights).items():
+            print(f"{card.name}: {_told(key, file)}")
+        if card.semantics is not None and card.semantics.checkpoint:
+            _fetch_checkpoint(card, card.semantics.checkpoint)
+            print(f"{card.name}: semantics {card.semantics.checkpoint}")
+
+
+def _fetch_checkpoint(card: ModelCard, checkpoint: str) -> None:
+    """Loading brings a hub's files into Hugging Face's own cache and shows that they fit."""
+    from saane_ros.model.huggingface import load_segmenter
+
+    load_segmenter(checkpoint, card.preprocessing.mean, card.preprocessing.std)
+
+
+def _told(key: str, file: WeightFile) -> str:
+    state = "verified" if file.verified else "unverified (its card names no sha256)"
+    return f"{key} {state}, sha256 {file.sha256[:12]}, {_shortened(file.path)}"
+
+
+def _shortened(path: Path) -> str:
+    """The path with the home folder as ~."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
