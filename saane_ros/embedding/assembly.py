@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.model.heads import Head, HeadSizes, build_head
-from saane_ros.model.huggingface import HuggingFaceSegmentation
+from saane_ros.model.huggingface import load_segmenter
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.semantics import LightPspNet
 from saane_ros.weights.cards import ModelCard
 from saane_ros.weights.checkpoints import load_strict, merged, trunk_tensors
-from saane_ros.weights.pspnet_layouts import canonical_pspnet
+from saane_ros.weights.pspnet_layouts import pspnet_tensors
 
 UNTRAINED_SEED = 0
 
@@ -41,7 +41,7 @@ def build_semantics(card: ModelCard, trunk: ResNetTrunk) -> nn.Module | None:
         assert part.variant is not None
         return PspNet(part.variant, len(part.classes))
     assert part.checkpoint is not None
-    return HuggingFaceSegmentation(part.checkpoint)
+    return load_segmenter(part.checkpoint, card.preprocessing.mean, card.preprocessing.std)
 
 
 def build_card_head(card: ModelCard, c_a: int, c_s: int) -> Head:
@@ -81,5 +81,7 @@ def load_semantics(semantics: nn.Module | None, card: ModelCard, tensors: Tensor
     if semantics is None or card.semantics is None:
         raise SaaneError(f"Model {card.name} has no semantic network: give a card that has one.")
     if isinstance(semantics, PspNet):
-        tensors = canonical_pspnet(tensors, str(card.semantics.variant))
+        tensors = pspnet_tensors(
+            tensors, str(card.semantics.variant), f"The segmentation of {card.name}"
+        )
     load_strict(semantics, tensors, f"The segmentation of {card.name}")

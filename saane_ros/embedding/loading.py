@@ -11,9 +11,10 @@ from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.heads import HEADS
+from saane_ros.model.huggingface import HuggingFaceSegmenter
 from saane_ros.weights.cards import ModelCard, System, fingerprint, load_card
 from saane_ros.weights.store import find_weights
-from saane_ros.weights.tensors import read_tensors
+from saane_ros.weights.tensors import read_tensors, tensors_digest
 
 
 def load_embedder(
@@ -35,18 +36,22 @@ def load_embedder(
     chosen = pick_device(device)
     card = load_card(model)
     found = find_weights(card, weights)
-    files = {key: read_tensors(file.path) for key, file in found.items()}
+    files: dict[str, Tensors] = {key: read_tensors(file.path) for key, file in found.items()}
     digests = {key: file.sha256 for key, file in found.items()}
     if system is not None and system != card.system:
         card, files = rewired(card, system, files)
     network = build_network(card)
     fill_network(network, card, files)
+    class_names = card.semantics.classes if card.semantics else ()
+    if isinstance(network.semantics, HuggingFaceSegmenter):
+        class_names = network.semantics.class_names
+        digests["semantics"] = tensors_digest(network.semantics.state_dict())
     return NetworkEmbedder(
         network,
         preprocessing_of(card),
         card.name if system is None else f"{card.name}:{system}",
         fingerprint(card, digests),
-        network.class_names or (card.semantics.classes if card.semantics else ()),
+        class_names,
         card.calibration,
         chosen,
         pick_precision(precision, chosen),
@@ -65,7 +70,9 @@ def pick_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise SaaneError(f"Device {device!r} is unknown: give auto, cpu, cuda or cuda:N.") from error
+        raise SaaneError(
+            f"Device {device!r} is unknown: give auto, cpu, cuda or cuda:N."
+        ) from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise SaaneError(
             f"Device {device} was asked for and PyTorch sees {torch.cuda.device_count()} CUDA "

@@ -66,7 +66,7 @@ def read_training_config(path: Path) -> TrainingConfig:
     if not isinstance(model, dict):
         problems.append("missing key model")
     config = read_mapping(TrainingConfig, values, "", problems)
-    if config is None or problems:
+    if config is None or model is None or problems:
         raise SaaneError(
             f"Training configuration {path} has mistakes: {'; '.join(problems)}. Correct them."
         )

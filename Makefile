@@ -1,0 +1,46 @@
+# setup, demo, test, lint, bench. A second run repeats no finished set-up.
+
+VENV ?= .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+DATA ?=
+MODEL ?=
+
+# A sourced ROS 2 brings its own client library; the wheels are for machines without one.
+ROS_WHEELS := "ros-rclpy[fastrtps]" ros-sensor-msgs ros-std-msgs ros-geometry-msgs ros-nav-msgs \
+	ros-visualization-msgs ros-diagnostic-msgs ros-std-srvs
+
+ifdef ROS_DISTRO
+VENV_OPTIONS := --system-site-packages
+EXTRA :=
+else
+VENV_OPTIONS :=
+EXTRA := $(ROS_WHEELS)
+endif
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(STAMP)
+
+$(STAMP): setup.py
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check --progress-bar on -e ".[train,test]" $(EXTRA)
+	touch $(STAMP)
+
+demo: setup
+	$(RUN) -m saane_ros.cli demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
+
+test: setup
+	$(RUN) -m pytest
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy saane_ros --exclude saane_ros/ros
+
+bench: setup
+	$(RUN) -m saane_ros.ros.benchmark
+
+clean:
+	rm -rf $(VENV) out build install log
