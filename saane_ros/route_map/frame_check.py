@@ -16,7 +16,7 @@ BLACK_SPREAD = 2.0
 def image_fault(image: Rgb) -> str | None:
     """Why an image cannot be embedded, or None where it can."""
     if image.size == 0:
-        return "the image is empty"
+        return "the image is empty or unreadable"
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         return f"the image is {image.dtype} {image.shape}, not uint8 height x width x 3"
     sample = image[:: 1 + image.shape[0] // 240, :: 1 + image.shape[1] // 320]

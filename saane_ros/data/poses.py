@@ -1,0 +1,237 @@
+"""Pose files: TUM, KITTI, and CSV with named columns; metres in an east-north-up frame."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.data.geodesy import LatLonAlt, to_enu
+from saane_ros.data.pose_track import headings, yaw_quaternion
+from saane_ros.errors import SaaneError
+from saane_ros.types import Pose
+
+CAMERA_TO_BODY = np.array(((0.0, 0.0, 1.0), (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)))
+"""Axes of a camera (x right, y down, z forward) turned into those of a body (x forward, z up)."""
+
+
+@dataclass(frozen=True)
+class PoseTable:
+    """Poses of one file, in its order, with what names them.
+
+    stamps_ns, names: one per pose, or None where the file has no such column.
+    origin: latitude, longitude, altitude of the positions' zero where the file is geographic.
+    """
+
+    poses: list[Pose]
+    stamps_ns: list[int] | None = None
+    names: list[str] | None = None
+    origin: LatLonAlt | None = None
+
+
+def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
+    """Read a pose file; its first line tells the format.
+
+    TUM: `t x y z qx qy qz qw`, t in seconds.  KITTI: 12 numbers, the upper 3x4 of a camera's pose,
+    turned into the body's convention.  CSV: a header with `name` and/or `stamp` (seconds, or
+    `stamp_ns`), and `x,y[,z]` or `lat,lon[,alt]`, and `yaw` (radians) or `qx,qy,qz,qw`; without
+    either the heading follows from the motion. `origin` is the zero of geographic positions, by
+    default the first of them. Values that are not finite are passed on. Raises SaaneError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SaaneError(f"The pose file {path} cannot be read as text: check its name.") from error
+    lines = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not lines:
+        raise SaaneError(f"The pose file {path} is empty: give one pose per line.")
+    first = lines[0][1].replace(",", " ").split()
+    if not _is_number(first[0]):
+        return _read_csv(path, lines, origin)
+    if len(first) == 8:
+        return _read_tum(path, lines)
+    if len(first) == 12:
+        return _read_kitti(path, lines)
+    raise SaaneError(
+        f"The pose file {path} has {len(first)} numbers in its first line: give 8 (TUM), "
+        "12 (KITTI) or a CSV header that names the columns."
+    )
+
+
+def parse_stamp(text: str) -> int | None:
+    """A stamp in nanoseconds from seconds, or from an integer of milli-, micro- or nanoseconds.
+
+    Integers of 13, 16 and 19 digits are those; anything else is seconds. None where no number.
+    """
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    if not value.is_finite() or abs(value) >= Decimal(10) ** 19:
+        return None
+    digits = text.strip()
+    scale = {13: 6, 16: 3, 19: 0}.get(len(digits), 9) if digits.isdigit() else 9
+    return round(value * Decimal(10) ** scale)
+
+
+def _read_tum(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
+    stamps, poses = [], []
+    for number, line in lines:
+        values = _numbers(path, number, line, 8)
+        stamp = parse_stamp(line.replace(",", " ").split()[0])
+        if stamp is None:
+            raise _bad_line(path, number, "a stamp that is no time")
+        stamps.append(stamp)
+        poses.append(_pose(path, number, values[1:4], values[4:]))
+    return PoseTable(poses, stamps_ns=stamps)
+
+
+def _read_kitti(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
+    poses = []
+    for number, line in lines:
+        matrix = np.array(_numbers(path, number, line, 12)).reshape(3, 4)
+        rotation = CAMERA_TO_BODY @ matrix[:, :3] @ CAMERA_TO_BODY.T
+        position = (CAMERA_TO_BODY @ matrix[:, 3]).tolist()
+        poses.append(_pose(path, number, position, list(_quaternion(rotation))))
+    return PoseTable(poses)
+
+
+def _quaternion(rotation: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """Quaternion (x, y, z, w) of a rotation matrix, by its largest component (Shepperd 1978)."""
+    if not np.isfinite(rotation).all():
+        return (math.nan,) * 4
+    trace = float(np.trace(rotation))
+    squares = np.array([*(1 + 2 * np.diag(rotation) - trace), 1 + trace])
+    i = int(np.argmax(squares))
+    quaternion = np.empty(4)
+    if i == 3:
+        quaternion[:3] = (
+            rotation[2, 1] - rotation[1, 2],
+            rotation[0, 2] - rotation[2, 0],
+            rotation[1, 0] - rotation[0, 1],
+        )
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        quaternion[j] = rotation[j, i] + rotation[i, j]
+        quaternion[k] = rotation[k, i] + rotation[i, k]
+        quaternion[3] = rotation[k, j] - rotation[j, k]
+    quaternion[i] = squares[i]
+    x, y, z, w = (quaternion / np.linalg.norm(quaternion)).tolist()
+    return (x, y, z, w)
+
+
+def _read_csv(path: Path, lines: list[tuple[int, str]], origin: LatLonAlt | None) -> PoseTable:
+    header = [name.strip().lower() for name in next(csv.reader([lines[0][1]]))]
+    rows: list[tuple[int, dict[str, str]]] = []
+    for number, line in lines[1:]:
+        cells = next(csv.reader([line]))
+        if len(cells) != len(header):
+            raise _bad_line(
+                path, number, f"{len(cells)} columns where the header has {len(header)}"
+            )
+        rows.append((number, dict(zip(header, (cell.strip() for cell in cells), strict=True))))
+    names = [row["name"] for _, row in rows] if "name" in header else None
+    column = next((c for c in ("stamp_ns", "stamp") if c in header), None)
+    stamps = None if column is None else [_stamp(path, n, row[column], column) for n, row in rows]
+    if (names is None and stamps is None) or not rows:
+        raise SaaneError(
+            f"The pose file {path} has {'no rows' if not rows else 'neither name nor stamp'}: "
+            "give a column `name` (the image's file name) or `stamp`, and one row per pose."
+        )
+    positions, origin = _positions(path, header, rows, origin)
+    quaternions = _orientations(path, header, rows, positions)
+    poses = [
+        _pose(path, number, position.tolist(), quaternion)
+        for (number, _), position, quaternion in zip(rows, positions, quaternions, strict=True)
+    ]
+    return PoseTable(poses, stamps, names, origin)
+
+
+def _positions(
+    path: Path, header: list[str], rows: list[tuple[int, dict[str, str]]], origin: LatLonAlt | None
+) -> tuple[NDArray[np.float64], LatLonAlt | None]:
+    geographic = "lat" in header and "lon" in header
+    wanted = ("lat", "lon", "alt") if geographic else ("x", "y", "z")
+    if not all(name in header for name in wanted[:2]):
+        raise SaaneError(
+            f"The pose file {path} has the columns {', '.join(header)}: it needs x and y, or lat "
+            "and lon."
+        )
+    values = np.array([[_value(path, n, row, c, 0.0) for c in wanted] for n, row in rows])
+    if not geographic:
+        return values, None
+    finite = values[np.isfinite(values).all(axis=1)]
+    if origin is None:
+        if len(finite) == 0:
+            raise SaaneError(f"The pose file {path} has no finite position: check its columns.")
+        origin = (float(finite[0][0]), float(finite[0][1]), float(finite[0][2]))
+    return to_enu(values, origin), origin
+
+
+def _orientations(
+    path: Path,
+    header: list[str],
+    rows: list[tuple[int, dict[str, str]]],
+    positions: NDArray[np.float64],
+) -> list[list[float]]:
+    columns = ("qx", "qy", "qz", "qw")
+    if all(name in header for name in columns):
+        return [[_value(path, n, row, c, 0.0) for c in columns] for n, row in rows]
+    if "yaw" in header:
+        return [list(yaw_quaternion(_value(path, n, row, "yaw", 0.0))) for n, row in rows]
+    return [list(yaw_quaternion(yaw)) for yaw in headings(positions)]
+
+
+def _value(path: Path, number: int, row: dict[str, str], column: str, missing: float) -> float:
+    if column not in row:
+        return missing
+    if not _is_number(row[column]):
+        raise _bad_line(path, number, f"{row[column]!r} as {column}")
+    return float(row[column])
+
+
+def _stamp(path: Path, number: int, text: str, column: str) -> int:
+    try:
+        stamp = int(text) if column == "stamp_ns" else parse_stamp(text)
+    except ValueError:
+        stamp = None
+    if stamp is None:
+        raise _bad_line(path, number, f"{text!r} as {column}")
+    return stamp
+
+
+def _numbers(path: Path, number: int, line: str, count: int) -> list[float]:
+    cells = line.replace(",", " ").split()
+    if len(cells) != count or not all(map(_is_number, cells)):
+        raise _bad_line(path, number, f"not the {count} numbers of the lines before")
+    return [float(cell) for cell in cells]
+
+
+def _pose(path: Path, number: int, position: list[float], quaternion: list[float]) -> Pose:
+    norm = math.hypot(*quaternion)
+    if norm == 0:
+        raise _bad_line(path, number, "a zero quaternion")
+    x, y, z = position
+    qx, qy, qz, qw = (value / norm for value in quaternion)
+    return Pose((x, y, z), (qx, qy, qz, qw))
+
+
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|inf)", re.IGNORECASE)
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _bad_line(path: Path, number: int, what: str) -> SaaneError:
+    return SaaneError(f"The pose file {path} has {what} in line {number}: correct or remove it.")
