@@ -13,8 +13,8 @@ import numpy as np
 
 from saane_ros.data.at_names import is_at_name, parse_at_name
 from saane_ros.data.geodesy import LatLonAlt
-from saane_ros.data.pose_track import PoseTrack, headings, yaw_quaternion
-from saane_ros.data.poses import PoseTable, parse_stamp, read_poses
+from saane_ros.data.pose_track import PoseTrack
+from saane_ros.data.poses import PoseTable, courses, parse_stamp, read_poses, yaw_quaternion
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.selection import Selector
 from saane_ros.types import Frame, Pose, Rgb
@@ -94,8 +94,13 @@ class ImageFolder:
         if table.names is not None:
             poses, stamps = self._by_name(files, table)
         elif table.stamps_ns is not None and (found := _name_stamps(files)) is not None:
-            track = PoseTrack(table.stamps_ns, table.poses)
-            poses, stamps = [track.at(stamp) for stamp in found], found
+            track = PoseTrack(
+                np.array(table.stamps_ns, dtype=np.int64),
+                np.array([pose.position for pose in table.poses]),
+                np.array([pose.orientation for pose in table.poses]),
+            )
+            there = [track.at(stamp) for stamp in found]
+            poses, stamps = [None if at is None else at[0] for at in there], found
         else:
             poses, stamps = self._by_order(files, table)
         self.without_pose = [f.name for f, p in zip(files, poses, strict=True) if p is None]
@@ -215,16 +220,19 @@ def _with_at_names(files: list[Path]) -> tuple[list[ImageEntry], LatLonAlt | Non
         known.sort()
     timed = len(known) == len(set(known)) == len(named)
     first = named[0][1]
-    points = np.array([(n.easting - first.easting, n.northing - first.northing) for _, n in named])
-    course = headings(points)
+    points = np.array(
+        [(n.easting - first.easting, n.northing - first.northing, 0.0) for _, n in named]
+    )
+    along = courses(points)
     entries = []
-    for index, ((file, name), yaw) in enumerate(zip(named, course, strict=True)):
+    for index, (file, name) in enumerate(named):
+        x, y, z = points[index].tolist()
+        course = along[index].tolist()
+        turn = (course[0], course[1], course[2], course[3])
+        if name.yaw is not None:
+            turn = yaw_quaternion(name.yaw)
         stamp = known[index] if timed else index * UNTIMED_STEP_NS
-        pose = Pose(
-            (float(points[index, 0]), float(points[index, 1]), 0.0),
-            yaw_quaternion(yaw if name.yaw is None else name.yaw),
-        )
-        entries.append(ImageEntry(file, stamp, pose))
+        entries.append(ImageEntry(file, stamp, Pose((x, y, z), turn)))
     if first.latitude is None or first.longitude is None:
         return entries, None
     return entries, (first.latitude, first.longitude, 0.0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.geodesy import LatLonAlt, to_enu
-from saane_ros.data.pose_track import headings, yaw_quaternion
+from saane_ros.data.pose_track import course_orientations
 from saane_ros.errors import SaaneError
 from saane_ros.types import Pose
 
@@ -82,6 +82,11 @@ def parse_stamp(text: str) -> int | None:
     digits = text.strip()
     scale = {13: 6, 16: 3, 19: 0}.get(len(digits), 9) if digits.isdigit() else 9
     return round(value * Decimal(10) ** scale)
+
+
+def yaw_quaternion(yaw: float) -> tuple[float, float, float, float]:
+    """Quaternion (x, y, z, w) of a turn about the upward axis, yaw in radians."""
+    return (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
 
 
 def _read_tum(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
@@ -189,7 +194,15 @@ def _orientations(
         return [[_value(path, n, row, c, 0.0) for c in columns] for n, row in rows]
     if "yaw" in header:
         return [list(yaw_quaternion(_value(path, n, row, "yaw", 0.0))) for n, row in rows]
-    return [list(yaw_quaternion(yaw)) for yaw in headings(positions)]
+    return courses(positions).tolist()
+
+
+def courses(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quaternions (n, 4) along the motion of positions (n, 3), those that are not finite aside."""
+    orientations = np.tile((0.0, 0.0, 0.0, 1.0), (len(positions), 1))
+    finite = np.isfinite(positions).all(axis=1)
+    orientations[finite] = course_orientations(positions[finite])
+    return orientations
 
 
 def _value(path: Path, number: int, row: dict[str, str], column: str, missing: float) -> float:
