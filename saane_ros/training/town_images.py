@@ -8,11 +8,14 @@ behind them knows that they were rendered:
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from saane_ros.files import replacing_file
 from saane_ros.progress import progress
@@ -23,7 +26,6 @@ from saane_ros.simulation import (
     Town,
     TownFrame,
     Traverse,
-    render_many,
 )
 from saane_ros.training.config import TownImages
 from saane_ros.training.segmentation_trainer import LabelledImages
@@ -32,45 +34,63 @@ JITTER_M = 2.0
 """How far along the route two views of one place may lie from its centre."""
 
 
-def render_training_towns(options: TownImages, root: Path) -> None:
+def render_training_towns(options: TownImages, root: Path, workers: int = 2) -> None:
     """Render all training and validation towns below `root`; finished traverses are kept."""
     purposes = (
         ("training", TRAINING_SEEDS[: options.towns]),
         ("validation", VALIDATION_SEEDS[: options.validation_towns]),
     )
     jobs = [
-        (root / purpose, seed, condition, view)
+        Drive(root / purpose, seed, condition, view, options)
         for purpose, seeds in purposes
         for seed in seeds
         for condition in options.conditions
         for view in range(options.views)
     ]
-    for folder, seed, condition, view in progress(jobs, "rendering towns", unit="traverse"):
-        _render_traverse(folder, seed, condition, view, options)
-
-
-def _render_traverse(
-    folder: Path, seed: int, condition: str, view: int, options: TownImages
-) -> None:
-    name = f"town-{seed}"
-    done = folder / "done" / f"{name}-{condition}-{view}"
-    if done.exists():
+    missing = [job for job in jobs if not job.done.exists()]
+    if not missing:
         return
-    traverse = Traverse(Town(seed, options.length_m), condition, seed=_traverse_seed(seed, view))
-    indices = place_frames(traverse, options.step_m, seed=_traverse_seed(seed, view) + 1)
-    for place, frame in enumerate(render_many(traverse, indices)):
-        _write(folder, f"{name}/place-{place:04d}/{condition}-{view}", frame)
-    with replacing_file(done) as temporary:
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        finished = pool.imap_unordered(_render_drive, missing)
+        for _ in progress(finished, "rendering towns", total=len(missing), unit="traverse"):
+            pass
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One traverse of one town to be rendered below `folder`."""
+
+    folder: Path
+    town: int
+    condition: str
+    view: int
+    options: TownImages
+
+    @property
+    def done(self) -> Path:
+        return self.folder / "done" / f"town-{self.town}-{self.condition}-{self.view}"
+
+    @property
+    def seed(self) -> int:
+        """Every condition has its own lateral position, speed and traffic."""
+        condition = self.options.conditions.index(self.condition)
+        return self.town * 100 + condition * self.options.views + self.view
+
+
+def _render_drive(drive: Drive) -> None:
+    cv2.setNumThreads(1)
+    town = Town(drive.town, drive.options.length_m)
+    traverse = Traverse(town, drive.condition, seed=drive.seed)
+    frames = place_frames(traverse.travelled, drive.options.step_m, drive.seed)
+    for place, index in enumerate(frames):
+        name = f"town-{drive.town}/place-{place:04d}/{drive.condition}-{drive.view}"
+        _write(drive.folder, name, traverse.render(index))
+    with replacing_file(drive.done) as temporary:
         temporary.touch()
 
 
-def _traverse_seed(town_seed: int, view: int) -> int:
-    return town_seed * 100 + view
-
-
-def place_frames(traverse: Traverse, step_m: float, seed: int) -> list[int]:
+def place_frames(travelled: NDArray[np.float64], step_m: float, seed: int) -> list[int]:
     """For every place, `step_m` apart, a frame within JITTER_M along the route of its centre."""
-    travelled = np.array([traverse.travelled(i) for i in range(len(traverse))])
     centres = np.arange(step_m / 2, travelled[-1], step_m)
     jitter = np.random.default_rng(seed).uniform(-JITTER_M, JITTER_M, len(centres))
     return [int(np.abs(travelled - target).argmin()) for target in centres + jitter]
