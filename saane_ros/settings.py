@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from saane_ros.errors import SaaneError
 
 Value = str | int | float | bool
+ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
+"""Parameters that ROS gives every node: a parameter file may hold them."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +140,102 @@ def check(name: str, value: Value, setting: Setting, kind: type = Settings) -> N
 
 def settings_from(values: dict[str, Any]) -> Settings:
     """Settings from a mapping; an unknown name is an error that lists the known ones."""
-    unknown = sorted(set(values) - set(default_settings()))
+    unknown = sorted(map(str, set(values) - set(default_settings())))
     if unknown:
-        raise SaaneError(
-            f"Unknown setting {', '.join(unknown)}: the settings are "
-            f"{', '.join(default_settings())}."
-        )
+        raise _unknown(unknown)
     return Settings(**values)
+
+
+def _unknown(names: list[str]) -> SaaneError:
+    return SaaneError(
+        f"Unknown setting {', '.join(names)}: the settings are {', '.join(default_settings())}."
+    )
+
+
+def parse_assignment(text: str) -> tuple[str, Value]:
+    """`name=value` as a setting's name and its value in the setting's type; SaaneError."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SaaneError(f"{text!r} sets nothing: write name=value.")
+    if name not in default_settings():
+        raise _unknown([name])
+    default = default_settings()[name]
+    try:
+        return name, _read_value(value, type(default))
+    except ValueError as error:
+        raise SaaneError(
+            f"Setting {name} is {value!r}: give a {type(default).__name__}."
+        ) from error
+
+
+def _read_value(text: str, kind: type) -> Value:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError
+        return text.lower() == "true"
+    value: Value = kind(text)
+    return value
+
+
+def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
+    """Names and values from a ROS parameter file (`localizer: ros__parameters: ...`).
+
+    Sections for all nodes (`/**`) count too, those for other nodes do not. Parameters of ROS
+    itself, such as use_sim_time, are left out. Raises SaaneError; values are checked by
+    `settings_from`.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SaaneError(f"The parameter file {path} cannot be read as YAML: check it.") from error
+    if not isinstance(document, dict):
+        raise SaaneError(f"The parameter file {path} holds no `{node}: ros__parameters:`: add it.")
+    values: dict[str, Any] = {}
+    found = False
+    for name in ("/**", node, f"/{node}"):
+        section = document.get(name)
+        if section is None:
+            continue
+        parameters = section.get("ros__parameters") if isinstance(section, dict) else None
+        if not isinstance(parameters, dict):
+            raise SaaneError(
+                f"Section {name} of {path} has no `ros__parameters:` with names and values: add it."
+            )
+        found = True
+        values.update({k: v for k, v in parameters.items() if k not in ROS_OWN})
+    if not found:
+        raise SaaneError(f"The parameter file {path} holds no `{node}: ros__parameters:`: add it.")
+    return values
+
+
+def settings_yaml(kind: type = Settings, node: str = "localizer") -> str:
+    """A parameter file with every default, each under its description."""
+    lines = [f"{node}:", "  ros__parameters:"]
+    defaults = default_settings(kind)
+    for name, described in described_settings(kind).items():
+        limits = _limits(described)
+        text = described.description + (f" ({limits})" if limits else "")
+        lines += textwrap.wrap(text, 96, initial_indent="    # ", subsequent_indent="    # ")
+        lines.append(f"    {name}: {json.dumps(defaults[name])}")
+    return "\n".join(lines) + "\n"
+
+
+def settings_table(kind: type = Settings) -> str:
+    """The settings as a Markdown table."""
+    rows = ["| parameter | default | what | at run time |", "|---|---|---|---|"]
+    defaults = default_settings(kind)
+    for name, described in described_settings(kind).items():
+        limits = _limits(described)
+        what = described.description + (f" ({limits})" if limits else "")
+        default, live = json.dumps(defaults[name]), "yes" if described.live else "no"
+        # Angle brackets would be taken for HTML.
+        rows.append(f"| `{name}` | `{default}` | {what.replace('<', '&lt;')} | {live} |")
+    return "\n".join(rows) + "\n"
+
+
+def _limits(described: Setting) -> str:
+    if described.choices:
+        return ", ".join(described.choices)
+    if described.low is None or described.high is None:
+        return ""
+    return f"{described.low:g} to {described.high:g}"

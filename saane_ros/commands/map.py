@@ -1,0 +1,198 @@
+"""`saane map`: build a route map from a folder or a bag, and look at one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saane_ros.data.folders import ImageFolder
+from saane_ros.errors import SaaneError
+from saane_ros.files import sha256_of
+from saane_ros.progress import progress
+from saane_ros.route_map.builder import RouteMapBuilder
+from saane_ros.route_map.info import Origin
+from saane_ros.route_map.store import RouteMap
+from saane_ros.settings import Settings
+from saane_ros.types import Frame
+
+if TYPE_CHECKING:
+    from saane_ros.data.bags import BagReader
+
+BUILD_EXAMPLES = """\
+examples:
+  saane map build --images photos/ --out street.routemap
+  saane map build --images photos/ --poses poses.txt --every-metres 2 --out street.routemap
+  saane map build --bag day.mcap --image-topic /camera/image --pose-topic /odom \\
+      --every-metres 2 --out street.routemap --model saane-town
+
+Pose files: TUM (t x y z qx qy qz qw), KITTI (3x4 rows), or CSV with a header that names its columns
+(name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw). poses.csv or poses.txt inside the
+folder is found by itself, and so are positions in '@' names.
+An interrupted build goes on where it was when the same command is given again.
+"""
+INFO_EXAMPLES = """\
+examples:
+  saane map info street.routemap
+"""
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Add `saane map build` and `saane map info`."""
+    parser = _parser(subparsers, "map", "build and inspect route maps", BUILD_EXAMPLES)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    build = _parser(actions, "build", "build a route map from images or a bag", BUILD_EXAMPLES)
+    source = build.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
+    source.add_argument("--bag", type=Path, help="rosbag2 bag, MCAP or sqlite3")
+    build.add_argument("--poses", type=Path, metavar="FILE", help="pose file for --images")
+    build.add_argument("--image-topic", metavar="T", help="image topic of --bag")
+    build.add_argument(
+        "--pose-topic", metavar="T", help="NavSatFix, Odometry or PoseStamped topic of --bag"
+    )
+    build.add_argument("--out", type=Path, required=True, metavar="X.routemap", help="map to write")
+    every = build.add_mutually_exclusive_group()
+    every.add_argument("--every-metres", type=float, metavar="M", help="a place every M metres")
+    every.add_argument("--every-seconds", type=float, metavar="S", help="a place every S seconds")
+    defaults = Settings()
+    build.add_argument("--model", default=defaults.model, help="model card (%(default)s)")
+    build.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
+    build.add_argument("--device", default=defaults.device, help="auto, cpu, cuda or cuda:N")
+    build.add_argument("--precision", default=defaults.precision, help="auto, fp32, fp16 or bf16")
+    build.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
+    build.add_argument("--batch", type=int, default=8, help="images embedded at once (%(default)s)")
+    build.add_argument("--half", action="store_true", help="store descriptors as float16")
+    build.set_defaults(run=_build)
+    info = _parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
+    info.add_argument("map", type=Path, help="folder of the map")
+    info.set_defaults(run=_info)
+
+
+def _parser(
+    subparsers: argparse._SubParsersAction, name: str, text: str, examples: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Frames for a map. `label` names them, so that an interrupted build is known again."""
+
+    frames: Iterator[Frame]
+    label: str
+    origin: Origin | None
+    total: int | None
+    notes: list[str]
+
+
+def _build(options: argparse.Namespace) -> None:
+    from saane_ros.embedding.loading import load_embedder
+
+    # Fields share names, types and limits with the localizer's settings.
+    settings = Settings(
+        model=options.model,
+        weights=options.weights,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    )
+    if options.batch < 1:
+        raise SaaneError(f"--batch is {options.batch}: give a number of images from 1 on.")
+    with _source(options) as source:
+        embedder = load_embedder(
+            settings.model, settings.weights, settings.device, settings.precision, settings.threads
+        )
+        builder = RouteMapBuilder(
+            embedder,
+            options.out,
+            origin=source.origin,
+            batch=options.batch,
+            source=source.label,
+            dtype="float16" if options.half else "float32",
+        )
+        try:
+            builder.add(progress(source.frames, "map", total=source.total, unit="frame"))
+            route_map = builder.finish()
+        finally:
+            builder.close()
+        for line in (builder.report.summary(), *source.notes):
+            print(line)
+    _show(route_map)
+
+
+@contextmanager
+def _source(options: argparse.Namespace) -> Iterator[_Source]:
+    every = (options.every_metres, options.every_seconds)
+    label = f"every {every[0]} m or {every[1]} s of "
+    if options.images is not None:
+        if options.image_topic or options.pose_topic:
+            raise SaaneError("--image-topic and --pose-topic go with --bag: leave them out.")
+        folder = ImageFolder(options.images, options.poses)
+        label += f"images {folder.path.resolve()}"
+        if folder.pose_file is not None:
+            label += f" with poses {sha256_of(folder.pose_file)}"
+        total = len(folder.selected(*every))
+        yield _Source(folder.frames(*every), label, folder.origin, total, [])
+        return
+    if options.poses:
+        raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
+    if not options.image_topic:
+        raise SaaneError("--bag needs --image-topic: name the topic with the images.")
+    from saane_ros.data.bags import BagReader
+
+    with BagReader(options.bag) as bag:
+        frames = bag.frames(options.image_topic, options.pose_topic, *every)
+        label += f"bag {options.bag.resolve()} {options.image_topic} {options.pose_topic}"
+        notes: list[str] = []
+        yield _Source(_with_notes(frames, bag, notes), label, bag.origin, None, notes)
+
+
+def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> Iterator[Frame]:
+    """The frames, and then the notes: what a bag holds is known once all of it was read."""
+    yield from frames
+    notes += [*bag.report.sentences(), *bag.notes]
+
+
+def _info(options: argparse.Namespace) -> None:
+    _show(RouteMap.open(options.map))
+
+
+def _show(route_map: RouteMap) -> None:
+    info = route_map.info
+    length = "no poses"
+    if route_map.metric:
+        length = f"{route_map.arc_length[-1]:.1f} m along the route"
+    size = sum(path.stat().st_size for path in route_map.path.rglob("*") if path.is_file())
+    rows = [
+        ("map", f"{route_map.path} ({size / 1e6:.1f} MB, created {info.created})"),
+        ("places", f"{info.count}, {length}"),
+        ("frame", info.frame_id + _origin_text(info.origin)),
+        ("model", f"{info.model}, fingerprint {info.fingerprint}"),
+        ("descriptors", f"{info.descriptor_size} values, {info.dtype}, {info.index} search"),
+        ("calibration", _calibration_text(route_map)),
+    ]
+    for name, text in rows:
+        print(f"{name:<12} {text}")
+
+
+def _origin_text(origin: Origin | None) -> str:
+    if origin is None:
+        return ""
+    return f", origin {origin[0]:.7f} {origin[1]:.7f} altitude {origin[2]:.2f} m"
+
+
+def _calibration_text(route_map: RouteMap) -> str:
+    calibration = route_map.info.calibration
+    if calibration is None:
+        return "none: the filter cannot tell when the route is left"
+    return f"slope {calibration.slope:.3f}, offset {calibration.offset:.3f}"
