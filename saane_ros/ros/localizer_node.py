@@ -1,0 +1,185 @@
+"""The localizer as a lifecycle node: camera images in, place matches out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage
+from std_srvs.srv import Trigger
+
+from saane_ros.embedding import Embedder
+from saane_ros.localization.localizer import Localizer
+from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
+from saane_ros.ros.clock import nanoseconds
+from saane_ros.ros.image_intake import ImageMessage
+from saane_ros.ros.interface import INPUTS, SERVICES
+from saane_ros.ros.managed_node import ManagedNode
+from saane_ros.ros.process import run_node
+from saane_ros.ros.publishers import LocalizerPublishers
+from saane_ros.ros.travelled import TravelledDistance
+from saane_ros.route_map.store import RouteMap
+from saane_ros.settings import Settings
+from saane_ros.types import Frame
+
+
+def embedder_from(settings: Settings) -> Embedder:
+    """The embedder that the settings name."""
+    from saane_ros.embedding.loading import load_embedder  # PyTorch takes seconds to import
+
+    return load_embedder(
+        settings.model, settings.weights, settings.device, settings.precision, settings.threads
+    )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What configure gets and cleanup frees."""
+
+    embedder: Embedder
+    route_map: RouteMap
+    localizer: Localizer
+
+
+class LocalizerNode(ManagedNode[Settings]):
+    """Matches the newest camera image with a route map; topics and keys are in `interface.py`.
+
+    make_embedder: how the model is loaded at configure; others than `embedder_from` are for tests
+    and benchmarks.
+    """
+
+    def __init__(
+        self, make_embedder: Callable[[Settings], Embedder] = embedder_from, **options: Any
+    ) -> None:
+        self._make_embedder = make_embedder
+        self._loaded: _Loaded | None = None
+        self._forget = threading.Event()
+        self._travelled = TravelledDistance()
+        self._odometry: Subscription | None = None
+        self._last_match = ""
+        super().__init__("localizer", Settings, **options)
+        self._output = LocalizerPublishers(self)
+        self.create_service(Trigger, SERVICES["reset"].name, self._reset)
+
+    def load(self) -> None:
+        route_map = RouteMap.open(self.settings.map)
+        embedder = self._make_embedder(self.settings)
+        localizer = Localizer(embedder, route_map, self.settings)
+        _warm_up(embedder)
+        self._loaded = _Loaded(embedder, route_map, localizer)
+        self.get_logger().info(
+            f"Model {embedder.name} and map {route_map.info.name} with {route_map.info.count} "
+            "places are ready."
+        )
+
+    def unload(self) -> None:
+        self._loaded = None
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def activated(self) -> None:
+        assert self._loaded is not None
+        self._output.publish_route(self._loaded.route_map, self.get_clock().now().to_msg())
+        odometry = INPUTS["odometry"]
+        self._odometry = self.create_subscription(
+            odometry.type, odometry.name, self._on_odometry, odometry.qos
+        )
+
+    def deactivated(self) -> None:
+        if self._odometry is not None:
+            self.destroy_subscription(self._odometry)
+            self._odometry = None
+
+    def restarted(self) -> None:
+        self._forget.set()
+
+    def settings_changed(self) -> None:
+        if self._loaded is not None:
+            self._loaded.localizer.settings = self.settings
+
+    def process(self, message: ImageMessage) -> None:
+        loaded = self._loaded
+        assert loaded is not None
+        if self._forget.is_set():
+            self._forget.clear()
+            loaded.localizer.reset()
+        frame = self._frame(message)
+        found = loaded.localizer.localize(
+            frame,
+            attention=self._output.wanted("appearance", "semantic", "overview"),
+            labels=self._output.wanted("segmentation", "overview"),
+        )
+        clock = self.get_clock()
+        age = self._output.publish(
+            frame,
+            found.match,
+            loaded.route_map,
+            message.header.stamp,
+            age_ms=lambda: (clock.now().nanoseconds - frame.stamp_ns) / 1e6,
+        )
+        self._last_match = found.match.state.value
+        self.counters.count("matched")
+        self.counters.aged(age)
+        self._output.publish_pictures(
+            frame,
+            found,
+            message.header,
+            loaded.embedder.class_names,
+            self.settings.overlay_opacity,
+        )
+
+    def report(self) -> dict[str, object]:
+        model = route_map = None
+        if self._loaded is not None:
+            embedder, info = self._loaded.embedder, self._loaded.route_map.info
+            model = f"{embedder.name} ({embedder.fingerprint})"
+            route_map = f"{info.name}, {info.count} places"
+        return {
+            "model": model,
+            "map": route_map,
+            "device": self.settings.device,
+            "last_match": self._last_match,
+        }
+
+    def _frame(self, message: ImageMessage) -> Frame:
+        compressed = isinstance(message, CompressedImage)
+        stamp_ns = nanoseconds(message.header.stamp)
+        return Frame(
+            image=compressed_to_rgb(message) if compressed else image_to_rgb(message),
+            stamp_ns=stamp_ns,
+            travelled=self._travelled.at(stamp_ns),
+        )
+
+    def _on_odometry(self, message: Odometry) -> None:
+        position = message.pose.pose.position
+        stamp_ns = nanoseconds(message.header.stamp)
+        self._travelled.add(stamp_ns, (position.x, position.y, position.z))
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Forget the belief; the worker does it before its next frame."""
+        self._forget.set()
+        response.success = True
+        response.message = "The next image is matched without what was known before."
+        return response
+
+
+def _warm_up(embedder: Embedder) -> None:
+    """Run the network as frames will, so that the first one does not wait for its set-up."""
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
+    embedder.embed([image])
+    embedder.embed([image], attention=True, labels=bool(embedder.class_names))
+
+
+def main() -> int:
+    return run_node(LocalizerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

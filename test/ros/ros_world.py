@@ -1,0 +1,105 @@
+"""Two ends of a DDS connection for tests: the node under test and a camera that talks to it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from saane_ros.messages.encode import rgb_to_image_fields
+from saane_ros.ros.clock import to_stamp
+from saane_ros.types import Frame, Pose, Rgb
+
+DOMAIN = 1 + os.getpid() % 100
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+MS = 1_000_000
+PATIENCE_S = 20.0
+
+
+@contextmanager
+def spinning(make_node: Callable[[Context], Node]) -> Iterator[Any]:
+    """A node that spins on a thread and a context (a DDS participant) of its own."""
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    executor = SingleThreadedExecutor(context=context)
+    node = make_node(context)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown(timeout_sec=PATIENCE_S)
+        thread.join(PATIENCE_S)
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition; the test fails where it does not come."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.005)
+
+
+class Peer(Node):
+    """The other end: publishes, listens and calls services."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("peer", context=context)
+        self.heard: dict[str, list[Any]] = {}
+
+    def hear(self, kind: type, topic: str, qos: Any = 50) -> list[Any]:
+        """Every message on a topic from now on."""
+        self.heard[topic] = []
+        self.create_subscription(kind, topic, self.heard[topic].append, qos)
+        return self.heard[topic]
+
+    def talk(self, kind: type, topic: str, qos: Any = 50) -> Any:
+        """A publisher that somebody already listens to."""
+        publisher = self.create_publisher(kind, topic, qos)
+        until(publisher.get_subscription_count, f"a subscription to {topic}")
+        return publisher
+
+    def ask(self, kind: Any, service: str, request: Any) -> Any:
+        client = self.create_client(kind, service)
+        assert client.wait_for_service(PATIENCE_S), service
+        future = client.call_async(request)
+        until(future.done, f"an answer of {service}")
+        self.destroy_client(client)
+        return future.result()
+
+
+def values(status: Any) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
+
+
+def image_message(rgb: Rgb, stamp_ns: int, frame_id: str = "camera") -> Image:
+    header = Header(stamp=to_stamp(stamp_ns), frame_id=frame_id)
+    return Image(header=header, **rgb_to_image_fields(rgb))
+
+
+def drive(scenes: list[Rgb], spacing_m: float = 2.0) -> list[Frame]:
+    """Frames of a straight drive to the east, one a second."""
+    return [
+        Frame(scene, (index + 1) * 1000 * MS, f"place_{index:02}", Pose((index * spacing_m, 0, 0)))
+        for index, scene in enumerate(scenes)
+    ]
+
+
+def noisy(scene: Rgb, seed: int, level: float = 8.0) -> Rgb:
+    noise = np.random.default_rng(seed).normal(0, level, scene.shape)
+    return np.clip(scene + noise, 0, 255).astype(np.uint8)
