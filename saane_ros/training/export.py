@@ -1,0 +1,76 @@
+"""A trained model as it ships: half-precision weight files and a card that knows their digests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import load_file, save_file
+
+from saane_ros.errors import SaaneError
+from saane_ros.files import replacing_file, sha256_of
+from saane_ros.types import Calibration
+from saane_ros.weights.cards import ModelCard, parse_card
+
+ROLES = ("trunk", "segmentation", "head")
+UNKNOWN_DIGEST = "0" * 64
+
+
+def card_in_training(model: dict[str, Any], path: Path) -> ModelCard:
+    """The card of a training configuration, whose weight files do not exist yet."""
+    return parse_card(_card_text(model, dict.fromkeys(ROLES, UNKNOWN_DIGEST)), path)
+
+
+def export_model(
+    model: dict[str, Any], trained: dict[str, Path], calibration: Calibration, models: Path
+) -> Path:
+    """Write `<name>.<role>.safetensors` for every trained part and `<name>.yaml`; the card's path.
+
+    model: the card without weights, as in the training configuration.
+    trained: the weight file of each role in ROLES.
+    """
+    digests = {}
+    for role in ROLES:
+        if not trained[role].is_file():
+            raise SaaneError(f"{trained[role]} does not exist: train that stage first.")
+        target = models / _file_name(model, role)
+        _write_half(trained[role], target)
+        digests[role] = sha256_of(target)
+    path = models / f"{model['name']}.yaml"
+    with replacing_file(path) as temporary:
+        temporary.write_text(_card_text(model, digests, calibration), encoding="utf-8")
+    return path
+
+
+def _card_text(
+    model: dict[str, Any], digests: dict[str, str], calibration: Calibration | None = None
+) -> str:
+    card = dict(model)
+    for part, role in zip(("appearance", "semantics", "head"), ROLES, strict=True):
+        card[part] = {**card[part], "weights": role}
+    if calibration is not None:
+        card["calibration"] = {
+            "slope": round(calibration.slope, 4),
+            "offset": round(calibration.offset, 4),
+        }
+    card["weights"] = {
+        role: {"file": _file_name(model, role), "sha256": digest}
+        for role, digest in digests.items()
+    }
+    return yaml.safe_dump(card, sort_keys=False, width=100)
+
+
+def _file_name(model: dict[str, Any], role: str) -> str:
+    return f"{model['name']}.{role}.safetensors"
+
+
+def _write_half(source: Path, target: Path) -> None:
+    """Half precision halves the size; BatchNorm's batch counter is of no use any more."""
+    tensors = {
+        key: value.half()
+        for key, value in load_file(source).items()
+        if not key.endswith("num_batches_tracked")
+    }
+    with replacing_file(target) as temporary:
+        save_file(tensors, temporary)
