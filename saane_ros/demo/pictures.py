@@ -1,0 +1,73 @@
+"""Which frames are worth looking at, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.demo.published import PICTURE_TITLES
+from saane_ros.demo.scoring import Answer, verdict
+from saane_ros.types import Place, Rgb
+from saane_ros.visualization import Tile, side_by_side
+
+
+def evenly(items: Sequence[int], count: int) -> list[int]:
+    """Up to `count` of the items, evenly spread from the first to the last."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def chosen_answers(
+    answers: Sequence[Answer],
+    correct: Sequence[NDArray[np.int64]],
+    shown: Collection[int],
+    good: int = 6,
+    bad: int = 4,
+) -> tuple[list[int], list[int]]:
+    """Positions in `answers` of right and of wrong ones, spread over the drive.
+
+    shown: positions whose pictures are there. Right and wrong go by the nearest place to the image
+    alone; answers whose query has no place in the map are neither.
+    """
+    judged = [i for i in sorted(shown) if len(correct[answers[i].query])]
+    right = [i for i in judged if verdict(answers[i], correct[answers[i].query]).nearest]
+    wrong = [i for i in judged if i not in set(right)]
+    return evenly(right, good), evenly(wrong, bad)
+
+
+def frame_board(
+    query: Rgb,
+    pictures: Mapping[str, bytes],
+    caption: str,
+    places: Mapping[str, Place] | None = None,
+) -> Rgb:
+    """The query, further places by title, and what was published of it, over a caption."""
+    tiles = [Tile("query", query)]
+    tiles += [Tile(title, thumbnail(place)) for title, place in (places or {}).items()]
+    for topic, title in PICTURE_TITLES.items():
+        if topic in pictures:
+            tiles.append(Tile(title, decoded(pictures[topic])))
+    return side_by_side(tiles, caption, tile_height=180)
+
+
+def decoded(jpeg: bytes) -> Rgb:
+    """A JPEG that this package wrote, as RGB."""
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def thumbnail(place: Place) -> Rgb | None:
+    """The picture of a place, None where the map has none."""
+    return _read(place.thumbnail) if place.thumbnail else None
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path) -> Rgb | None:
+    return decoded(path.read_bytes()) if path.is_file() else None
