@@ -35,6 +35,12 @@ class ManagedNode(LifecycleNode, Generic[S]):
     """
 
     def __init__(self, name: str, kind: type[S], **options: Any) -> None:
+        # The context destroys a node whose making failed, so what that needs comes first.
+        self.counters = FrameCounters()
+        self.intake: ImageIntake | None = None
+        self.state = "unconfigured"
+        self._worker: FrameWorker[ImageMessage] | None = None
+        self._failure = ""
         super().__init__(name, **options)
         self.settings: S = parameters.declare(self, kind)
         autostart = self.declare_parameter(
@@ -47,11 +53,6 @@ class ManagedNode(LifecycleNode, Generic[S]):
         for sentence in parameters.unknown_overrides(self):
             self.get_logger().warning(sentence)
         self.add_on_set_parameters_callback(self._set_parameters)
-        self.counters = FrameCounters()
-        self.intake: ImageIntake | None = None
-        self.state = "unconfigured"
-        self._worker: FrameWorker[ImageMessage] | None = None
-        self._failure = ""
         self._diagnostics = Diagnostics(self)
         if autostart.value:
             self._starter = steady_timer(self, 0.0, self._start)
