@@ -115,7 +115,7 @@ def write_graph(descriptors: NDArray[np.floating], path: Path) -> None:
 
 def _read_graph(path: Path, count: int, size: int) -> faiss.IndexHNSW:
     try:
-        index = faiss.downcast_index(faiss.read_index(str(path)))
+        index = faiss.read_index(str(path))
     except RuntimeError as error:
         raise SaaneError(f"{path} is no faiss index: build the map again.") from error
     if not isinstance(index, faiss.IndexHNSW) or (index.ntotal, index.d) != (count, size):

@@ -1,0 +1,140 @@
+"""Search against brute force in float64."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from saane_ros.errors import SaaneError
+from saane_ros.route_map import search, writing
+from saane_ros.route_map.info import MapInfo
+from saane_ros.route_map.search import MapSearch, candidates_from
+from saane_ros.route_map.store import RouteMap
+from saane_ros.route_map.writing import write_map
+from saane_ros.types import Place
+
+
+def written(path: Path, descriptors: NDArray[np.float32], dtype: str = "float32") -> RouteMap:
+    count, size = descriptors.shape
+    info = MapInfo("m", "f", "e", "map", None, "now", count, size, dtype)
+    places = [Place(i, str(i), i) for i in range(count)]
+    thumbnail = path.parent / "t.jpg"
+    thumbnail.write_bytes(b"jpeg")
+    write_map(path, info, places, descriptors, range(count), [thumbnail] * count)
+    return RouteMap.open(path)
+
+
+def brute_force(
+    descriptors: NDArray[np.float32], query: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    difference = descriptors.astype(np.float64) - query.astype(np.float64)
+    return np.sqrt((difference**2).sum(axis=1))
+
+
+def route(seed: int, count: int, size: int) -> NDArray[np.float32]:
+    """Descriptors that drift along a route, so that neighbours are alike; norm 10."""
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(rng.normal(size=(count, size)), axis=0) + 3 * rng.normal(size=(count, size))
+    return (10 * walk / np.linalg.norm(walk, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_flat_distances_are_exact(tmp_path: Path, dtype: str) -> None:
+    descriptors = route(0, 300, 768)
+    route_map = written(tmp_path / "m", descriptors, dtype)
+    stored = np.asarray(route_map.descriptors, dtype=np.float32)
+    finder = MapSearch(route_map)
+    for query in route(1, 5, 768):
+        expected = brute_force(stored, query)
+        np.testing.assert_allclose(finder.distances(query), expected, rtol=2e-6)
+        found = finder.search(query, 7)
+        np.testing.assert_array_equal(found.places, np.argsort(expected)[:7])
+        assert found.ratio == pytest.approx(np.sort(expected)[1] / expected.min(), rel=1e-5)
+
+
+def test_tiny_distances_keep_their_digits(tmp_path: Path) -> None:
+    descriptors = route(2, 50, 7680)
+    finder = MapSearch(written(tmp_path / "m", descriptors))
+    query = descriptors[20].copy()
+    assert finder.distances(query)[20] == 0.0
+    assert finder.search(query, 1).ratio == np.inf
+    query[5] += np.float32(1e-5)
+    expected = brute_force(descriptors, query)[20]
+    assert 0 < expected < 2e-5
+    assert finder.distances(query)[20] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_graph_finds_what_brute_force_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "HNSW_FROM", 1000)
+    monkeypatch.setattr(search, "HNSW_FOUND", 64)
+    monkeypatch.setattr(search, "HNSW_SAMPLE", 100)
+    descriptors = route(3, 3000, 48)
+    route_map = written(tmp_path / "m", descriptors)
+    assert route_map.info.index == "hnsw"
+    assert (tmp_path / "m" / "index.faiss").is_file()
+    finder = MapSearch(route_map)
+    rng = np.random.default_rng(4)
+    for place in range(0, 3000, 150):
+        query = descriptors[place] + rng.normal(scale=0.3, size=48).astype(np.float32)
+        expected = brute_force(descriptors, query)
+        distances = finder.distances(query)
+        nearest = np.argsort(expected)[:10]
+        np.testing.assert_allclose(distances[nearest], expected[nearest], rtol=1e-5)
+        found = finder.search(query, 10, window=5)
+        np.testing.assert_array_equal(found.places, nearest)
+        assert distances.shape == (3000,)
+        # Between exact ones the rest is interpolated: right on the whole.
+        assert abs(np.median(distances) - np.median(expected)) < 0.05 * np.median(expected)
+
+
+def test_a_foreign_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "HNSW_FROM", 10)
+    small, large = (
+        written(tmp_path / "a", route(0, 20, 8)),
+        written(tmp_path / "b", route(0, 30, 8)),
+    )
+    (small.path / "index.faiss").write_bytes((large.path / "index.faiss").read_bytes())
+    with pytest.raises(SaaneError, match="does not belong to this map"):
+        MapSearch(small)
+    (small.path / "index.faiss").write_bytes(b"nonsense")
+    with pytest.raises(SaaneError, match="is no faiss index"):
+        MapSearch(small)
+
+
+def test_unfitting_descriptors_are_told(tmp_path: Path) -> None:
+    finder = MapSearch(written(tmp_path / "m", route(0, 10, 8)))
+    with pytest.raises(SaaneError, match=r"shape \(9,\) and the map holds \(8,\)"):
+        finder.distances(np.zeros(9, np.float32))
+    with pytest.raises(SaaneError, match="not finite"):
+        finder.distances(np.full(8, np.nan, np.float32))
+
+
+DISTANCES = st.lists(
+    st.floats(0, 100, width=32) | st.sampled_from([0.0, 1.0]), min_size=1, max_size=30
+)
+
+
+@given(DISTANCES, st.integers(1, 40), st.integers(0, 12))
+def test_candidates_equal_a_naive_search(values: list[float], k: int, window: int) -> None:
+    distances = np.array(values, dtype=np.float32)
+    found = candidates_from(distances, k, window)
+    ranked = sorted(range(len(values)), key=lambda i: (distances[i], i))
+    assert found.places.tolist() == ranked[:k]
+    assert found.distances.tolist() == [distances[i] for i in ranked[:k]]
+    best = ranked[0]
+    others = [float(distances[i]) for i in ranked[1:] if abs(i - best) > window]
+    first = float(distances[best])
+    if not others or (first == 0 and min(others) == 0):
+        assert found.ratio == 1.0
+    elif first == 0:
+        assert found.ratio == np.inf
+    else:
+        assert found.ratio == min(others) / first
+        assert found.ratio >= 1.0
