@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from dataclasses import MISSING, fields
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -59,6 +60,8 @@ def _choice(choices: tuple[Any, ...], value: Any, where: str, problems: list[str
 def _scalar(hint: type, value: Any, where: str, problems: list[str]) -> Any:
     if hint is float and type(value) is int:
         return float(value)
+    if hint is float and type(value) is float and not math.isfinite(value):
+        problems.append(f"{where} is {value} instead of a finite number")
     if type(value) is not hint:
         problems.append(f"{where} is {value!r} instead of {NAMES[hint]}")
     return value
