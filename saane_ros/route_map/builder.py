@@ -142,9 +142,13 @@ class RouteMapBuilder:
     def finish(self) -> RouteMap:
         """Write the map, check it by opening it, and forget the journal."""
         route_map = self.save()
+        self.discard()
+        return route_map
+
+    def discard(self) -> None:
+        """Stop and forget the journal; what was saved stays."""
         self._journal.remove()
         self.close()
-        return route_map
 
     def close(self) -> None:
         """Stop without a map; what was embedded stays for the next build of this source."""

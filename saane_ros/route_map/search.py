@@ -62,7 +62,11 @@ class MapSearch:
         everywhere = np.interp(np.arange(self._count), self._sample, exact).astype(np.float32)
         squared, found = self._graph.search(query[None], min(HNSW_FOUND, self._count))
         hit = found[0] >= 0
-        everywhere[found[0][hit]] = np.sqrt(squared[0][hit])
+        nearest = np.sqrt(squared[0][hit])
+        # What the graph did not find is no nearer than what it found.
+        np.maximum(everywhere, nearest.max(), out=everywhere)
+        everywhere[self._sample] = exact
+        everywhere[found[0][hit]] = nearest
         return everywhere
 
     def search(self, descriptor: NDArray[np.float32], k: int, window: int = 0) -> Candidates:
