@@ -24,7 +24,8 @@ endif
 setup: $(STAMP)
 
 $(STAMP): setup.py
-	test -x $(RUN) || $(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV_OPTIONS) $(VENV) || { rm -rf $(VENV); \
+		echo "No virtual environment could be made: sudo apt install python3-venv"; exit 1; }
 	$(RUN) -m pip install --disable-pip-version-check --progress-bar on -e ".[train,test]" $(EXTRA)
 	touch $(STAMP)
 

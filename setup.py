@@ -29,7 +29,16 @@ setup(
     extras_require={
         "train": ["pytorch-metric-learning"],
         "transformers": ["transformers"],
-        "test": ["pytest", "hypothesis", "ruff", "mypy", "types-PyYAML", "scikit-learn"],
+        "test": [
+            "pytest",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+            "scikit-learn",
+            "mcap-ros2-support",
+            "transformers",
+        ],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
@@ -37,6 +46,7 @@ setup(
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
         (f"{SHARE}/config", glob("config/*.yaml") + glob("config/*.rviz") + glob("config/*.xml")),
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
+        (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),
         (f"{SHARE}/models", glob("models/*.yaml") + glob("models/*.safetensors")),
     ],
     zip_safe=False,
