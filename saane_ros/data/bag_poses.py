@@ -25,12 +25,15 @@ _NO_FIX = 0
 class UsablePoses:
     """Collects messages of one pose type into a track; `ignored` counts those of no use.
 
-    Positions of NavSatFix are metres east, north and up of the first fix, which is `origin`.
+    Positions of NavSatFix are metres east, north and up of `origin`, the first fix where none is
+    given.
     """
 
-    def __init__(self, type_: str, messages: Iterable[tuple[int, Any]]) -> None:
+    def __init__(
+        self, type_: str, messages: Iterable[tuple[int, Any]], origin: LatLonAlt | None = None
+    ) -> None:
         self.ignored = 0
-        self.origin: LatLonAlt | None = None
+        self.origin = origin
         read = self._fixes if type_ == FIX else self._poses
         rows = [row for stamp_ns, message in messages for row in read(stamp_ns, message)]
         stamps = np.array([row[0] for row in rows], np.int64)
