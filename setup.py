@@ -28,7 +28,7 @@ setup(
     ],
     extras_require={
         "train": ["pytorch-metric-learning"],
-        "transformers": ["transformers"],
+        "transformers": ["transformers", "scipy"],
         "test": [
             "pytest",
             "hypothesis",
@@ -38,6 +38,7 @@ setup(
             "scikit-learn",
             "mcap-ros2-support",
             "transformers",
+            "scipy",
         ],
     },
     data_files=[

@@ -48,7 +48,7 @@ class NetworkEmbedder:
         output = self.network(pixels, labels=labels)
         descriptors = output.descriptor.float().cpu().numpy()
         maps = _attention(output) if attention else {}
-        classes = _label_maps(output.logits, pixels.shape[-2:]) if labels else None
+        classes = self._label_maps(output.logits, pixels.shape[-2:]) if labels else None
         return [
             Embedding(
                 descriptor=descriptors[i],
@@ -58,6 +58,18 @@ class NetworkEmbedder:
             for i in range(len(images))
         ]
 
+    def _label_maps(self, logits: Tensor | None, size: Sequence[int]) -> np.ndarray | None:
+        if logits is None:
+            return None
+        # Logits go back to the image as they came from it, or labels shift by some pixels.
+        enlarged = functional.interpolate(
+            logits.float(),
+            size=tuple(size),
+            mode="bilinear",
+            align_corners=bool(getattr(self.network.semantics, "align_corners", False)),
+        )
+        return enlarged.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
 
 def _attention(output: SaaneOutput) -> dict[str, np.ndarray]:
     maps = {
@@ -65,12 +77,3 @@ def _attention(output: SaaneOutput) -> dict[str, np.ndarray]:
         "semantic": output.semantic_attention,
     }
     return {name: m[:, 0].float().cpu().numpy() for name, m in maps.items() if m is not None}
-
-
-def _label_maps(logits: Tensor | None, size: Sequence[int]) -> np.ndarray | None:
-    if logits is None:
-        return None
-    enlarged = functional.interpolate(
-        logits.float(), size=tuple(size), mode="bilinear", align_corners=False
-    )
-    return enlarged.argmax(dim=1).to(torch.uint8).cpu().numpy()
