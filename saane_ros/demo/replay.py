@@ -14,7 +14,7 @@ from saane_ros.demo.domain import free_domain_id
 from saane_ros.demo.processes import Child, Children
 from saane_ros.demo.published import Replay
 from saane_ros.progress import progress
-from saane_ros.ros.fast_dds import environment
+from saane_ros.ros.fast_dds import profile_environment
 
 if TYPE_CHECKING:
     from saane_ros.demo.collector import Collector
@@ -35,7 +35,7 @@ def replay(
     """
     domain = free_domain_id()
     env = {
-        **environment(),
+        **profile_environment(),
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
