@@ -26,7 +26,7 @@ def cloud_panorama(seed: int) -> NDArray[np.float32]:
     layers = sum(
         noise(rng, cells, 512) * weight for cells, weight in ((4, 1), (9, 0.6), (22, 0.35))
     )
-    return np.clip(0.4 + 0.5 * np.asarray(layers)[: PANORAMA[1]], 0, 1).astype(np.float32)
+    return np.clip(0.15 + 0.85 * np.asarray(layers)[: PANORAMA[1]], 0, 1).astype(np.float32)
 
 
 def sky(camera: Camera, where: Viewpoint, light: Light, clouds: NDArray[np.float32]) -> Pixels:
@@ -78,9 +78,7 @@ def wet_reflections(
     """Mirror the scene in the ground about the horizon, stretched downwards, in place."""
     h, w = camera.height, camera.width
     image = radiance.reshape(h, w, 3)
-    tilt = where.rotation[1, 2] / where.rotation[2, 2]
     horizon = camera.matrix[1, 2] - camera.focal * where.rotation[2, 2] / where.rotation[1, 2]
-    del tilt
     rows = np.clip(np.rint(2 * horizon - np.arange(h)), 0, h - 1).astype(int)
     mirror = cv2.blur(np.ascontiguousarray(image[rows]), (3, max(5, h // 12)))
     _, py = camera.rays
@@ -123,8 +121,8 @@ def add_drops(image: Pixels, light: Light, rng: np.random.Generator) -> None:
         centre = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
         radius = int(rng.uniform(2, 7) * h / 240) + 1
         cv2.circle(mask, centre, radius, float(rng.uniform(0.5, 0.9)), -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), 0.9)[..., None]
-    image += (blurred * 1.1 - image) * mask
+    soft = cv2.GaussianBlur(mask, (0, 0), 0.9)[..., None]
+    image += (blurred * 1.1 - image) * soft
 
 
 def add_flakes(image: Pixels, light: Light, rng: np.random.Generator) -> None:
@@ -134,7 +132,7 @@ def add_flakes(image: Pixels, light: Light, rng: np.random.Generator) -> None:
     for _ in range(int(w * h / 500 * light.flakes)):
         x, y = int(rng.uniform(0, w)), int(rng.uniform(0, h))
         near = float(rng.random()) ** 4
-        radius = int(round(near * 3 * h / 240))
+        radius = round(near * 3 * h / 240)
         cv2.circle(veil, (x, y), radius, float(rng.uniform(0.25, 0.8)), -1)
-    veil = cv2.GaussianBlur(veil, (0, 0), 0.7)[..., None]
-    image += (np.asarray(light.horizon, np.float32) * 1.15 - image) * veil
+    soft = cv2.GaussianBlur(veil, (0, 0), 0.7)[..., None]
+    image += (np.asarray(light.horizon, np.float32) * 1.15 - image) * soft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,7 +135,7 @@ class BuildingSite:
         panels = max(1, int(np.ceil(length / PANEL_M)))
         panels = min(panels, bays)
         cuts = np.round(np.linspace(0, bays, panels + 1)).astype(int)
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+        for first, last in itertools.pairwise(cuts):
             p, q = a + (b - a) * first / bays, a + (b - a) * last / bays
             count = int(last - first)
             if blank:
@@ -264,7 +265,7 @@ class BuildingSite:
         surface = plain(TILES.plaster, self.style.palette[1], BUILDING, snow=0.7)
         panels = max(1, int(np.ceil(self.width / PANEL_M)))
         cuts = np.linspace(0, self.width, panels + 1)
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        for a, b in itertools.pairwise(cuts):
             p, q = self.at(a, -band / 2, self.eave - 0.1), self.at(b, -band / 2, self.eave - 0.1)
             top = np.array([0, 0, band])
             self.mesh.quad([p, q, q + top, p + top], surface, bias=0.05)
@@ -277,7 +278,7 @@ class BuildingSite:
         a = float(self.rng.uniform(0, 0.3)) * self.width
         b = float(self.rng.uniform(0.7, 1.0)) * self.width
         cuts = np.linspace(a, b, max(1, round((b - a) / PANEL_M)) + 1)
-        for left, right in zip(cuts[:-1], cuts[1:], strict=True):
+        for left, right in itertools.pairwise(cuts):
             p, q = self.at(left, -0.12, 3.0), self.at(right, -0.12, 3.0)
             top = np.array([0, 0, 0.75])
             self.mesh.quad([p, q, q + top, p + top], board, bias=0.1)

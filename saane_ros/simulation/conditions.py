@@ -46,7 +46,6 @@ class Light:
     key: float = 0.2
     noise: float = 0.006
     cast: Colour = (1.0, 1.0, 1.0)
-    contrast: float = 1.0
     wet: float = 0.0
     streaks: float = 0.0
     snow: float = 0.0
@@ -73,14 +72,14 @@ def light_for(condition: str, seed: int) -> Light:
         float(np.cos(elevation) * np.sin(azimuth)),
         float(np.sin(elevation)),
     )
-    cast = np.asarray(light.cast) * rng.uniform(0.94, 1.06, 3)
+    cast = np.asarray(light.cast) * rng.uniform(0.96, 1.04, 3)
     return replace(
         light,
         sun_direction=direction,
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
         key=light.key * float(rng.uniform(0.85, 1.2)),
         haze=light.haze * float(rng.uniform(0.75, 1.3)),
-        clouds=light.clouds * float(rng.uniform(0.5, 1.5)),
+        clouds=light.clouds * float(rng.uniform(0.6, 1.2)),
         noise=light.noise * float(rng.uniform(0.8, 1.25)),
     )
 
@@ -105,7 +104,8 @@ _BASE: dict[str, Light] = {
         ambient=(0.42, 0.47, 0.56),
         zenith=(0.2, 0.38, 0.75),
         horizon=(0.68, 0.8, 0.95),
-        clouds=0.55,
+        clouds=0.75,
+        key=0.33,
     ),
     "overcast": Light(
         sun=(0.0, 0.0, 0.0),
@@ -113,10 +113,11 @@ _BASE: dict[str, Light] = {
         ambient=(0.8, 0.84, 0.9),
         zenith=(0.7, 0.74, 0.8),
         horizon=(0.88, 0.9, 0.92),
-        clouds=0.25,
+        clouds=0.3,
         haze=0.002,
         haze_colour=(0.8, 0.82, 0.85),
-        cast=(0.97, 1.0, 1.05),
+        cast=(0.98, 1.0, 1.03),
+        key=0.3,
     ),
     "dusk": Light(
         sun=(1.0, 0.45, 0.14),
@@ -129,7 +130,7 @@ _BASE: dict[str, Light] = {
         haze_colour=(0.6, 0.36, 0.28),
         lamps=0.3,
         headlights=0.15,
-        key=0.12,
+        key=0.17,
         noise=0.014,
         cast=(1.1, 0.98, 0.9),
         walkers=0.8,
@@ -137,16 +138,16 @@ _BASE: dict[str, Light] = {
     "night": Light(
         sun=(0.0, 0.0, 0.0),
         sun_direction=_UP,
-        ambient=(0.006, 0.007, 0.011),
-        zenith=(0.003, 0.004, 0.01),
-        horizon=(0.016, 0.013, 0.014),
+        ambient=(0.013, 0.013, 0.017),
+        zenith=(0.01, 0.01, 0.015),
+        horizon=(0.04, 0.033, 0.03),
         clouds=0.3,
         haze=0.003,
-        haze_colour=(0.012, 0.01, 0.009),
+        haze_colour=(0.03, 0.025, 0.022),
         lamps=1.0,
         headlights=1.0,
-        key=0.05,
-        noise=0.035,
+        key=0.06,
+        noise=0.028,
         cast=(1.1, 0.98, 0.86),
         walkers=0.4,
         blur=0.6,
@@ -162,9 +163,9 @@ _BASE: dict[str, Light] = {
         haze=0.009,
         haze_colour=(0.48, 0.51, 0.55),
         lamps=0.12,
-        key=0.15,
+        key=0.22,
         noise=0.014,
-        cast=(0.95, 1.0, 1.06),
+        cast=(0.97, 1.0, 1.04),
         wet=0.75,
         streaks=1.0,
         walkers=0.5,
@@ -180,7 +181,7 @@ _BASE: dict[str, Light] = {
         haze=0.032,
         haze_colour=(0.76, 0.78, 0.8),
         lamps=0.15,
-        key=0.3,
+        key=0.42,
         noise=0.012,
         wet=0.15,
         walkers=0.7,
@@ -194,9 +195,9 @@ _BASE: dict[str, Light] = {
         clouds=0.15,
         haze=0.009,
         haze_colour=(0.8, 0.82, 0.85),
-        key=0.3,
+        key=0.4,
         noise=0.01,
-        cast=(0.96, 1.0, 1.06),
+        cast=(0.98, 1.0, 1.04),
         snow=1.0,
         flakes=1.0,
         leaves=False,
@@ -208,9 +209,10 @@ _BASE: dict[str, Light] = {
         ambient=(0.42, 0.46, 0.52),
         zenith=(0.4, 0.52, 0.72),
         horizon=(0.82, 0.84, 0.86),
-        clouds=0.7,
+        clouds=0.9,
         haze=0.0015,
         leaves=False,
         cast=(1.03, 1.0, 0.96),
+        key=0.31,
     ),
 }

@@ -5,6 +5,8 @@ Channels are wall, trim, glass and accent; row 0 is the top of the storey.
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +46,7 @@ def shop_tile(rng: np.random.Generator, size: int) -> Tile:
     top, bottom = int(size * rng.uniform(0.08, 0.2)), int(size * rng.uniform(0.78, 0.92))
     panes = int(rng.integers(1, 4))
     edges = np.linspace(3, size - 3, panes + 1).astype(int)
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in itertools.pairwise(edges):
         tile[top:bottom, left + 1 : right - 1] = GLASS
         _display(rng, tile, left + 2, right - 2, bottom)
     if rng.random() < 0.5:

@@ -12,21 +12,21 @@ from saane_ros.simulation.route import AHEAD_M, BEHIND_M
 from saane_ros.simulation.seeds import stream
 from saane_ros.simulation.streets import Street
 from saane_ros.simulation.textures import SIGN_FACES, TILES
-from saane_ros.simulation.trees import add_shrub, add_tree
+from saane_ros.simulation.trees import Crown, add_shrub, add_tree
 
 Array = NDArray[np.float64]
 
 LAMP_HEIGHT_M = 6.0
 
 
-def add_furniture(mesh: MeshBuilder, street: Street, seed: int) -> Array:
-    """Everything beside the carriageway. Returns the lamps' positions (n, 3)."""
+def add_furniture(mesh: MeshBuilder, street: Street, seed: int) -> tuple[Array, Array]:
+    """Everything beside the carriageway. Returns lamps (n, 3) and tree crowns (m, 4)."""
     lamps = _add_lamps(mesh, street, stream(seed, "lamps"))
-    _add_trees(mesh, street, stream(seed, "trees"))
+    crowns = _add_trees(mesh, street, stream(seed, "trees"))
     _add_signs(mesh, street, stream(seed, "signs"))
     _add_fences(mesh, street, stream(seed, "fences"))
     _add_small_things(mesh, street, stream(seed, "small things"))
-    return lamps
+    return lamps, crowns
 
 
 def _spots(street: Street, rng: np.random.Generator, low: float, high: float) -> list[float]:
@@ -61,8 +61,9 @@ def _add_lamps(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> A
     return np.array(lamps)
 
 
-def _add_trees(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> None:
+def _add_trees(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> Array:
     route = street.route
+    crowns: list[Crown] = []
     for side in (1, -1):
         for s in _spots(street, rng, 6, 13):
             kind = street.district(s)
@@ -76,11 +77,11 @@ def _add_trees(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> N
                 lateral = edge + float(street.pavement(s)) + float(rng.uniform(1.2, 3.5))
             else:
                 lateral = edge + 0.9
-            add_tree(mesh, route.point(s, side * lateral), rng)
+            crowns.append(add_tree(mesh, route.point(s, side * lateral), rng))
             if kind == "park" and rng.random() < 0.6:
-                add_tree(
-                    mesh, route.point(s + 3, side * (lateral + float(rng.uniform(8, 20)))), rng
-                )
+                behind = side * (lateral + float(rng.uniform(8, 20)))
+                crowns.append(add_tree(mesh, route.point(s + 3, behind), rng))
+    return np.array(crowns).reshape(-1, 4)
 
 
 def _add_signs(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> None:
@@ -132,7 +133,7 @@ def _add_fences(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> 
         while s < route.length + AHEAD_M - 20:
             length = float(rng.uniform(10, 22))
             kind = street.district(s)
-            if kind in ("suburb", "park") and rng.random() < (0.85 if kind == "suburb" else 0.4):
+            if kind in ("suburb", "park") and rng.random() < (0.6 if kind == "suburb" else 0.3):
                 _fence_run(mesh, street, s, length - 2.5, side, rng)
             s += length
 

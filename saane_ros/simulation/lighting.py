@@ -75,11 +75,12 @@ def beam_light(view: View, camera: Camera, strength: float) -> Pixels:
     px, py = camera.rays
     cone = np.exp(-((px / 0.45) ** 2) - ((py - 0.1) / 0.13) ** 2)
     near = np.minimum(view.inverse_depth, 0.25) ** 1.6
-    return (cone * near * np.float32(strength))[:, None] * BEAM_POWER
+    power = (cone * near * np.float32(strength))[:, None]
+    return np.asarray(power * BEAM_POWER, dtype=np.float32)
 
 
 def window_light(faces: Faces, view: View, light: Light, seed: int) -> Pixels:
-    """Light from lit windows and shop fronts, (p, 3); which are lit differs a little by traverse."""
+    """Light from lit windows, (p, 3); most are lit in every traverse, some by its seed."""
     share = np.concatenate([[0.0], faces.windows]).astype(np.float32).take(view.rows)
     usual = scatter(view.cell, 1)
     tonight = scatter(view.cell, 101 + seed)

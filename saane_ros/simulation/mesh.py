@@ -114,7 +114,7 @@ class MeshBuilder:
 
     def quad(
         self,
-        corners: Sequence[Sequence[float]] | Array,
+        corners: Sequence[Sequence[float] | Array] | Array,
         surface: Surface,
         *,
         repeat: tuple[float, float] = (1.0, 1.0),
@@ -191,7 +191,7 @@ class MeshBuilder:
         """Everything collected so far."""
         columns = list(zip(*self._rows, strict=True))
         kinds = [f.type if isinstance(f.type, str) else "" for f in fields(Faces)]
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for field, kind, column in zip(fields(Faces), kinds, columns, strict=True):
             arrays[field.name] = np.asarray(column, dtype=_DTYPES.get(kind, np.float64))
         return Faces(**arrays)

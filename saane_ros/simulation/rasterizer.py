@@ -123,7 +123,7 @@ def _in_camera(faces: Faces, view: Viewpoint) -> tuple[Array, Array, NDArray[np.
         ],
         axis=1,
     )
-    keep = (corners[:, :, 2] > NEAR_M).any(axis=1)
+    keep: NDArray[np.bool_] = np.any(corners[:, :, 2] > NEAR_M, axis=1)
     strips = np.flatnonzero(faces.kind == STRIP)
     if len(strips):
         a, b = corners[strips, 0], corners[strips, 1]
@@ -133,7 +133,7 @@ def _in_camera(faces: Faces, view: Viewpoint) -> tuple[Array, Array, NDArray[np.
         corners[strips] = np.stack([a - side * ra, a + side * ra, b + side * rb, b - side * rb], 1)
         thick = np.maximum(ra, rb)
         frame[strips] = np.stack([2 * side * thick, b - a, a - side * thick], axis=1)
-        keep[strips] = (a[:, 2] > NEAR_M) & (b[:, 2] > NEAR_M)
+        keep[strips] = (corners[strips, :, 2] > NEAR_M).all(axis=1)
     discs = np.flatnonzero(faces.kind == DISC)
     if len(discs):
         centre, half = corners[discs, 0].copy(), faces.shape[discs, 1, :2]

@@ -98,8 +98,10 @@ class Renderer:
 
     def _shadows(self, where: Viewpoint, present: list[Present]) -> NDArray[np.uint8]:
         if sum(self.light.sun) > 0:
-            walls, sun = self.town.content.walls, self.light.sun_direction
-            mask = shadows.sun_shadows(walls, sun, where, self.camera)
+            content, sun = self.town.content, self.light.sun_direction
+            mask = shadows.sun_shadows(content.walls, sun, where, self.camera)
+            if self.light.leaves:
+                shadows.tree_shadows(mask, content.crowns, sun, where, self.camera)
         else:
             mask = np.zeros((self.camera.height, self.camera.width), dtype=np.uint8)
         shadows.contact_shadows(mask, present, where, self.camera)

@@ -14,10 +14,10 @@ Pixels = NDArray[np.float32]
 
 def expose(image: Pixels, ids: NDArray[np.int32], light: Light, rng: np.random.Generator) -> Rgb:
     """The camera's picture of linear radiance (H, W, 3); `ids` tells where edges are."""
-    image = _smooth_edges(image, ids)
+    sharp = _smooth_edges(image, ids)
     if light.lamps > 0:
-        image = image + _bloom(image, light.lamps)
-    image = cv2.GaussianBlur(image, (0, 0), light.blur * image.shape[1] / 320)
+        sharp = sharp + _bloom(sharp, light.lamps)
+    image = _blurred(sharp, light.blur * image.shape[1] / 320)
     gain = _automatic_gain(image, light.key)
     image = image * (gain * np.asarray(light.cast, np.float32))
     image *= _vignette(image.shape[0], image.shape[1], light.vignette)[..., None]
@@ -41,6 +41,10 @@ def _smooth_edges(image: Pixels, ids: NDArray[np.int32]) -> Pixels:
     edge[:-1] |= down
     soft = cv2.GaussianBlur(np.minimum(image, 4.0), (3, 3), 0.7)
     return np.where(edge[..., None], soft, image)
+
+
+def _blurred(image: Pixels, sigma: float) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.float32)
 
 
 def _bloom(image: Pixels, strength: float) -> Pixels:

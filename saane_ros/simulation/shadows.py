@@ -32,6 +32,27 @@ def sun_shadows(
     return mask
 
 
+def tree_shadows(
+    mask: NDArray[np.uint8],
+    crowns: Array,
+    sun: tuple[float, float, float],
+    view: Viewpoint,
+    camera: Camera,
+) -> None:
+    """Add the shadows of tree crowns (n, 4), in place."""
+    near = crowns[np.linalg.norm(crowns[:, :2] - view.centre[:2], axis=1) < REACH_M]
+    down = -np.array(sun[:2]) / sun[2]
+    slope = float(np.linalg.norm(down))
+    along = down / max(slope, 1e-6)
+    angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+    for x, y, z, radius in near:
+        if slope * z > LONGEST_M:
+            continue
+        stretch = np.outer(np.cos(angle), along) * radius * np.hypot(1.0, slope)
+        width = np.outer(np.sin(angle), (-along[1], along[0])) * radius
+        _fill(mask, np.array([x, y]) + down * z + stretch + width, 255, view, camera)
+
+
 def contact_shadows(
     mask: NDArray[np.uint8], present: list[Present], view: Viewpoint, camera: Camera
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,10 @@ LANE_M = 1.75
 """The middle of either lane lies this far from the centreline; traffic keeps to the right."""
 
 _HALF_ROAD = {"old": 4.4, "suburb": 5.2, "shops": 6.0, "modern": 6.4, "park": 5.0}
-_PAVEMENT = {"old": 2.2, "suburb": 2.0, "shops": 3.8, "modern": 4.2, "park": 2.6}
+_PAVEMENT = {"old": 2.6, "suburb": 3.6, "shops": 3.8, "modern": 4.2, "park": 4.4}
+_VERGE = {"suburb": 1.5, "park": 1.8}
+"""Grass between kerb and pavement, part of the pavement's width."""
+
 _SETBACK = {"old": 0.0, "suburb": 5.0, "shops": 0.0, "modern": 1.5, "park": 4.0}
 
 
@@ -96,7 +100,8 @@ def add_ground(mesh: MeshBuilder, street: Street, seed: int) -> None:
 
 
 def _districts(rng: np.random.Generator, route: Route) -> tuple[list[float], list[str]]:
-    starts, kinds = [], []
+    starts: list[float] = []
+    kinds: list[str] = []
     at, end = -float(BEHIND_M), route.length + AHEAD_M
     while at < end:
         choices = [d for d in DISTRICTS if not kinds or d != kinds[-1]]
@@ -135,7 +140,7 @@ def _clear_length(route: Route, s: float, side: int, half: float) -> float:
 def _add_strips(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> None:
     route = street.route
     cuts = np.arange(-BEHIND_M, route.length + AHEAD_M, 4.0)
-    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+    for a, b in itertools.pairwise(cuts):
         kind = street.district(float(a))
         ends = np.array([a, b])
         road, walk = street.half_road(ends), street.half_road(ends) + street.pavement(ends)
@@ -149,6 +154,9 @@ def _add_strips(mesh: MeshBuilder, street: Street, rng: np.random.Generator) -> 
         asphalt = plain(TILES.asphalt, paint.scaled(paint.ASPHALT, _tone(kind)), ROAD, snow=0.7)
         _band(mesh, route, ends, -garden, garden, yard, TERRAIN_LAYER, 4.0)
         _band(mesh, route, ends, -walk, walk, pave, PAVEMENT_LAYER, 2.0)
+        if kind in _VERGE and street.district(float(b)) == kind:
+            verge = np.minimum(road + _VERGE[kind], walk - 1.0)
+            _band(mesh, route, ends, -verge, verge, yard, PAVEMENT_LAYER, 4.0)
         _band(mesh, route, ends, -road - 0.18, road + 0.18, kerb, PAVEMENT_LAYER, 2.0)
         _band(mesh, route, ends, -road, road, asphalt, ROAD_LAYER, 8.0)
 

@@ -42,17 +42,18 @@ def look_up(
     plane, level_offset = _planes(projection, camera)
     px, py = camera.rays
     p = [column.take(rows) for column in plane]
-    inverse_depth = p[6] * px + p[7] * py + p[8]
+    inverse_depth: Pixels = p[6] * px + p[7] * py + p[8]
     np.maximum(inverse_depth, 1e-6, out=inverse_depth)
-    depth = 1 / inverse_depth
-    s = (p[0] * px + p[1] * py + p[2]) * depth
-    t = (p[3] * px + p[4] * py + p[5]) * depth
+    depth: Pixels = np.reciprocal(inverse_depth)
+    s: Pixels = (p[0] * px + p[1] * py + p[2]) * depth
+    t: Pixels = (p[3] * px + p[4] * py + p[5]) * depth
     np.clip(s, 0, 0.99999, out=s)
     np.clip(t, 0, 0.99999, out=t)
     faces = projection.faces
     s_cells = s * _padded(faces.repeat[:, 0]).take(rows)
     t_cells = t * _padded(faces.repeat[:, 1]).take(rows)
-    s_whole, t_whole = np.floor(s_cells), np.floor(t_cells)
+    s_whole: Pixels = np.floor(s_cells)
+    t_whole: Pixels = np.floor(t_cells)
     level = np.clip(level_offset.take(rows) + 1.5 * np.log2(depth), 0, LEVELS - 1)
     texels = _sample(
         atlas,

@@ -53,7 +53,7 @@ LETTERINGS = TILES.facade - TILES.lettering
 
 
 def build_atlas(seed: int) -> NDArray[np.uint8]:
-    """All tiles of a town, (TILE * 2, TILE * count, 4): level l in rows from TILE * (2 - 2^(1-l))."""
+    """All tiles of a town at every level, (2 * TILE, TILE * count, 4); see `level_top`."""
     tiles = _draw_tiles(seed)
     atlas = np.zeros((2 * TILE, TILE * len(tiles), 4), dtype=np.uint8)
     for level in range(LEVELS):

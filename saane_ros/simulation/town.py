@@ -22,11 +22,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StaticContent:
-    """What is drawn: faces, street lamps (n, 3), and walls (m, 5: x0 y0 x1 y1 height) for shadows."""
+    """What is drawn, and what lights and shades it.
+
+    lamps: (n, 3).  walls: (m, 5), x0 y0 x1 y1 height.  crowns: (k, 4), x y z radius.
+    """
 
     faces: Faces
     lamps: Array
     walls: Array
+    crowns: Array
 
 
 class Town:
@@ -45,8 +49,8 @@ class Town:
         _add_base(mesh, self.route)
         add_ground(mesh, self.street, self.seed)
         walls = add_blocks(mesh, self.street, self.seed)
-        lamps = add_furniture(mesh, self.street, self.seed)
-        return StaticContent(mesh.build(), lamps, walls)
+        lamps, crowns = add_furniture(mesh, self.street, self.seed)
+        return StaticContent(mesh.build(), lamps, walls, crowns)
 
     @cached_property
     def atlas(self) -> NDArray[np.uint8]:

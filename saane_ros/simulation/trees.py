@@ -16,12 +16,15 @@ OUTLINES = 8
 """Number of disc outlines that the rasterizer knows."""
 
 
-def add_tree(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> None:
+Crown = tuple[float, float, float, float]
+"""x, y, height of the middle, radius: what casts a tree's shadow."""
+
+
+def add_tree(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> Crown:
     """A deciduous tree or a conifer of random size at `xy`."""
     if rng.random() < 0.15:
-        _conifer(mesh, xy, rng)
-    else:
-        _deciduous(mesh, xy, rng)
+        return _conifer(mesh, xy, rng)
+    return _deciduous(mesh, xy, rng)
 
 
 def add_shrub(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> None:
@@ -32,7 +35,7 @@ def add_shrub(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> None:
     mesh.disc((xy[0], xy[1], size * 0.8), (size, size), leaf, outline=outline)
 
 
-def _deciduous(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> None:
+def _deciduous(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> Crown:
     height = float(rng.uniform(5.0, 11.0))
     radius = float(rng.uniform(0.2, 0.34)) * height
     fork = height * float(rng.uniform(0.3, 0.42))
@@ -62,6 +65,7 @@ def _deciduous(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> None:
         outline = int(rng.integers(OUTLINES))
         bias = 0.01 * (1 + k) + 0.02
         mesh.disc(centre, (size, size * 0.9), leaf, outline=outline, key=xy, bias=bias)
+    return (float(xy[0]), float(xy[1]), (fork + height) / 2, radius)
 
 
 def _branches(
@@ -92,7 +96,7 @@ def _branches(
             mesh.strip(twig, twig + side, (0.03, 0.015), bark, key=xy, bias=0.01)
 
 
-def _conifer(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> None:
+def _conifer(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> Crown:
     height = float(rng.uniform(6.0, 12.0))
     radius = 0.2 * height
     bark = plain(TILES.plaster, paint.BARK[1], VEGETATION)
@@ -105,3 +109,4 @@ def _conifer(mesh: MeshBuilder, xy: Array, rng: np.random.Generator) -> None:
         leaf = plain(TILES.leaves, green, VEGETATION, snow=0.6)
         top = low + 0.34 * height
         mesh.strip((*xy, low), (*xy, top), (wide, 0.03), leaf, key=xy, bias=0.01 * (tier + 1))
+    return (float(xy[0]), float(xy[1]), height / 2, radius)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from saane_ros.simulation import palettes as paint
@@ -107,12 +109,21 @@ def _wheels(mesh: MeshBuilder, x0: float, x1: float, y: float) -> None:
     hub = plain(TILES.flat, paint.linear(120, 122, 126), CAR)
     for x in (x0 + 0.8, x1 - 0.8):
         for side in (1.0, -1.0):
-            for radius, surface in ((0.32, rubber), (0.17, hub)):
-                at = side * (y + 0.01)
-                a, b = x + radius * side, x - radius * side
-                low, high = 0.33 - radius, 0.33 + radius
-                corners = [(a, at, low), (b, at, low), (b, at, high), (a, at, high)]
-                mesh.quad(corners, surface, key=_ORIGIN)
+            for radius, surface in ((0.33, rubber), (0.18, hub)):
+                _octagon(mesh, (x, side * (y + 0.01)), radius, surface)
+
+
+def _octagon(mesh: MeshBuilder, at: tuple[float, float], radius: float, surface: Surface) -> None:
+    """A wheel's outer face, in three slices."""
+    x, y = at
+    hand = -1.0 if y > 0 else 1.0
+    long, short = radius * np.cos(np.pi / 8), radius * np.sin(np.pi / 8)
+    levels = [(-long, short), (-short, long), (short, long), (long, short)]
+    for (low, below), (high, above) in itertools.pairwise(levels):
+        a, b, c, d = -hand * below, hand * below, hand * above, -hand * above
+        lower, upper = 0.33 + low, 0.33 + high
+        corners = [(x + a, y, lower), (x + b, y, lower), (x + c, y, upper), (x + d, y, upper)]
+        mesh.quad(corners, surface, key=_ORIGIN)
 
 
 def _lamps(
