@@ -27,7 +27,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "train": ["pytorch-metric-learning"],
+        "train": ["scipy", "pytorch-metric-learning"],
         "transformers": ["transformers", "scipy"],
         "test": [
             "pytest",

@@ -1,0 +1,113 @@
+"""Mapillary Street-Level Sequences: per city `query/` and `database/` with UTM tables.
+
+`<split>/<city>/{query,database}/postprocessed.csv` (key, easting, northing, unique_cluster, night,
+...), `raw.csv` (key, ..., pano) and `images/<key>.jpg` (Warburg et al. 2020).
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.image_lists import ImageFiles
+from saane_ros.data.datasets.truth import RADIUS_M, within_radius
+from saane_ros.data.datasets.where import Where
+from saane_ros.data.place_images import PlaceImages, grouped
+from saane_ros.errors import SaaneError
+
+
+@dataclass(frozen=True)
+class Msls:
+    """cities: folders below `split`; the defaults are the validation cities.
+
+    panoramas: whether panoramic images take part.
+    """
+
+    split: str = "train_val"
+    cities: tuple[str, ...] = ("cph", "sf")
+    radius: float = RADIUS_M
+    panoramas: bool = False
+
+
+class Image(NamedTuple):
+    path: Path
+    easting: float
+    northing: float
+    cluster: int
+
+
+def read(where: Where, options: Msls) -> list[Dataset]:
+    """One dataset a city; all queries count in Recall@N."""
+    return [_city(where, options, city) for city in options.cities]
+
+
+def places(where: Where, options: Msls) -> PlaceImages:
+    """The published clusters as classes, over queries and database; cities are groups."""
+    return grouped(
+        [
+            (f"{city}/{image.cluster:06d}", city, image.path)
+            for city in options.cities
+            for part in ("query", "database")
+            for image in read_part(where, options, city, part)
+        ]
+    )
+
+
+def _city(where: Where, options: Msls, city: str) -> Dataset:
+    queries, references = (read_part(where, options, city, p) for p in ("query", "database"))
+    here, there = (
+        np.array([(image.easting, image.northing) for image in images])
+        for images in (queries, references)
+    )
+    return Dataset(
+        f"{where.name}/{city}",
+        ImageFiles([image.path for image in queries]),
+        ImageFiles([image.path for image in references]),
+        within_radius(here, there, options.radius),
+        f"queries of {city} searched in its database"
+        + ("" if options.panoramas else ", panoramas left out"),
+        f"within {options.radius:g} m",
+        here,
+        there,
+        all_queries=True,
+        group=where.name,
+    )
+
+
+def read_part(where: Where, options: Msls, city: str, part: str) -> list[Image]:
+    """Images of `query` or `database` of a city, in the order of the table."""
+    folder = (options.split, city, part)
+    table = where.file(*folder, "postprocessed.csv")
+    panoramas = set() if options.panoramas else _panoramas(where.file(*folder, "raw.csv"))
+    images = []
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        for number, row in enumerate(csv.DictReader(stream), start=2):
+            try:
+                image = Image(
+                    where.root.joinpath(*folder, "images", f"{row['key']}.jpg"),
+                    float(row["easting"]),
+                    float(row["northing"]),
+                    int(row["unique_cluster"]),
+                )
+            except (KeyError, ValueError, TypeError) as error:
+                raise SaaneError(
+                    f"{table} line {number} lacks key, easting, northing or unique_cluster: "
+                    "download it again."
+                ) from error
+            if row["key"] not in panoramas:
+                images.append(image)
+    where.files([image.path for image in images])
+    return images
+
+
+def _panoramas(table: Path) -> set[str]:
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    if rows and not {"key", "pano"} <= rows[0].keys():
+        raise SaaneError(f"{table} lacks the columns key and pano: download it again.")
+    return {row["key"] for row in rows if row["pano"].strip().lower() == "true"}

@@ -1,0 +1,100 @@
+"""Pittsburgh 30k: Street View perspectives, split and positions in a MATLAB struct.
+
+`pitts30k_<split>.mat` holds `dbStruct`; images lie at `<root>/000/...` and queries below
+`queries_real/` (Arandjelovic et al. 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.image_lists import ImageFiles
+from saane_ros.data.datasets.truth import within_radius
+from saane_ros.data.datasets.where import Where
+from saane_ros.errors import SaaneError
+
+FIELDS = (
+    "whichSet",
+    "dbImageFns",
+    "utmDb",
+    "qImageFns",
+    "utmQ",
+    "numImages",
+    "numQueries",
+    "posDistThr",
+)
+
+
+@dataclass(frozen=True)
+class Pitts30k:
+    """mat: folder of the .mat files below the root.  queries: folder of the query images."""
+
+    split: Literal["train", "val", "test"] = "test"
+    mat: str = "datasets"
+    queries: str = "queries_real"
+
+
+class DbStruct(NamedTuple):
+    """Image names and UTM positions (n, 2) of one split, and the metres of a correct match."""
+
+    references: list[str]
+    reference_positions: NDArray[np.float64]
+    queries: list[str]
+    query_positions: NDArray[np.float64]
+    radius: float
+
+
+def read(where: Where, options: Pitts30k) -> list[Dataset]:
+    """One dataset; Recall@N counts every query, also those without a match."""
+    file = f"pitts30k_{options.split}.mat"
+    path = next(
+        (p for p in (where.root / options.mat / file, where.root / file) if p.is_file()), None
+    )
+    content = read_struct(path or where.file(options.mat, file))
+    references = where.files([where.root / name for name in content.references])
+    queries = where.files([where.root / options.queries / name for name in content.queries])
+    return [
+        Dataset(
+            where.name,
+            ImageFiles(queries, content.queries),
+            ImageFiles(references, content.references),
+            within_radius(content.query_positions, content.reference_positions, content.radius),
+            f"split {options.split} of Pittsburgh 30k",
+            f"within {content.radius:g} m",
+            content.query_positions,
+            content.reference_positions,
+            all_queries=True,
+        )
+    ]
+
+
+def read_struct(path: Path) -> DbStruct:
+    """`dbStruct` by field name; positions are stored 2 x n."""
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise SaaneError("Pittsburgh's .mat files need scipy: run `pip install scipy`.") from error
+    try:
+        struct = loadmat(str(path), squeeze_me=True, struct_as_record=False)["dbStruct"]
+        values: dict[str, Any] = {name: getattr(struct, name) for name in FIELDS}
+    except (ValueError, KeyError, AttributeError, TypeError, NotImplementedError) as error:
+        raise SaaneError(
+            f"{path} is no MATLAB file with dbStruct of Pittsburgh: download it again."
+        ) from error
+    content = DbStruct(
+        [str(name) for name in np.atleast_1d(values["dbImageFns"])],
+        np.asarray(values["utmDb"], np.float64).reshape(2, -1).T,
+        [str(name) for name in np.atleast_1d(values["qImageFns"])],
+        np.asarray(values["utmQ"], np.float64).reshape(2, -1).T,
+        float(values["posDistThr"]),
+    )
+    counts = len(content.references), len(content.queries)
+    if counts != (len(content.reference_positions), len(content.query_positions)):
+        raise SaaneError(f"{path} has names and positions of different number: download it again.")
+    return content
