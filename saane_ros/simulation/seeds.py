@@ -36,4 +36,4 @@ def require_training_seed(seed: int) -> int:
 def stream(seed: int, *keys: str | int) -> np.random.Generator:
     """A generator that depends on the seed and the keys alone, the same in every process."""
     words = [zlib.crc32(k.encode()) if isinstance(k, str) else int(k) & 0xFFFFFFFF for k in keys]
-    return np.random.default_rng([int(seed), *words])
+    return np.random.default_rng([int(seed), len(words), *words])

@@ -109,7 +109,7 @@ def _wheels(mesh: MeshBuilder, x0: float, x1: float, y: float) -> None:
     hub = plain(TILES.flat, paint.linear(120, 122, 126), CAR)
     for x in (x0 + 0.8, x1 - 0.8):
         for side in (1.0, -1.0):
-            for radius, surface in ((0.33, rubber), (0.18, hub)):
+            for radius, surface in ((0.33, rubber), (0.15, hub)):
                 _octagon(mesh, (x, side * (y + 0.01)), radius, surface)
 
 
