@@ -37,14 +37,14 @@ class UsablePoses:
         read = self._fixes if type_ == FIX else self._poses
         rows = [row for stamp_ns, message in messages for row in read(stamp_ns, message)]
         stamps = np.array([row[0] for row in rows], np.int64)
-        values = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), -1)
+        columns = 3 if type_ == FIX else 7
+        values = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), columns)
         if type_ == FIX:
             order = np.argsort(stamps, kind="stable")
-            fixes = values[order].reshape(-1, 3)
+            fixes = values[order]
             positions = to_enu(fixes, self.origin) if self.origin else fixes
             self.track = PoseTrack(stamps[order], positions, course_orientations(positions))
         else:
-            values = values.reshape(-1, 7)
             self.track = PoseTrack(stamps, values[:, :3], values[:, 3:])
 
     def _fixes(self, stamp_ns: int, message: Any) -> Iterator[tuple[float, ...]]:

@@ -13,7 +13,7 @@ _AGES = 200
 
 
 class FrameCounters:
-    """Every frame that came in is matched, dropped or failed, or is one of the two under way.
+    """Every frame that came in is processed, dropped or failed, or is one of the two under way.
 
     Frames lost on the way never came in; they are counted beside.
     """
@@ -23,13 +23,13 @@ class FrameCounters:
         self._counts: Counter[str] = Counter()
         self._times: dict[str, deque[float]] = {
             "in": deque(maxlen=1000),
-            "matched": deque(maxlen=1000),
+            "processed": deque(maxlen=1000),
         }
         self._ages: deque[float] = deque(maxlen=_AGES)
         self.last_error = ""
 
     def count(self, what: str, number: int = 1) -> None:
-        """Add to one of in, matched, dropped, failed, lost."""
+        """Add to one of in, processed, dropped, failed, lost."""
         with self._lock:
             self._counts[what] += number
             if what in self._times:
@@ -41,7 +41,7 @@ class FrameCounters:
         self.last_error = reason
 
     def aged(self, milliseconds: float) -> None:
-        """Take note of the age of an image at the publication of its match."""
+        """Take note of the age of an image at the publication of its result."""
         with self._lock:
             self._ages.append(milliseconds)
 
@@ -50,14 +50,14 @@ class FrameCounters:
             return self._counts[what]
 
     def rate(self, what: str) -> float:
-        """Frames a second over the last seconds, of `in` or `matched`."""
+        """Frames a second over the last seconds, of `in` or `processed`."""
         now = time.monotonic()
         with self._lock:
             recent = [moment for moment in self._times[what] if now - moment <= _WINDOW_S]
         return len(recent) / _WINDOW_S
 
     def age_ms(self, percentile: float) -> float:
-        """Percentile of the image ages of the last matches; NaN before the first."""
+        """Percentile of the image ages of the last results; NaN before the first."""
         with self._lock:
             ages = list(self._ages)
         return float(np.percentile(ages, percentile)) if ages else float("nan")

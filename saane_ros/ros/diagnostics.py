@@ -48,7 +48,7 @@ class Diagnostics:
             return DiagnosticStatus.WARN, f"The node is {node.state}."
         if newly_failed:
             return DiagnosticStatus.WARN, node.counters.last_error
-        return DiagnosticStatus.OK, f"{node.counters.rate('matched'):.1f} images/s"
+        return DiagnosticStatus.OK, f"{node.counters.rate('processed'):.1f} images/s"
 
 
 def _stream_values(node: ManagedNode) -> dict[str, object]:
@@ -59,12 +59,12 @@ def _stream_values(node: ManagedNode) -> dict[str, object]:
         "reliability": intake.reliability if intake else None,
         "publishers": intake.publishers if intake else None,
         "frames_in": counters["in"],
-        "frames_matched": counters["matched"],
+        f"frames_{node.processed}": counters["processed"],
         "frames_dropped": counters["dropped"],
         "frames_failed": counters["failed"],
         "frames_lost": counters["lost"],
         "rate_in": counters.rate("in"),
-        "rate_matched": counters.rate("matched"),
+        f"rate_{node.processed}": counters.rate("processed"),
         "image_age_p50_ms": counters.age_ms(50),
         "image_age_p95_ms": counters.age_ms(95),
         "last_error": counters.last_error,

@@ -11,15 +11,24 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
 from saane_ros.ros.clock import nanoseconds, steady_timer
 from saane_ros.ros.counters import FrameCounters
 from saane_ros.ros.qos import image_reliability, keep_last, reliability_name
 from saane_ros.ros.stamps import Order, StampMonitor
 from saane_ros.ros.stream_health import Offer, Stream, problem
+from saane_ros.types import Rgb
 
 ImageMessage = Image | CompressedImage
 
 _CHECK_S = 0.2
+
+
+def rgb_of(message: ImageMessage) -> Rgb:
+    """The pixels of either message as uint8 H x W x 3; SaaneError where they are damaged."""
+    if isinstance(message, CompressedImage):
+        return compressed_to_rgb(message)
+    return image_to_rgb(message)
 
 
 class IntakeSettings(Protocol):

@@ -1,4 +1,4 @@
-"""Everything that the localizer says and hears, once: the node and the README read it here."""
+"""Everything that the nodes say and hear, once: nodes and README read it here."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -24,6 +24,12 @@ class Topic:
     type: type[Any]
     when: str
     qos: QoSProfile | None
+
+    @property
+    def type_name(self) -> str:
+        """As `ros2 topic list -t` writes it: sensor_msgs/msg/Image."""
+        package, kind, _ = self.type.__module__.split(".")
+        return f"{package}/{kind}/{self.type.__name__}"
 
 
 INPUTS = {
@@ -68,6 +74,21 @@ OUTPUTS = {
 }
 SERVICES = {
     "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", None),
+}
+
+MAP_BUILDER_INPUTS = {
+    "image": INPUTS["image"],
+    "compressed": INPUTS["compressed"],
+    "odometry": Topic("odometry", Odometry, "`pose_source` is odometry", SENSOR),
+    "fix": Topic("fix", NavSatFix, "`pose_source` is fix", SENSOR),
+    "pose": Topic("pose", PoseStamped, "`pose_source` is pose", SENSOR),
+}
+MAP_BUILDER_OUTPUTS = {
+    "route": Topic("~/route", Path, "at every new place, latched: the places so far", LATCHED),
+    "diagnostics": OUTPUTS["diagnostics"],
+}
+MAP_BUILDER_SERVICES = {
+    "save": Topic("~/save", Trigger, "writes the map as it stands; building goes on", None),
 }
 
 MATCH_KEYS = {

@@ -8,34 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 
 from saane_ros.embedding import Embedder
 from saane_ros.localization.localizer import Localizer
-from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
 from saane_ros.ros.clock import nanoseconds
-from saane_ros.ros.image_intake import ImageMessage
+from saane_ros.ros.image_intake import ImageMessage, rgb_of
 from saane_ros.ros.interface import INPUTS, SERVICES
 from saane_ros.ros.managed_node import ManagedNode
+from saane_ros.ros.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.process import run_node
 from saane_ros.ros.publishers import LocalizerPublishers
 from saane_ros.ros.travelled import TravelledDistance
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame
-
-
-def embedder_from(settings: Settings) -> Embedder:
-    """The embedder that the settings name."""
-    from saane_ros.embedding.loading import load_embedder  # PyTorch takes seconds to import
-
-    return load_embedder(
-        settings.model, settings.weights, settings.device, settings.precision, settings.threads
-    )
 
 
 @dataclass(frozen=True)
@@ -50,12 +39,14 @@ class _Loaded:
 class LocalizerNode(ManagedNode[Settings]):
     """Matches the newest camera image with a route map; topics and keys are in `interface.py`.
 
-    make_embedder: how the model is loaded at configure; others than `embedder_from` are for tests
+    make_embedder: how the model is loaded at configure; others than `load_model` are for tests
     and benchmarks.
     """
 
+    processed = "matched"
+
     def __init__(
-        self, make_embedder: Callable[[Settings], Embedder] = embedder_from, **options: Any
+        self, make_embedder: Callable[[Settings], Embedder] = load_model, **options: Any
     ) -> None:
         self._make_embedder = make_embedder
         self._loaded: _Loaded | None = None
@@ -71,7 +62,7 @@ class LocalizerNode(ManagedNode[Settings]):
         route_map = RouteMap.open(self.settings.map)
         embedder = self._make_embedder(self.settings)
         localizer = Localizer(embedder, route_map, self.settings)
-        _warm_up(embedder)
+        warm_up(embedder)
         self._loaded = _Loaded(embedder, route_map, localizer)
         self.get_logger().info(
             f"Model {embedder.name} and map {route_map.info.name} with {route_map.info.count} "
@@ -80,9 +71,7 @@ class LocalizerNode(ManagedNode[Settings]):
 
     def unload(self) -> None:
         self._loaded = None
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_device_memory()
 
     def activated(self) -> None:
         assert self._loaded is not None
@@ -125,7 +114,7 @@ class LocalizerNode(ManagedNode[Settings]):
             age_ms=lambda: (clock.now().nanoseconds - frame.stamp_ns) / 1e6,
         )
         self._last_match = found.match.state.value
-        self.counters.count("matched")
+        self.counters.count("processed")
         self.counters.aged(age)
         self._output.publish_pictures(
             frame,
@@ -149,13 +138,8 @@ class LocalizerNode(ManagedNode[Settings]):
         }
 
     def _frame(self, message: ImageMessage) -> Frame:
-        compressed = isinstance(message, CompressedImage)
         stamp_ns = nanoseconds(message.header.stamp)
-        return Frame(
-            image=compressed_to_rgb(message) if compressed else image_to_rgb(message),
-            stamp_ns=stamp_ns,
-            travelled=self._travelled.at(stamp_ns),
-        )
+        return Frame(rgb_of(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
 
     def _on_odometry(self, message: Odometry) -> None:
         position = message.pose.pose.position
@@ -168,13 +152,6 @@ class LocalizerNode(ManagedNode[Settings]):
         response.success = True
         response.message = "The next image is matched without what was known before."
         return response
-
-
-def _warm_up(embedder: Embedder) -> None:
-    """Run the network as frames will, so that the first one does not wait for its set-up."""
-    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
-    embedder.embed([image])
-    embedder.embed([image], attention=True, labels=bool(embedder.class_names))
 
 
 def main() -> int:

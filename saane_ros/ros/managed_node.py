@@ -32,7 +32,11 @@ class ManagedNode(LifecycleNode, Generic[S]):
     thread) and `report` (what it adds to `/diagnostics`). With the parameter `autostart` it
     configures and activates itself; whichever way a transition fails, the reason is logged and
     stands in `/diagnostics`, and the transition can be asked for again.
+
+    processed: what `/diagnostics` calls the frames that `process` came to an end with.
     """
+
+    processed = "processed"
 
     def __init__(self, name: str, kind: type[S], **options: Any) -> None:
         # The context destroys a node whose making failed, so what that needs comes first.

@@ -88,17 +88,27 @@ class RouteMapBuilder:
         check_target(self.path)
         self._embedder = embedder
         self._frame_id = frame_id
-        self._origin = origin
         self._batch = batch
         self._dtype = dtype
         head = JournalHead(embedder.fingerprint, embedder.descriptor_size, source)
         self._journal = Journal(self.path, head)
+        self._origin = origin or self._journal.origin()
         self._before = len(self._journal.rows)
         self._entries: list[_Entry] = []
         self._waiting: list[tuple[_Entry, Rgb]] = []
         self._last_stamp: int | None = None
         if live:
             self._take_over()
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the poses' zero lies; may be set once the first fix of a live build tells it."""
+        return self._origin
+
+    @origin.setter
+    def origin(self, origin: Origin) -> None:
+        self._journal.remember_origin(origin)
+        self._origin = origin
 
     def __len__(self) -> int:
         """Places so far, those still waiting for a full batch included."""

@@ -1,7 +1,8 @@
 """What a build has embedded so far, on disk, so that an interrupted build loses nothing.
 
 `.<name>.building/` beside the map holds `journal.yaml` (whose build it is), `frames.jsonl` (one
-line per embedded frame), `descriptors.f32` (raw rows) and `thumbnails/`. Rows are appended before
+line per embedded frame), `descriptors.f32` (raw rows), `thumbnails/`, and `origin.json` where the
+origin came with the frames. Rows are appended before
 their line, so that a line always stands for a whole row.
 """
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
+from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose
 
@@ -82,6 +84,19 @@ class Journal:
         """File of a row's thumbnail."""
         return self.folder / THUMBNAIL_FOLDER / thumbnail_name(row)
 
+    def origin(self) -> Origin | None:
+        """Where the poses' zero lies on the Earth, if that was remembered."""
+        try:
+            latitude, longitude, altitude = json.loads(self._origin_path.read_text("utf-8"))
+            return (float(latitude), float(longitude), float(altitude))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def remember_origin(self, origin: Origin) -> None:
+        """Keep where the poses' zero lies, for the rest of this build and whoever continues it."""
+        with replacing_file(self._origin_path) as part:
+            part.write_text(json.dumps(origin), encoding="utf-8")
+
     def close(self) -> None:
         """Let another build have the journal; what it holds stays."""
         if self._lock is not None:
@@ -95,6 +110,10 @@ class Journal:
     @property
     def _descriptor_path(self) -> Path:
         return self.folder / "descriptors.f32"
+
+    @property
+    def _origin_path(self) -> Path:
+        return self.folder / "origin.json"
 
     @property
     def _frame_path(self) -> Path:
@@ -111,6 +130,7 @@ class Journal:
         (self.folder / THUMBNAIL_FOLDER).mkdir()
         self._descriptor_path.write_bytes(b"")
         self._frame_path.write_bytes(b"")
+        self._origin_path.unlink(missing_ok=True)
         head = {"format": JOURNAL_FORMAT, **asdict(self._head)}
         with replacing_file(self.folder / "journal.yaml") as part:
             part.write_text(yaml.safe_dump(head), encoding="utf-8")

@@ -179,7 +179,7 @@ def test_lifecycle_by_hand(route_map: RouteMap, peer: Peer) -> None:
         assert change(peer, Transition.TRANSITION_ACTIVATE)
         camera = peer.talk(Image, "image")
         camera.publish(image_message(smooth_scene(1), 1000 * MS))
-        until(lambda: node.counters["matched"] == 1, "a match")
+        until(lambda: node.counters["processed"] == 1, "a match")
         assert change(peer, Transition.TRANSITION_DEACTIVATE)
         assert node.count_subscribers("image") == 0
         assert change(peer, Transition.TRANSITION_CLEANUP)
@@ -188,7 +188,7 @@ def test_lifecycle_by_hand(route_map: RouteMap, peer: Peer) -> None:
         assert change(peer, Transition.TRANSITION_ACTIVATE)
         until(camera.get_subscription_count, "the new subscription")
         camera.publish(image_message(smooth_scene(1), 2000 * MS))
-        until(lambda: node.counters["matched"] == 2, "another match")
+        until(lambda: node.counters["processed"] == 2, "another match")
         assert change(peer, Transition.TRANSITION_ACTIVE_SHUTDOWN)
         assert state(peer) == "finalized"
 
@@ -203,7 +203,7 @@ def test_reliability_follows_publishers_that_come_and_go(route_map: RouteMap, pe
         until(
             lambda: (
                 best_effort.publish(image_message(smooth_scene(1), next(stamp) * MS))
-                or node.counters["matched"]
+                or node.counters["processed"]
             ),
             "a match of a best-effort image",
         )
@@ -261,13 +261,13 @@ def test_under_overload_the_newest_frame_wins_and_every_drop_is_counted(
             time.sleep(0.02)
         counters = node.counters
         until(
-            lambda: counters["matched"] + counters["dropped"] == counters["in"],
+            lambda: counters["processed"] + counters["dropped"] == counters["in"],
             "the last frame",
         )
-        until(lambda: len(found) == counters["matched"], "the matches")
+        until(lambda: len(found) == counters["processed"], "the matches")
         # A keep-last-1 subscription may itself have skipped frames; those are told by the stamps.
         assert counters["in"] + counters["lost"] == sent
-        assert counters["dropped"] > counters["matched"] > 3
+        assert counters["dropped"] > counters["processed"] > 3
         assert counters["failed"] == 0
         stamps = [
             message.header.stamp.sec * 1000 + message.header.stamp.nanosec // MS

@@ -1,0 +1,55 @@
+"""Every setting of the map builder, once. See `config/map_builder.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from saane_ros.settings import Settings, check_all, setting
+
+_SHARED = {field.name: field for field in fields(Settings)}
+
+
+def _as_localizer(name: str) -> object:
+    """A setting that the localizer has too, with its default, description and limits."""
+    shared = _SHARED[name].metadata["setting"]
+    return setting(
+        _SHARED[name].default,
+        shared.description,
+        low=shared.low,
+        high=shared.high,
+        choices=shared.choices,
+        live=shared.live,
+    )
+
+
+@dataclass(frozen=True)
+class MapBuilderSettings:
+    """Which frames of a live drive become places, and of which map."""
+
+    model: str = _as_localizer("model")  # type: ignore[assignment]
+    weights: str = _as_localizer("weights")  # type: ignore[assignment]
+    map: str = setting("", "Folder of the route map to write (<name>.routemap).")
+    frame_id: str = setting("map", "Frame of the poses.")
+    device: str = _as_localizer("device")  # type: ignore[assignment]
+    precision: str = _as_localizer("precision")  # type: ignore[assignment]
+    threads: int = _as_localizer("threads")  # type: ignore[assignment]
+    pose_source: str = setting(
+        "odometry",
+        "Topic that the poses come from: `odometry` (nav_msgs/Odometry), `fix` "
+        "(sensor_msgs/NavSatFix), `pose` (geometry_msgs/PoseStamped), or none.",
+        choices=("odometry", "fix", "pose", "none"),
+    )
+    every: float = setting(
+        2.0, "A place every so many metres or seconds of the drive.", low=0.01, high=10_000.0
+    )
+    unit: str = setting(
+        "metres",
+        "Whether `every` counts metres (needs a pose source) or seconds.",
+        choices=("metres", "seconds"),
+    )
+    image_transport: str = _as_localizer("image_transport")  # type: ignore[assignment]
+    reliability: str = _as_localizer("reliability")  # type: ignore[assignment]
+    silent_after: float = _as_localizer("silent_after")  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        check_all(self)
