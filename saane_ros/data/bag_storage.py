@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import apsw
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 
 from saane_ros.data.cut_bags import CutMcap, CutSqlite
+from saane_ros.data.folders import natural_key
 from saane_ros.data.raw_messages import RawMessage, TopicInfo
 from saane_ros.errors import SaaneError
 
@@ -131,13 +131,7 @@ def _open_file(file: Path) -> Storage:
 def _storage_files(folder: Path) -> list[Path]:
     """The bag's files in the order of recording: name_0, name_1, ... name_10."""
     files = [file for file in folder.iterdir() if file.suffix in _SUFFIXES]
-    return sorted(files, key=_natural)
-
-
-def _natural(file: Path) -> list[Any]:
-    return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)
-    ]
+    return sorted(files, key=lambda file: natural_key(file.name))
 
 
 def _first_line(error: Exception) -> str:

@@ -109,7 +109,8 @@ class CutSqlite:
         self.notes: list[str] = []
         self._path = path
         self._ids: dict[int, tuple[str, str]] = {}
-        self._database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
         try:
             rows = self._database.execute("SELECT id, name, type FROM topics").fetchall()
             self._ids = {id_: (name, type_) for id_, name, type_ in rows}
