@@ -25,7 +25,7 @@ DOMAIN = 1 + os.getpid() % 100
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
 MS = 1_000_000
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @contextmanager
