@@ -7,8 +7,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from saane_ros.types import Embedding, Rgb
+
+
+# A property is right or wrong however busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 class ColourGridEmbedder:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from saane_ros.errors import SaaneError
 from saane_ros.types import Calibration
 
-RIDGE = 1e-3
+RIDGE = 1e-5
 """Keeps the fit finite where genuine and impostor pairs separate perfectly."""
 
 

@@ -73,13 +73,14 @@ class SequenceFilter:
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first."""
+        self._motion.reset()
         self._places: NDArray[np.float64] | None = None
         self._off = 0.0
         self._rate: float | None = None
 
     def update(self, distances: NDArray[np.floating], travelled: float | None = None) -> Belief:
         """Take in one frame: its distances to all places (N,), and the metres since the last."""
-        places, off = self._predicted(travelled)
+        along, places, off = self._predicted(travelled)
         evidence, off_evidence = self._evidence(distances)
         logs = np.log(places) + evidence
         off_log = float(np.log(off)) + off_evidence if off > 0 else -np.inf
@@ -87,23 +88,31 @@ class SequenceFilter:
         weights = np.exp(logs - top)
         off_weight = float(np.exp(off_log - top))
         total = float(weights.sum()) + off_weight
+        if along is not None:
+            certainty = float(along @ np.exp(evidence - top)) / total
+            self._motion.learn(np.exp(evidence - evidence.max()), certainty)
         self._places, self._off = weights / total, off_weight / total
         return self._belief()
 
-    def _predicted(self, travelled: float | None) -> tuple[NDArray[np.float64], float]:
+    def _predicted(
+        self, travelled: float | None
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64], float]:
+        """Prior belief of the next frame: what moved along the route, all in places, and off."""
         count = self._count
         calibrated = self._calibration is not None
         if self._places is None:
             prior_off = PRIOR_OFF if calibrated else 0.0
-            return np.full(count, (1 - prior_off) / count), prior_off
+            return None, np.full(count, (1 - prior_off) / count), prior_off
         moved, lost = self._motion.predict(self._places, travelled)
         if calibrated:
             off = STAY_OFF * self._off + LEAVE * float(moved.sum()) + lost
-            places = (1 - LEAVE) * moved + (1 - STAY_OFF) * self._off / count
+            moved *= 1 - LEAVE
+            anywhere = (1 - STAY_OFF) * self._off
         else:
-            off = 0.0
-            places = moved + lost / count
-        return (1 - KIDNAPPED) * places + KIDNAPPED / count, (1 - KIDNAPPED) * off
+            off, anywhere = 0.0, lost
+        along = (1 - KIDNAPPED) * moved
+        places = along + ((1 - KIDNAPPED) * anywhere + KIDNAPPED) / count
+        return along, places, (1 - KIDNAPPED) * off
 
     def _evidence(self, distances: NDArray[np.floating]) -> tuple[NDArray[np.float64], float]:
         if self._calibration is not None:
