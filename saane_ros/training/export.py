@@ -13,25 +13,36 @@ from saane_ros.files import replacing_file, sha256_of
 from saane_ros.types import Calibration
 from saane_ros.weights.cards import ModelCard, parse_card
 
-ROLES = ("trunk", "segmentation", "head")
+PARTS = {"appearance": "trunk", "semantics": "segmentation", "head": "head"}
+"""The part of a card that uses the weight file of a role."""
+
 UNKNOWN_DIGEST = "0" * 64
 
 
+def trained_roles(model: dict[str, Any]) -> list[str]:
+    """The roles of a training configuration whose weights are trained, not given."""
+    given = model.get("weights", {})
+    present = [role for part, role in PARTS.items() if part in model]
+    return [role for role in present if role not in given]
+
+
 def card_in_training(model: dict[str, Any], path: Path) -> ModelCard:
-    """The card of a training configuration, whose weight files do not exist yet."""
-    return parse_card(_card_text(model, dict.fromkeys(ROLES, UNKNOWN_DIGEST)), path)
+    """The card of a training configuration, whose trained weight files do not exist yet."""
+    return parse_card(_card_text(model, dict.fromkeys(trained_roles(model), UNKNOWN_DIGEST)), path)
 
 
 def export_model(
-    model: dict[str, Any], trained: dict[str, Path], calibration: Calibration, models: Path
+    model: dict[str, Any],
+    trained: dict[str, Path],
+    calibration: Calibration | None,
+    models: Path,
 ) -> Path:
     """Write `<name>.<role>.safetensors` for every trained part and `<name>.yaml`; the card's path.
 
-    model: the card without weights, as in the training configuration.
-    trained: the weight file of each role in ROLES.
+    model: the card as in the training configuration.  trained: the weight file of each role.
     """
     digests = {}
-    for role in ROLES:
+    for role in trained_roles(model):
         if not trained[role].is_file():
             raise SaaneError(f"{trained[role]} does not exist: train that stage first.")
         target = models / _file_name(model, role)
@@ -47,17 +58,19 @@ def _card_text(
     model: dict[str, Any], digests: dict[str, str], calibration: Calibration | None = None
 ) -> str:
     card = dict(model)
-    for part, role in zip(("appearance", "semantics", "head"), ROLES, strict=True):
-        card[part] = {**card[part], "weights": role}
+    for part, role in PARTS.items():
+        if part in card:
+            card[part] = {"weights": role, **card[part]}
     if calibration is not None:
         card["calibration"] = {
             "slope": round(calibration.slope, 4),
             "offset": round(calibration.offset, 4),
         }
-    card["weights"] = {
+    trained = {
         role: {"file": _file_name(model, role), "sha256": digest}
         for role, digest in digests.items()
     }
+    card["weights"] = {**model.get("weights", {}), **trained}
     return yaml.safe_dump(card, sort_keys=False, width=100)
 
 
@@ -74,3 +87,4 @@ def _write_half(source: Path, target: Path) -> None:
     }
     with replacing_file(target) as temporary:
         save_file(tensors, temporary)
+        temporary.chmod(0o644)  # safetensors keeps others from reading, installations do not
