@@ -13,8 +13,6 @@ from saane_ros.simulation.streets import LANE_M
 
 Array = NDArray[np.float64]
 
-LOOK_M = 1.0
-
 
 @dataclass(frozen=True)
 class Drive:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 Tile = NDArray[np.float32]
 
-WALL, TRIM, GLASS, ACCENT = (
-    (1.0, 0.0, 0.0, 0.0),
+TRIM, GLASS, ACCENT = (
     (0.0, 1.0, 0.0, 0.0),
     (0.0, 0.0, 1.0, 0.0),
     (0.0, 0.0, 0.0, 1.0),

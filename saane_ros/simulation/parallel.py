@@ -22,7 +22,7 @@ def render_many(
     if workers <= 1:
         yield from map(traverse.render, indices)
         return
-    traverse.town.content, traverse.town.atlas  # noqa: B018  built once, before the workers copy it
+    traverse.town.prepare()
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, _start, (traverse,)) as pool:
         waiting: deque[multiprocessing.pool.AsyncResult[TownFrame]] = deque()

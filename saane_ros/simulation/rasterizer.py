@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.simulation.camera import Camera, Viewpoint
-from saane_ros.simulation.mesh import DISC, IN_LEAF, QUAD, STANDING_LAYER, STRIP, Faces
+from saane_ros.simulation.mesh import BARE, DISC, IN_LEAF, QUAD, STANDING_LAYER, STRIP, Faces
 from saane_ros.simulation.seeds import stream
 from saane_ros.simulation.trees import OUTLINES
 
@@ -59,7 +59,7 @@ def select(faces: Faces, view: Viewpoint, camera: Camera, leaves: bool) -> NDArr
     tangent = camera.width / 2 / camera.focal
     seen = (forward > -_MARGIN_M) & (forward < FAR_M)
     seen &= np.abs(sideways) < np.maximum(forward, 0) * tangent + _MARGIN_M
-    seen &= faces.season != (2 if leaves else IN_LEAF)
+    seen &= faces.season != (BARE if leaves else IN_LEAF)
     seen[0] = False
     rows = np.flatnonzero(seen)
     toward = view.centre - faces.frame[rows, 0]

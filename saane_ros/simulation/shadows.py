@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.simulation.camera import Camera, Viewpoint
-from saane_ros.simulation.rasterizer import clip_near, fixed_point
+from saane_ros.simulation.rasterizer import NEAR_M, clip_near, fixed_point
 from saane_ros.simulation.traffic import Present
 
 Array = NDArray[np.float64]
@@ -23,12 +23,11 @@ def sun_shadows(
     mask = np.zeros((camera.height, camera.width), dtype=np.uint8)
     middle = (walls[:, :2] + walls[:, 2:4]) / 2
     near = walls[np.linalg.norm(middle - view.centre[:2], axis=1) < REACH_M]
-    for x0, y0, x1, y1, height in near:
-        away = -np.array(sun[:2]) / sun[2] * height
-        size = float(np.linalg.norm(away))
-        away *= min(1.0, LONGEST_M / max(size, 1e-6))
-        outline = [(x0, y0), (x1, y1), (x1 + away[0], y1 + away[1]), (x0 + away[0], y0 + away[1])]
-        _fill(mask, np.array(outline), 255, view, camera)
+    down = -np.array(sun[:2]) / sun[2]
+    height = np.minimum(near[:, 4], LONGEST_M / max(float(np.linalg.norm(down)), 1e-6))
+    away = height[:, None] * down
+    foot, end = near[:, :2], near[:, 2:4]
+    _fill(mask, np.stack([foot, end, end + away, foot + away], axis=1), 255, view, camera)
     return mask
 
 
@@ -45,26 +44,30 @@ def tree_shadows(
     slope = float(np.linalg.norm(down))
     along = down / max(slope, 1e-6)
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-    for x, y, z, radius in near:
-        if slope * z > LONGEST_M:
-            continue
-        stretch = np.outer(np.cos(angle), along) * radius * np.hypot(1.0, slope)
-        width = np.outer(np.sin(angle), (-along[1], along[0])) * radius
-        _fill(mask, np.array([x, y]) + down * z + stretch + width, 255, view, camera)
+    near = near[slope * near[:, 2] < LONGEST_M]
+    stretch = np.outer(np.cos(angle), along) * np.hypot(1.0, slope)
+    width = np.outer(np.sin(angle), (-along[1], along[0]))
+    centres = near[:, :2] + near[:, 2:3] * down
+    _fill(mask, centres[:, None] + near[:, 3, None, None] * (stretch + width), 255, view, camera)
 
 
 def contact_shadows(
     mask: NDArray[np.uint8], present: list[Present], view: Viewpoint, camera: Camera
 ) -> None:
     """Darken the ground below vehicles and people, in place."""
-    for agent in present:
-        _fill(mask, agent.corners, 235, view, camera)
+    if present:
+        _fill(mask, np.stack([agent.corners for agent in present]), 235, view, camera)
 
 
 def _fill(
-    mask: NDArray[np.uint8], outline: Array, value: int, view: Viewpoint, camera: Camera
+    mask: NDArray[np.uint8], outlines: Array, value: int, view: Viewpoint, camera: Camera
 ) -> None:
-    points = np.column_stack([outline, np.zeros(len(outline))])
-    seen = clip_near((points - view.centre) @ view.rotation.T)
-    if len(seen) >= 3:
-        cv2.fillConvexPoly(mask, fixed_point(seen, camera), value, 8, 3)
+    """Paint ground polygons, (n, k, 2) in map metres."""
+    ground = np.concatenate([outlines, np.zeros((*outlines.shape[:2], 1))], axis=2)
+    corners = (ground - view.centre) @ view.rotation.T
+    whole = (corners[:, :, 2] >= NEAR_M).all(axis=1)
+    for polygon in fixed_point(corners[whole], camera):
+        cv2.fillConvexPoly(mask, polygon, value, 8, 3)
+    crossing = ~whole & (corners[:, :, 2] >= NEAR_M).any(axis=1)
+    for corner in corners[crossing]:
+        cv2.fillConvexPoly(mask, fixed_point(clip_near(corner), camera), value, 8, 3)

@@ -42,6 +42,10 @@ class Town:
         self.route = Route(self.seed, self.length_m)
         self.street = Street(self.seed, self.route)
 
+    def prepare(self) -> tuple[StaticContent, NDArray[np.uint8]]:
+        """Build content and textures now, so that copies for other processes need not."""
+        return self.content, self.atlas
+
     @cached_property
     def content(self) -> StaticContent:
         """Everything that stands and lies in the town."""

@@ -24,7 +24,8 @@ class Agent:
     """A body that moves along the route: s(t) = s0 + speed t (+ a gap to the ego vehicle).
 
     follow: (middle, half length, gap) seconds and metres of a stretch spent ahead of the ego
-    vehicle, else None.  footprint: (half length, half width) in metres.
+    vehicle, else None.  parked: (x, y, heading) in the map frame of what stands still, else None.
+    footprint: (half length, half width) in metres.
     """
 
     bodies: list[Faces]
@@ -42,7 +43,6 @@ class Present:
 
     faces: Faces
     corners: Array
-    casts_beam: bool
 
 
 class Traffic:
@@ -94,8 +94,7 @@ class Traffic:
         long, wide = agent.footprint
         local = np.array([[long, wide], [-long, wide], [-long, -wide], [long, -wide]])
         corners = local @ np.array([[c, n], [-n, c]]) + np.array([x, y])
-        beam = agent.parked is None and long > 1 and agent.speed < 0
-        return Present(agent.bodies[phase].placed(x, y, heading), corners, beam)
+        return Present(agent.bodies[phase].placed(x, y, heading), corners)
 
     def _parked(self, rng: np.random.Generator, density: float) -> None:
         route = self.street.route
