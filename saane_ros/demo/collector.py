@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Path as PathMessage
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -24,6 +24,7 @@ from saane_ros.demo.published import (
     stamp_of,
     status_values,
 )
+from saane_ros.demo.scene import CAMERA_TOPIC
 from saane_ros.messages.image import image_to_rgb
 from saane_ros.types import Rgb
 
@@ -42,7 +43,8 @@ class Collector:
     images: stamp (ns) and digest of every image, in the order of arrival.
     matches, candidates: by the stamp of their image.
     pictures: by stamp, the topics of `PICTURE_TITLES` as JPEG, of one in `keep_every` images.
-    counts: the node's own counts, from `/diagnostics`.
+    counts: the node's own counts, from `/diagnostics`.  active: set once the localizer is.
+    failed: whether it says that it cannot work.
     """
 
     def __init__(self, domain_id: int, localizer: str = "localizer", keep_every: int = 1) -> None:
@@ -51,7 +53,7 @@ class Collector:
         self.candidates: dict[int, PublishedCandidates] = {}
         self.pictures: dict[int, dict[str, bytes]] = {}
         self.counts: dict[str, str] = {}
-        self.problem = ""
+        self.failed = False
         self.active = threading.Event()
         self._localizer = localizer
         self._keep_every = max(1, keep_every)
@@ -94,7 +96,7 @@ class Collector:
 
     def _subscribe(self) -> None:
         name = f"/{self._localizer}"
-        self._listen(Image, "/image", self._on_image, _RELIABLE)
+        self._listen(Image, CAMERA_TOPIC, self._on_image, _RELIABLE)
         self._listen(DiagnosticArray, f"{name}/place_match", self._on_match, _RELIABLE)
         self._listen(PointCloud2, f"{name}/candidates", self._on_candidates, _RELIABLE)
         self._listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, _RELIABLE)
@@ -125,7 +127,7 @@ class Collector:
                 before, self.counts = self.counts, status_values(status)
                 same = all(before.get(key) == self.counts.get(key) for key in _COUNTS)
                 self._equal_reports = self._equal_reports + 1 if same else 0
-                self.problem = "" if status.level == b"\x00" else status.message
+                self.failed = status.level == DiagnosticStatus.ERROR
 
     def _picture_keeper(self, topic: str) -> Callable[[Image], None]:
         def keep(message: Image) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from saane_ros.data.folders import POSE_FILES, ImageEntry, ImageFolder, image_files
 from saane_ros.data.ground_truth import GROUND_TRUTH_FILE, RADIUS, read_ground_truth
 from saane_ros.demo.finished import key_of, key_of_files
-from saane_ros.demo.scene import Recording, Scene
+from saane_ros.demo.scene import CAMERA_TOPIC, Recording, Scene
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.positives import correct_places
 from saane_ros.types import Frame, Place
@@ -149,6 +150,6 @@ def _recording(folder: ImageFolder, rate_hz: float) -> Recording:
         key=key_of({"images": images, "poses": poses}),
         count=len(folder),
         frames=folder.frames,
-        by_hand=str(folder.path),
-        player={"folder": str(folder.path), "rate": rate_hz},
+        by_hand=f"--images {shlex.quote(str(folder.path))}",
+        player={"frequency": rate_hz, "image_topic": CAMERA_TOPIC},
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saane_ros.demo.pictures import chosen_answers, evenly, frame_board
 from saane_ros.demo.published import Replay
 from saane_ros.demo.scene import Scene
-from saane_ros.demo.scoring import Answer, Score, verdict
+from saane_ros.demo.scoring import LOCALIZED, Answer, Score, verdict
 from saane_ros.demo.summary import LiveAnswers, node_table, system_table
 from saane_ros.evaluation.charts import Axis, Series, chart
 from saane_ros.evaluation.report import Number, Picture, Report
@@ -22,7 +22,10 @@ from saane_ros.types import Place, Rgb
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the report is made of. answers: of every system, the live one under "live"."""
+    """All that the report is made of.
+
+    answers, scores, titles, legend: by system, the live one under "live".
+    """
 
     scene: Scene
     figures: Mapping[str, Any]
@@ -33,6 +36,7 @@ class Findings:
     answers: Mapping[str, Sequence[Answer]]
     scores: Mapping[str, Score | None]
     titles: Mapping[str, str]
+    legend: Mapping[str, str]
     commands: str
 
     def shown(self) -> list[int]:
@@ -64,7 +68,7 @@ def write_report(findings: Findings, images: Mapping[int, Rgb]) -> Report:
     report.heading("What the localizer saw" if not bad else "What the localizer saw: right places")
     report.pictures([_picture(findings, i, images) for i in good])
     if bad:
-        report.heading("What the localizer saw: wrong places")
+        report.heading("What the localizer saw: places that are easily mistaken")
         report.pictures([_picture(findings, i, images) for i in bad])
     report.heading("Every step by hand")
     report.commands(findings.commands)
@@ -103,7 +107,7 @@ def _add_systems(report: Report, findings: Findings) -> None:
         quiet=True,
     )
     curves = [
-        Series(findings.titles[name], score.curve.recall, score.curve.precision)
+        Series(findings.legend[name], score.curve.recall, score.curve.precision)
         for name, score in findings.scores.items()
         if score is not None
     ]
@@ -130,7 +134,7 @@ def _along_the_route(findings: Findings) -> str:
     for name, answers in findings.answers.items():
         x = np.array([answer.query for answer in answers], float)
         y = np.array([along[int(answer.candidates[0])] for answer in answers])
-        series.append(Series(findings.titles[name], x, y, dots=True))
+        series.append(Series(findings.legend[name], x, y, dots=True))
     unit = "metres" if findings.route_map.metric else "places"
     last = max(float(len(findings.correct)), 1.0)
     return chart(
@@ -149,15 +153,26 @@ def _picture(findings: Findings, position: int, images: Mapping[int, Rgb]) -> Pi
         f"{match.state.upper()}   place {match.place} {match.place_name}   distance "
         f"{match.distance:.2f}   ratio {match.ratio:.3f}   confidence {match.confidence:.2f}"
     )
-    extra: dict[str, Place] = {}
-    told, tone = "", ""
-    if len(rows):
-        one = verdict(answer, rows)
-        told, tone = ("right place", "good") if one.nearest else ("wrong place", "bad")
-        if not one.nearest:
-            extra = {"true place": places[rows[len(rows) // 2]]}
-            extra["nearest to this image"] = places[int(answer.candidates[0])]
-            told += ", set right by the sequence filter" if one.filtered else ""
-            tone = "warn" if one.filtered else tone
-    board = frame_board(images[answer.query], findings.heard.pictures[stamp], caption, extra)
+    told, tone, further = _verdict(answer, rows, places)
+    board = frame_board(images[answer.query], findings.heard.pictures[stamp], caption, further)
     return Picture(board, f"frame {answer.query}, age {match.image_age_ms:.0f} ms", told, tone)
+
+
+def _verdict(
+    answer: Answer, rows: NDArray[np.int64], places: Sequence[Place]
+) -> tuple[str, str, dict[str, Place]]:
+    """What to say of an answer, in which tone, and which places to show beside it."""
+    if not len(rows):
+        return "", "", {}
+    one = verdict(answer, rows)
+    if one.filtered and one.nearest:
+        return "right place", "good", {}
+    further = {
+        "true place": places[int(rows[len(rows) // 2])],
+        "nearest to this image": places[int(answer.candidates[0])],
+    }
+    if one.filtered:
+        return "right place by the sequence, the image alone looks like another", "warn", further
+    if answer.state == LOCALIZED:
+        return "wrong place", "bad", further
+    return f"wrong place, and told as {answer.state}", "warn", further

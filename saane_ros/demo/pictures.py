@@ -15,11 +15,15 @@ from saane_ros.demo.scoring import Answer, verdict
 from saane_ros.types import Place, Rgb
 from saane_ros.visualization import Tile, side_by_side
 
+_COLUMNS = 4
+
 
 def evenly(items: Sequence[int], count: int) -> list[int]:
     """Up to `count` of the items, evenly spread from the first to the last."""
     if len(items) <= count:
         return list(items)
+    if count < 2:
+        return list(items[:count])
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
@@ -30,15 +34,23 @@ def chosen_answers(
     good: int = 6,
     bad: int = 4,
 ) -> tuple[list[int], list[int]]:
-    """Positions in `answers` of right and of wrong ones, spread over the drive.
+    """Positions in `answers` of right and of wrong ones, each spread over the drive.
 
-    shown: positions whose pictures are there. Right and wrong go by the nearest place to the image
-    alone; answers whose query has no place in the map are neither.
+    shown: positions whose pictures are there. Right are those whose nearest and filtered place are
+    both right. Of the others those with a wrong filtered place come first. Answers whose query has
+    no place in the map are left out.
     """
-    judged = [i for i in sorted(shown) if len(correct[answers[i].query])]
-    right = [i for i in judged if verdict(answers[i], correct[answers[i].query]).nearest]
-    wrong = [i for i in judged if i not in set(right)]
-    return evenly(right, good), evenly(wrong, bad)
+    right: list[int] = []
+    rescued: list[int] = []
+    wrong: list[int] = []
+    for i in sorted(shown):
+        rows = correct[answers[i].query]
+        if len(rows):
+            one = verdict(answers[i], rows)
+            (wrong if not one.filtered else right if one.nearest else rescued).append(i)
+    failures = evenly(wrong, bad)
+    failures += evenly(rescued, bad - len(failures))
+    return evenly(right, good), sorted(failures)
 
 
 def frame_board(
@@ -53,7 +65,7 @@ def frame_board(
     for topic, title in PICTURE_TITLES.items():
         if topic in pictures:
             tiles.append(Tile(title, decoded(pictures[topic])))
-    return side_by_side(tiles, caption, tile_height=180)
+    return side_by_side(tiles, caption, tile_height=180, columns=_COLUMNS if len(tiles) > 5 else 0)
 
 
 def decoded(jpeg: bytes) -> Rgb:

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -69,6 +71,26 @@ class Child:
                 continue
 
 
+@contextmanager
+def _interruption_postponed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block, so that no child is started unnoticed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled in the main thread alone
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda which, _: came.append(which))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for late in came:
+        signal.raise_signal(late)
+
+
 class Children:
     """Starts processes and stops them all, the last first, when the block ends in any way."""
 
@@ -80,8 +102,9 @@ class Children:
     def start(self, name: str, module: str, arguments: Sequence[str]) -> Child:
         """Run `python -m module`; its log is named after it."""
         log = self._logs / f"{name.replace(' ', '_')}.log"
-        child = Child(name, module, arguments, log, self._env)
-        self._children.append(child)
+        with _interruption_postponed():
+            child = Child(name, module, arguments, log, self._env)
+            self._children.append(child)
         return child
 
     def check(self) -> None:

@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING
 from saane_ros.demo.domain import free_domain_id
 from saane_ros.demo.processes import Child, Children
 from saane_ros.demo.published import Replay
+from saane_ros.demo.scene import CAMERA_TOPIC, Recording
 from saane_ros.progress import progress
 from saane_ros.ros.fast_dds import profile_environment
 
 if TYPE_CHECKING:
     from saane_ros.demo.collector import Collector
 
+LOCALIZER = "saane_ros.ros.localizer_node"
+PLAYER = "saane_ros.ros.image_player_node"
 _START_S = 180.0
 _SETTLE_S = 60.0
 _TICK_S = 0.05
 _PICTURES_KEPT = 600
 
 
-def replay(
-    localizer: Mapping[str, object], player: Mapping[str, object], frames: int, logs: Path
-) -> Replay:
-    """Run localizer and player with these ROS parameters until all `frames` were played.
+def replay(settings: Mapping[str, object], recording: Recording, logs: Path) -> Replay:
+    """Run the localizer with these ROS parameters while the camera plays all of a recording.
 
     Both run in a private DDS domain on this machine. Raises SaaneError, with the log's last line,
     where one of them fails, and ends both whatever happens.
@@ -43,16 +44,25 @@ def replay(
     from saane_ros.demo.collector import Collector  # rclpy reads the environment when it is loaded
 
     with (
-        Collector(domain, keep_every=-(-frames // _PICTURES_KEPT)) as collector,
+        Collector(domain, keep_every=-(-recording.count // _PICTURES_KEPT)) as collector,
         Children(logs, env) as children,
     ):
         print("starting the localizer node", file=sys.stderr)
-        node = children.start("localizer", "saane_ros.ros.localizer_node", ros_arguments(localizer))
-        if not _wait(collector.active.is_set, _START_S, children, collector):
+        remapped = ["-r", f"image:={CAMERA_TOPIC}"]
+        node = children.start("localizer", LOCALIZER, [*ros_arguments(settings), *remapped])
+        decided = _wait(
+            lambda: collector.active.is_set() or collector.failed, _START_S, children, collector
+        )
+        if collector.failed:
+            raise node.failure("could not start")
+        if not decided:
             raise node.failure(f"was not ready within {_START_S:.0f} s")
-        module = "saane_ros.ros.image_player_node"
-        camera = children.start("image player", module, ros_arguments(player))
-        for _ in progress(_arrivals(collector, children, camera), "replay", frames, "frame"):
+        listeners = 2  # the localizer and the collector
+        played = ros_arguments(recording.camera(listeners))
+        camera = children.start("image player", PLAYER, played)
+        for _ in progress(
+            _arrivals(collector, children, camera), "replay", recording.count, "frame"
+        ):
             pass
         collector.unsettle()
         if not collector.images:

@@ -35,6 +35,7 @@ from saane_ros.weights.cards import System
 LIVE, REDUCED = "live", "appearance_only"
 REDUCED_SYSTEM: System = "app"
 """The wiring of the same weights without attention and semantics."""
+_REDUCED_TITLE = "attention and semantics off"
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         route_map = _map(scene.route, full, out / f"{scene.name}.routemap", finished)
     settings = Settings(model=options.model, map=str(route_map.path))
     with stages.stage("live"):
-        localizer = {"model": settings.model, "map": settings.map}
-        heard = replay(localizer, scene.query.player, len(queries), out / "logs")
+        heard = replay({"model": settings.model, "map": settings.map}, scene.query, out / "logs")
     live = live_answers(heard, queries)
     with stages.stage("comparison"):
         reduced = load_embedder(options.model, system=REDUCED_SYSTEM)
@@ -106,7 +106,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             live=live,
             answers=answers,
             scores=scores,
-            titles=_titles(options.model),
+            titles={LIVE: f"{full.name}, live node", REDUCED: f"same, {_REDUCED_TITLE}"},
+            legend={LIVE: "live node", REDUCED: _REDUCED_TITLE},
             commands=commands_by_hand(scene, options.model, route_map.path),
         )
         images = _images(scene.query, findings)
@@ -134,10 +135,6 @@ def _map(recording: Recording, embedder: Embedder, path: Path, finished: Finishe
     )
     finished.add(path, key)
     return route_map
-
-
-def _titles(model: str) -> dict[str, str]:
-    return {LIVE: f"{Path(model).stem}, live node", REDUCED: "same, attention and semantics off"}
 
 
 def _images(recording: Recording, findings: Findings) -> dict[int, Rgb]:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from saane_ros.types import Frame, Place
 
+CAMERA_TOPIC = "/camera/image"
+"""The image topic of every demo."""
+
 Truth = Callable[[Sequence[Place], Sequence[Frame]], list[NDArray[np.int64]]]
 """From the places of the map and the query frames (their images may be empty) to the rows of the
 correct places of every query."""
@@ -21,7 +24,7 @@ class Recording:
     """The frames of one drive.
 
     key: changes with the content.  frames: reads them anew at every call.
-    by_hand: how `saane map build` is told of them.  player: parameters of the image player.
+    by_hand: how `saane map build` and `saane localize` are told of them.  player: how it is played.
     """
 
     path: Path
@@ -30,6 +33,10 @@ class Recording:
     frames: Callable[[], Iterator[Frame]]
     by_hand: str
     player: dict[str, object]
+
+    def camera(self, listeners: int) -> dict[str, object]:
+        """Parameters of the image player, which begins once so many nodes listen."""
+        return {"source": str(self.path), **self.player, "wait_for_subscribers": listeners}
 
 
 @dataclass(frozen=True)

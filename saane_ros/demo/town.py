@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +14,13 @@ from numpy.typing import NDArray
 import saane_ros.simulation
 from saane_ros.data.bags import BagReader, BagWriter
 from saane_ros.demo.finished import Finished, key_of, key_of_code
-from saane_ros.demo.scene import Recording, Scene
+from saane_ros.demo.scene import CAMERA_TOPIC, Recording, Scene
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.positives import correct_places
 from saane_ros.progress import progress
 from saane_ros.simulation import DEMO_SEED, Town, Traverse, render_many
 from saane_ros.types import Frame, Place
 
-IMAGE_TOPIC = "/camera/image"
 INFO_TOPIC = "/camera/camera_info"
 POSE_TOPIC = "/ground_truth"
 PLACE_EVERY_M = 0.5  # the camera of the day drive takes an image every 0.9 m: leaves out standing
@@ -58,8 +58,8 @@ def town_scene(folder: Path, finished: Finished, length_m: float, rate_hz: float
         "other traffic, speed and lane position, was replayed from its bag at "
         f"{rate_hz:g} Hz to the live localizer node.",
         tolerance=f"+-{TOLERANCE_FRAMES} frames or {TOLERANCE_METRES:g} m",
-        route=_recording(day, PLACE_EVERY_M, rate_hz),
-        query=_recording(night, None, rate_hz),
+        route=_recording(day, PLACE_EVERY_M),
+        query=_recording(night, None),
         truth=_truth,
     )
 
@@ -101,30 +101,30 @@ def _write_bag(town: Town, drive: Drive, path: Path, rate_hz: float) -> None:
     rendered = render_many(traverse, range(len(traverse)), workers=min(os.cpu_count() or 1, 8))
     with BagWriter(path) as bag:
         for shown in progress(rendered, f"bag {path.name}", len(traverse), "frame"):
-            bag.write_image(IMAGE_TOPIC, shown.image, shown.stamp_ns)
+            bag.write_image(CAMERA_TOPIC, shown.image, shown.stamp_ns)
             bag.write_camera_info(
                 INFO_TOPIC, shown.stamp_ns, (camera.width, camera.height), camera.matrix.tolist()
             )
             bag.write_odometry(POSE_TOPIC, shown.stamp_ns, shown.pose, frame_id="map")
 
 
-def _recording(bag: _Bag, every_metres: float | None, rate_hz: float) -> Recording:
+def _recording(bag: _Bag, every_metres: float | None) -> Recording:
     def frames() -> Iterator[Frame]:
         with BagReader(bag.path) as reader:
-            yield from reader.frames(IMAGE_TOPIC, POSE_TOPIC, every_metres=every_metres)
+            yield from reader.frames(CAMERA_TOPIC, POSE_TOPIC, every_metres=every_metres)
 
     with BagReader(bag.path) as reader:
-        count = reader.topics()[IMAGE_TOPIC].count
-    by_hand = f"--bag {bag.path} --image-topic {IMAGE_TOPIC} --pose-topic {POSE_TOPIC}"
+        count = reader.topics()[CAMERA_TOPIC].count
+    by_hand = f"--bag {shlex.quote(str(bag.path))} --image-topic {CAMERA_TOPIC}"
     if every_metres is not None:
-        by_hand += f" --every-metres {every_metres:g}"
+        by_hand += f" --pose-topic {POSE_TOPIC} --every-metres {every_metres:g}"
     return Recording(
         path=bag.path,
         key=key_of({"bag": bag.key, "every_metres": every_metres}),
         count=count,
         frames=frames,
         by_hand=by_hand,
-        player={"bag": str(bag.path), "topic": IMAGE_TOPIC, "rate": rate_hz},
+        player={"restamp": True},
     )
 
 

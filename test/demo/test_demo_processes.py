@@ -118,6 +118,28 @@ def test_ctrl_c_in_the_terminal_reaches_the_parent_alone(
     assert not alive(child_pid)
 
 
+def test_an_interruption_during_a_start_waits_for_its_end(
+    tmp_path: Path, module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = module("import time\ntime.sleep(60)")
+    popen, pids = subprocess.Popen, []
+
+    def interrupted_popen(*arguments: object, **options: object) -> object:
+        process = popen(*arguments, **options)  # type: ignore[call-overload]
+        pids.append(process.pid)
+        signal.raise_signal(signal.SIGINT)
+        return process
+
+    def interrupted() -> None:
+        with Children(tmp_path, {"PYTHONPATH": str(tmp_path)}) as children:
+            monkeypatch.setattr("saane_ros.demo.processes.subprocess.Popen", interrupted_popen)
+            children.start("sleeper", name, [])
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not alive(pids[0])
+
+
 def test_a_domain_in_use_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     domain = free_domain_id()
     assert 1 <= domain <= 101

@@ -44,7 +44,7 @@ def test_equal_names_are_correct_with_five_neighbours_even_where_the_map_left_so
         near = {f"{m:03d}.png" for m in range(12) if abs(m - n) <= 5 and m != 3}
         assert rows[n] == near
     assert scene.query.count == 12
-    assert scene.query.player["rate"] == 5.0
+    assert scene.query.camera(2)["frequency"] == 5.0
 
 
 def test_without_anything_to_compare_by_no_answer_is_judged(tmp_path: Path) -> None:
