@@ -112,6 +112,8 @@ class CutSqlite:
         uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
         try:
+            # Or else sqlite refuses a file that is shorter than its header says.
+            self._database.execute("PRAGMA writable_schema = ON")
             rows = self._database.execute("SELECT id, name, type FROM topics").fetchall()
             self._ids = {id_: (name, type_) for id_, name, type_ in rows}
         except sqlite3.Error as error:

@@ -1,0 +1,106 @@
+"""Interpolated poses against rotation matrices and naive sums."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saane_ros.data.pose_track import PoseTrack, course_orientations, slerp
+
+SECOND = 10**9
+
+
+def yaw(angle: float) -> np.ndarray:
+    return np.array([0.0, 0.0, math.sin(angle / 2), math.cos(angle / 2)])
+
+
+def rotation(q: np.ndarray) -> np.ndarray:
+    x, y, z, w = q
+    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + 2 * w * skew + 2 * skew @ skew
+
+
+@settings(deadline=None)
+@given(
+    first=st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: math.hypot(*q) > 0.1),
+    second=st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(
+        lambda q: math.hypot(*q) > 0.1
+    ),
+    share=st.floats(0, 1),
+)
+def test_slerp_turns_by_the_share_of_the_angle(first, second, share):
+    a, b = (np.array(q) / math.hypot(*q) for q in (first, second))
+    mixed = slerp(a, b, share)
+    whole, part = (
+        math.acos(np.clip((np.trace(rotation(a).T @ rotation(q)) - 1) / 2, -1, 1))
+        for q in (b, mixed)
+    )
+    assert abs(np.linalg.norm(mixed) - 1) < 1e-12
+    assert abs(part - share * whole) < 1e-4
+
+
+def test_a_pose_between_two_is_halfway_and_turned_halfway():
+    track = PoseTrack(
+        np.array([2 * SECOND, SECOND]),
+        np.array([[4.0, 2.0, 0.0], [0.0, 0.0, 0.0]]),
+        np.array([3 * yaw(1.0), yaw(0.0)]),
+    )
+    pose, travelled = track.at(int(1.5 * SECOND))
+    np.testing.assert_allclose(pose.position, (2, 1, 0))
+    np.testing.assert_allclose(pose.orientation, yaw(0.5), atol=1e-12)
+    assert travelled == math.hypot(4, 2) / 2
+
+
+def test_there_is_no_pose_outside_nor_within_a_gap():
+    seconds = np.array([0, 1, 2, 30, 31])
+    track = PoseTrack(
+        seconds * SECOND,
+        np.column_stack([seconds * 2.0, [0] * 5, [0] * 5]),
+        np.tile(yaw(0), (5, 1)),
+    )
+    inside = {second: track.at(round(second * SECOND)) for second in (0, 0.5, 2, 30, 31)}
+    assert all(found is not None for found in inside.values())
+    assert inside[30][1] == 60
+    for second in (-0.1, 2.1, 15, 29.9, 31.1):
+        assert track.at(round(second * SECOND)) is None
+
+
+def test_slow_but_steady_poses_are_no_gaps():
+    seconds = np.arange(5) * 10
+    track = PoseTrack(
+        seconds * SECOND, np.column_stack([seconds, [0] * 5, [0] * 5]), np.tile(yaw(0), (5, 1))
+    )
+    assert track.at(25 * SECOND)[0].position[0] == 25
+
+
+@settings(deadline=None)
+@given(
+    stamps=st.lists(st.integers(0, 50), min_size=1, max_size=30),
+    seed=st.integers(0, 100),
+)
+def test_any_order_and_repetition_of_stamps_is_sorted_out(stamps, seed):
+    positions = np.random.default_rng(seed).normal(size=(len(stamps), 3))
+    track = PoseTrack(np.array(stamps), positions, np.tile(yaw(0), (len(stamps), 1)))
+    first = {}
+    for stamp, position in zip(stamps, positions, strict=True):
+        first.setdefault(stamp, position)
+    travelled, before = 0.0, None
+    for stamp in sorted(first):
+        if before is not None:
+            travelled += math.dist(first[stamp], before)
+        before = first[stamp]
+        pose, found = track.at(stamp)
+        np.testing.assert_allclose(pose.position, first[stamp])
+        assert abs(found - travelled) < 1e-9
+
+
+def test_headings_follow_the_way_and_stay_while_standing():
+    way = [(0, 0), (5, 0), (5.1, 0.1), (5, 0), (5, 5), (0, 5)]
+    positions = np.array([(x, y, 0.0) for x, y in way])
+    found = course_orientations(positions)
+    angles = [0, math.pi / 2, math.pi / 2, math.pi / 2, math.pi, math.pi]
+    np.testing.assert_allclose(found, [yaw(a) for a in angles], atol=1e-9)
+    np.testing.assert_array_equal(course_orientations(np.zeros((3, 3))), np.tile(yaw(0), (3, 1)))
