@@ -28,7 +28,7 @@ from saane_ros.types import Frame
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     """What configure gets and cleanup frees."""
 
     embedder: Embedder
@@ -39,6 +39,7 @@ class _Loaded:
 class LocalizerNode(ManagedNode[Settings]):
     """Matches the newest camera image with a route map; topics and keys are in `interface.py`.
 
+    loaded: model and map, None while unconfigured.  output: the publishers.
     make_embedder: how the model is loaded at configure; others than `load_model` are for tests
     and benchmarks.
     """
@@ -49,13 +50,13 @@ class LocalizerNode(ManagedNode[Settings]):
         self, make_embedder: Callable[[Settings], Embedder] = load_model, **options: Any
     ) -> None:
         self._make_embedder = make_embedder
-        self._loaded: _Loaded | None = None
+        self.loaded: Loaded | None = None
         self._forget = threading.Event()
         self._travelled = TravelledDistance()
         self._odometry: Subscription | None = None
         self._last_match = ""
         super().__init__("localizer", Settings, **options)
-        self._output = LocalizerPublishers(self)
+        self.output = LocalizerPublishers(self)
         self.create_service(Trigger, SERVICES["reset"].name, self._reset)
 
     def load(self) -> None:
@@ -63,19 +64,19 @@ class LocalizerNode(ManagedNode[Settings]):
         embedder = self._make_embedder(self.settings)
         localizer = Localizer(embedder, route_map, self.settings)
         warm_up(embedder)
-        self._loaded = _Loaded(embedder, route_map, localizer)
+        self.loaded = Loaded(embedder, route_map, localizer)
         self.get_logger().info(
             f"Model {embedder.name} and map {route_map.info.name} with {route_map.info.count} "
             "places are ready."
         )
 
     def unload(self) -> None:
-        self._loaded = None
+        self.loaded = None
         free_device_memory()
 
     def activated(self) -> None:
-        assert self._loaded is not None
-        self._output.publish_route(self._loaded.route_map, self.get_clock().now().to_msg())
+        assert self.loaded is not None
+        self.output.publish_route(self.loaded.route_map, self.get_clock().now().to_msg())
         odometry = INPUTS["odometry"]
         self._odometry = self.create_subscription(
             odometry.type, odometry.name, self._on_odometry, odometry.qos
@@ -90,11 +91,11 @@ class LocalizerNode(ManagedNode[Settings]):
         self._forget.set()
 
     def settings_changed(self) -> None:
-        if self._loaded is not None:
-            self._loaded.localizer.settings = self.settings
+        if self.loaded is not None:
+            self.loaded.localizer.settings = self.settings
 
     def process(self, message: ImageMessage) -> None:
-        loaded = self._loaded
+        loaded = self.loaded
         assert loaded is not None
         if self._forget.is_set():
             self._forget.clear()
@@ -102,11 +103,11 @@ class LocalizerNode(ManagedNode[Settings]):
         frame = self._frame(message)
         found = loaded.localizer.localize(
             frame,
-            attention=self._output.wanted("appearance", "semantic", "overview"),
-            labels=self._output.wanted("segmentation", "overview"),
+            attention=self.output.wanted("appearance", "semantic", "overview"),
+            labels=self.output.wanted("segmentation", "overview"),
         )
         clock = self.get_clock()
-        age = self._output.publish(
+        age = self.output.publish(
             frame,
             found.match,
             loaded.route_map,
@@ -116,7 +117,7 @@ class LocalizerNode(ManagedNode[Settings]):
         self._last_match = found.match.state.value
         self.counters.count("processed")
         self.counters.aged(age)
-        self._output.publish_pictures(
+        self.output.publish_pictures(
             frame,
             found,
             message.header,
@@ -126,8 +127,8 @@ class LocalizerNode(ManagedNode[Settings]):
 
     def report(self) -> dict[str, object]:
         model = route_map = None
-        if self._loaded is not None:
-            embedder, info = self._loaded.embedder, self._loaded.route_map.info
+        if self.loaded is not None:
+            embedder, info = self.loaded.embedder, self.loaded.route_map.info
             model = f"{embedder.name} ({embedder.fingerprint})"
             route_map = f"{info.name}, {info.count} places"
         return {

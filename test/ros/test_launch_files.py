@@ -34,6 +34,10 @@ ALWAYS = {
 }
 
 
+READERS = {"given", "switch", "node"}
+"""Functions of `saane_ros.ros.launching` that take the names of launch arguments."""
+
+
 def launch_arguments(name: str) -> dict[str, str]:
     """The table `ARGUMENTS` of a launch file, read without `launch`."""
     source = (LAUNCH / name).read_text(encoding="utf-8")

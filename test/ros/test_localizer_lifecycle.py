@@ -96,7 +96,7 @@ def test_live_parameters_change_the_running_localizer_and_others_are_refused(
     clouds = peer.hear(PointCloud2, "/localizer/candidates")
     with localizer(map=str(route_map.path)) as node:
         camera = peer.talk(Image, "image")
-        until(lambda: node._output.wanted("candidates"), "the peer's subscription")
+        until(lambda: node.output.wanted("candidates"), "the peer's subscription")
         camera.publish(image_message(smooth_scene(1), 1000 * MS))
         until(lambda: len(clouds) == 1, "candidates")
         assert set_parameter(peer, "candidates", 2).successful
@@ -183,7 +183,7 @@ def test_lifecycle_by_hand(route_map: RouteMap, peer: Peer) -> None:
         assert change(peer, Transition.TRANSITION_DEACTIVATE)
         assert node.count_subscribers("image") == 0
         assert change(peer, Transition.TRANSITION_CLEANUP)
-        assert node._loaded is None
+        assert node.loaded is None
         assert change(peer, Transition.TRANSITION_CONFIGURE)
         assert change(peer, Transition.TRANSITION_ACTIVATE)
         until(camera.get_subscription_count, "the new subscription")
@@ -255,7 +255,7 @@ def test_under_overload_the_newest_frame_wins_and_every_drop_is_counted(
     found = peer.hear(DiagnosticArray, "/localizer/place_match")
     with localizer(Slow(), map=str(route_map.path)) as node:
         camera = peer.talk(Image, "image", keep_last(sent))
-        until(lambda: node._output.wanted("place_match"), "the peer's subscription")
+        until(lambda: node.output.wanted("place_match"), "the peer's subscription")
         for index in range(1, sent + 1):
             camera.publish(image_message(smooth_scene(index % 12), index * 20 * MS))
             time.sleep(0.02)

@@ -238,8 +238,8 @@ def test_reset_forgets_and_the_travelled_distance_comes_from_odometry(
         connected(node, peer)
         wheels = peer.talk(Odometry, "odometry")
         until(lambda: node.state == "active", "activation")
-        loaded = node._loaded
-        node._loaded = replace(
+        loaded = node.loaded
+        node.loaded = replace(
             loaded, localizer=Forgetful(loaded.embedder, route_map, node.settings)
         )
 
