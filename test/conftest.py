@@ -11,7 +11,6 @@ from hypothesis import settings
 
 from saane_ros.types import Embedding, Rgb
 
-
 # A property is right or wrong however busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

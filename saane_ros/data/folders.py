@@ -185,12 +185,17 @@ def read_image(path: Path) -> Rgb:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _is_cut_off(data: bytes) -> bool:
-    """Decoders fill the rest of a truncated JPEG with grey; its end marker is missing, though.
+_END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
+"""What a JPEG and a PNG begin and end with."""
 
-    An embedded preview has its own end marker, but in the first half of the file.
+
+def _is_cut_off(data: bytes) -> bool:
+    """Decoders fill the rest of a truncated image with grey; its end marker is missing, though.
+
+    A preview inside a JPEG has its own end marker, but in the first half of the file.
     """
-    return data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < len(data) // 2
+    marker = _END_MARKERS.get(data[:2])
+    return marker is not None and data.rfind(marker) < len(data) // 2
 
 
 def _name_stamps(files: list[Path]) -> list[int] | None:

@@ -1,0 +1,99 @@
+"""The '@' convention: parsing, formatting, and both together."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saane_ros.data.at_names import AtName, format_at_name, parse_at_name
+from saane_ros.errors import SaaneError
+
+FULL = (
+    "@0584744.96@4477439.68@17@T@040.44228@-080.00094@000829@13@123@-15@@@20140203_101112@note@.jpg"
+)
+
+
+def test_a_full_name_is_read() -> None:
+    name = parse_at_name(FULL)
+    assert (name.easting, name.northing, name.zone, name.letter) == (584744.96, 4477439.68, 17, "T")
+    assert (name.latitude, name.longitude) == (40.44228, -80.00094)
+    assert (name.pano_id, name.tile, name.heading, name.pitch) == ("000829", 13, 123.0, -15.0)
+    assert (name.roll, name.height, name.note, name.extension) == (None, None, "note", ".jpg")
+    assert name.stamp_ns() == 1_391_422_272_000_000_000
+    assert name.yaw == pytest.approx(math.radians(-33))
+    assert format_at_name(name) == FULL
+
+
+def test_only_the_position_is_mandatory() -> None:
+    name = parse_at_name("@0000000.00@0000002.38@@@@@@@@@@@@@.png")
+    assert (name.easting, name.northing, name.extension) == (0.0, 2.38, ".png")
+    assert (name.zone, name.latitude, name.heading, name.stamp_ns()) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("image.jpg", "1 fields where the '@' convention has 16"),
+        ("@1@2@.jpg", "4 fields"),
+        ("@@5@@@@@@@@@@@@@.jpg", "no easting or northing"),
+        ("@abc@5@@@@@@@@@@@@@.jpg", "'abc' as UTM position"),
+        ("@1@2@@@nan@@@@@@@@@@.jpg", "'nan' as latitude"),
+    ],
+)
+def test_wrong_names_are_told(name: str, message: str) -> None:
+    with pytest.raises(SaaneError, match=message):
+        parse_at_name(name)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "seconds"),
+    [
+        ("2014", 1_388_534_400),
+        ("20140203", 1_391_385_600),
+        ("20140203_10", 1_391_421_600),
+        ("20141399", None),
+        ("dusk", None),
+        ("", None),
+    ],
+)
+def test_timestamps_may_be_cut_short(timestamp: str, seconds: int | None) -> None:
+    expected = None if seconds is None else seconds * 10**9
+    assert AtName(1.0, 2.0, timestamp=timestamp).stamp_ns() == expected
+
+
+WORDS = st.text("abcXYZ019_-", max_size=8)
+
+
+@given(
+    st.builds(
+        AtName,
+        st.integers(-(10**8), 10**8).map(lambda v: v / 100),
+        st.integers(0, 10**9).map(lambda v: v / 100),
+        st.none() | st.integers(1, 60),
+        st.sampled_from(["", "C", "T", "X"]),
+        st.none() | st.integers(-90 * 10**5, 90 * 10**5).map(lambda v: v / 1e5),
+        st.none() | st.integers(-180 * 10**5, 180 * 10**5).map(lambda v: v / 1e5),
+        WORDS,
+        st.none() | st.integers(0, 47),
+        st.none() | st.integers(-180, 360).map(float),
+        st.none() | st.integers(-90, 90).map(float),
+        st.none() | st.integers(-90, 90).map(float),
+        st.none() | st.integers(0, 500).map(float),
+        WORDS,
+        WORDS,
+        st.sampled_from([".jpg", ".png"]),
+    )
+)
+def test_names_round_trip(fields: AtName) -> None:
+    text = format_at_name(fields)
+    assert len(text.split("@")) == 16
+    assert parse_at_name(text) == fields
+    assert format_at_name(parse_at_name(text)) == text
+
+
+def test_fields_that_would_break_the_name_are_told() -> None:
+    with pytest.raises(SaaneError, match="holds '@' or '/'"):
+        format_at_name(AtName(1.0, 2.0, note="a@b"))

@@ -1,0 +1,174 @@
+"""TUM, KITTI and CSV pose files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saane_ros.data.geodesy import from_enu
+from saane_ros.data.poses import PoseTable, parse_stamp, read_poses
+from saane_ros.errors import SaaneError
+
+KITTI = Path(__file__).resolve().parents[2].parent / "shared/data/kitti_drive/poses.txt"
+
+
+def read(folder: Path, text: str) -> PoseTable:
+    path = folder / "poses.txt"
+    path.write_text(text, encoding="utf-8")
+    return read_poses(path)
+
+
+def test_tum(tmp_path: Path) -> None:
+    table = read(
+        tmp_path, "# t x y z qx qy qz qw\n1305031102.175304 1 2 3 0 0 0.6 0.8\n2 0 0 0 0 0 0 2\n"
+    )
+    assert table.stamps_ns == [1_305_031_102_175_304_000, 2_000_000_000]
+    assert table.poses[0].position == (1.0, 2.0, 3.0)
+    assert table.poses[0].orientation == pytest.approx((0, 0, 0.6, 0.8))
+    assert table.poses[1].orientation == (0.0, 0.0, 0.0, 1.0)
+    assert table.names is None
+
+
+def matrix_of(q: tuple[float, ...]) -> np.ndarray:
+    x, y, z, w = q
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+@given(st.tuples(*[st.floats(-1, 1)] * 4), st.tuples(*[st.floats(-1e4, 1e4)] * 3))
+def test_kitti_turns_cameras_into_bodies(
+    tmp_path_factory: pytest.TempPathFactory,
+    turn: tuple[float, ...],
+    place: tuple[float, ...],
+) -> None:
+    norm = math.hypot(*turn)
+    if norm < 0.1:
+        return
+    camera = matrix_of(tuple(value / norm for value in turn))
+    rows = np.column_stack((camera, place))
+    folder = tmp_path_factory.mktemp("kitti")
+    text = "\n".join(" ".join(repr(float(v)) for v in rows.ravel()) for _ in range(2))
+    pose = read(folder, text).poses[1]
+    # x forward is z of the camera, y left is -x, z up is -y: of positions and of directions.
+    assert pose.position == pytest.approx((place[2], -place[0], -place[1]))
+    body = matrix_of(pose.orientation)
+    for axis, camera_axis in ((0, (0, 0, 1)), (1, (-1, 0, 0)), (2, (0, -1, 0))):
+        direction = camera @ np.array(camera_axis)
+        np.testing.assert_allclose(
+            body[:, axis], (direction[2], -direction[0], -direction[1]), atol=1e-9
+        )
+
+
+@pytest.mark.skipif(not KITTI.is_file(), reason="shared data are not beside the repository")
+def test_a_real_kitti_drive_goes_forward() -> None:
+    table = read_poses(KITTI)
+    assert len(table.poses) == 51
+    assert table.poses[0].position == pytest.approx((0, 0, 0), abs=1e-9)
+    assert table.poses[-1].position == pytest.approx((59.83857, 0.981436, 1.190278), abs=1e-5)
+    # The body's x points where the vehicle goes.
+    step = np.subtract(table.poses[-1].position, table.poses[-2].position)
+    forward = matrix_of(table.poses[-1].orientation)[:, 0]
+    assert forward @ step / np.linalg.norm(step) > 0.999
+
+
+def test_csv_with_names_positions_and_yaw(tmp_path: Path) -> None:
+    table = read(tmp_path, 'name,x,y,yaw\n"a, b.jpg",1,2,1.5707963267948966\nc.jpg,3,4,0\n')
+    assert table.names == ["a, b.jpg", "c.jpg"]
+    assert table.stamps_ns is None
+    assert table.poses[0].position == (1.0, 2.0, 0.0)
+    assert table.poses[0].orientation == pytest.approx((0, 0, math.sqrt(0.5), math.sqrt(0.5)))
+
+
+def test_csv_with_stamps_and_quaternions_in_any_order(tmp_path: Path) -> None:
+    table = read(tmp_path, "qw,qx,qy,qz,z,y,x,stamp_ns\n0,1,0,0,3,2,1,123456789012345678\n")
+    assert table.stamps_ns == [123_456_789_012_345_678]
+    assert table.poses[0].position == (1.0, 2.0, 3.0)
+    assert table.poses[0].orientation == (1.0, 0.0, 0.0, 0.0)
+
+
+def test_csv_with_geographic_positions(tmp_path: Path) -> None:
+    origin = (52.2, 0.1, 30.0)
+    metres = np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0], [10.0, 20.0, 1.0]])
+    degrees = from_enu(metres, origin)
+    lines = [f"{i}.5,{a!r},{b!r},{c!r}" for i, (a, b, c) in enumerate(degrees.tolist())]
+    table = read(tmp_path, "\n".join(["stamp,lat,lon,alt", *lines]))
+    assert table.origin == pytest.approx(origin)
+    np.testing.assert_allclose([pose.position for pose in table.poses], metres, atol=1e-6)
+    yaws = [2 * math.atan2(pose.orientation[2], pose.orientation[3]) for pose in table.poses]
+    assert yaws == pytest.approx([0.0, math.pi / 2, math.pi / 2], abs=1e-6)
+    given_origin = read_poses(tmp_path / "poses.txt", (52.2, 0.1, 0.0))
+    assert given_origin.poses[0].position == pytest.approx((0, 0, 30), abs=1e-6)
+
+
+def test_values_that_are_not_finite_are_passed_on(tmp_path: Path) -> None:
+    table = read(tmp_path, "name,lat,lon\na,nan,0\nb,1,2\nc,1,2.001\n")
+    assert math.isnan(table.poses[0].position[0])
+    assert table.origin == (1.0, 2.0, 0.0)
+    assert table.poses[1].position == pytest.approx((0, 0, 0), abs=1e-6)
+    assert table.poses[1].orientation == pytest.approx((0, 0, 0, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("# nothing\n\n", "is empty"),
+        ("1 2 3\n", "has 3 numbers in its first line"),
+        ("1 0 0 0 0 0 0 1\n1 2 x 0 0 0 0 1\n", "not the 8 numbers .* in line 2"),
+        ("1 0 0 0 0 0 0 1\n1 2 3\n", "not the 8 numbers .* in line 2"),
+        ("1 0 0 0 0 0 0 0\n", "a zero quaternion in line 1"),
+        ("nan 0 0 0 0 0 0 1\n", "a stamp that is no time in line 1"),
+        ("name,x,y\n", "has no rows"),
+        ("x,y\n1,2\n", "neither name nor stamp"),
+        ("name,a,b\nq,1,2\n", "needs x and y, or lat and lon"),
+        ("name,x,y\nq,1\n", "2 columns where the header has 3 in line 2"),
+        ("name,x,y\nq,1,east\n", "'east' as y in line 2"),
+        ("stamp,x,y\nnoon,1,2\n", "'noon' as stamp in line 2"),
+        ("name,lat,lon\nq,nan,nan\n", "no finite position"),
+    ],
+)
+def test_wrong_files_are_told(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SaaneError, match=message):
+        read(tmp_path, text)
+
+
+def test_files_that_are_no_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "p").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(SaaneError, match="cannot be read as text"):
+        read_poses(tmp_path / "p")
+    with pytest.raises(SaaneError, match="cannot be read"):
+        read_poses(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1305031102.175304", 1_305_031_102_175_304_000),
+        ("1418133736", 1_418_133_736_000_000_000),
+        ("1418133736858", 1_418_133_736_858_000_000),
+        ("1418133736858120", 1_418_133_736_858_120_000),
+        ("1418133736858120123", 1_418_133_736_858_120_123),
+        ("-0.5", -500_000_000),
+        ("1e3", 1_000_000_000_000),
+        ("inf", None),
+        ("1e30", None),
+        ("noon", None),
+    ],
+)
+def test_stamps_by_their_digits(text: str, expected: int | None) -> None:
+    assert parse_stamp(text) == expected
+
+
+@given(st.integers(0, 2**61))
+def test_stamps_in_seconds_keep_every_nanosecond(stamp: int) -> None:
+    assert parse_stamp(f"{stamp // 10**9}.{stamp % 10**9:09d}") == stamp
