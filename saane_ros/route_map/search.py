@@ -48,15 +48,7 @@ class MapSearch:
         between are interpolated along the route.
         """
         query = self._checked(descriptor)
-        exact = np.empty(len(self._rows), dtype=np.float32)
-        faiss.fvec_L2sqr_ny(  # type: ignore[attr-defined]
-            faiss.swig_ptr(exact),
-            faiss.swig_ptr(query),
-            faiss.swig_ptr(self._rows),
-            self._size,
-            len(self._rows),
-        )
-        np.sqrt(exact, out=exact)
+        exact = exact_distances(query, self._rows)
         if self._graph is None:
             return exact
         everywhere = np.interp(np.arange(self._count), self._sample, exact).astype(np.float32)
@@ -84,6 +76,19 @@ class MapSearch:
                 "The descriptor has values that are not finite: check the model's precision."
             )
         return np.ascontiguousarray(descriptor, dtype=np.float32)
+
+
+def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Euclidean distances (N,) of one descriptor (D,) to contiguous float32 rows (N, D)."""
+    distances = np.empty(len(rows), dtype=np.float32)
+    faiss.fvec_L2sqr_ny(  # type: ignore[attr-defined]
+        faiss.swig_ptr(distances),
+        faiss.swig_ptr(query),
+        faiss.swig_ptr(rows),
+        rows.shape[1],
+        len(rows),
+    )
+    return np.sqrt(distances, out=distances)
 
 
 def candidates_from(distances: NDArray[np.float32], k: int, window: int = 0) -> Candidates:

@@ -104,7 +104,8 @@ def _found(dataset: str, root: str | Path) -> tuple[Description, Where]:
     if path.suffix in (".yaml", ".yml"):
         described, base = read_description(path), path.parent
     elif path.is_dir():
-        described, base = describe_folder(path), path
+        described = describe_folder(path)
+        return described, described.where(path)
     else:
         described, base = read_description(_named(dataset)), Path()
     return described, described.where(Path(root).expanduser() if root else base)

@@ -1,0 +1,96 @@
+"""The untrained baseline: an ImageNet trunk and the pyramid, nothing learned in between.
+
+What a trained head has to beat. Written `trunk:<trunk>:<pool>`, such as `trunk:resnet18:max`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saane_ros.embedding.loading import pick_device, pick_precision
+from saane_ros.embedding.network import NetworkEmbedder
+from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.errors import SaaneError
+from saane_ros.files import sha256_of
+from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.heads import Head, HeadOutput, HeadSizes
+from saane_ros.model.pooling import POOLS
+from saane_ros.model.saane import SaaneNetwork
+from saane_ros.weights.cards import models_folder
+from saane_ros.weights.checkpoints import load_strict, trunk_tensors
+from saane_ros.weights.store import download_folder
+from saane_ros.weights.tensors import read_tensors
+
+PREFIX = "trunk:"
+TRUNKS = {
+    "resnet18": ("resnet18", "conv2"),
+    "resnet50": ("resnet50", "conv2"),
+    "resnet50_msra": ("resnet50", "conv1"),
+}
+"""Names to (architecture, striding convolution); MSRA's is the original v1."""
+SIDE = 224
+
+
+class TrunkPooling(Head):
+    """F^A -> pyramid, without a projection."""
+
+    uses_semantics = False
+
+    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
+        return HeadOutput(self.describe(appearance))
+
+
+def load_untrained(
+    spec: str, weights: str = "", device: str = "auto", precision: str = "auto", threads: int = 0
+) -> NetworkEmbedder:
+    """The embedder of `trunk:<trunk>:<pool>` at 224 x 224.
+
+    weights: the trunk's file, or a folder with a file whose name begins with the trunk's.
+    """
+    parts = spec.removeprefix(PREFIX).split(":")
+    if len(parts) != 2 or parts[0] not in TRUNKS or parts[1] not in POOLS:
+        raise SaaneError(
+            f"The untrained model {spec!r} is unknown: give {PREFIX}<trunk>:<pool> with a trunk of "
+            f"{', '.join(TRUNKS)} and a pool of {', '.join(POOLS)}."
+        )
+    if threads:
+        torch.set_num_threads(threads)
+    name, pool = parts
+    file = find_trunk(name, weights)
+    architecture, stride_on = TRUNKS[name]
+    trunk = ResNetTrunk(architecture, stride_on=stride_on)
+    load_strict(trunk, trunk_tensors(read_tensors(file)), f"The trunk {file}")
+    sizes = HeadSizes(c_a=trunk.channels16, channels=trunk.channels16, pool=pool)
+    chosen = pick_device(device)
+    return NetworkEmbedder(
+        SaaneNetwork(trunk, None, TrunkPooling(sizes)),
+        Preprocessing(SIDE, SIDE),
+        spec,
+        hashlib.sha256(f"{name} {pool} {sha256_of(file)}".encode()).hexdigest()[:16],
+        (),
+        None,
+        chosen,
+        pick_precision(precision, chosen),
+    )
+
+
+def find_trunk(name: str, weights: str = "") -> Path:
+    """A trunk's weight file: the one given, or the first by its name in the known folders."""
+    given = Path(weights).expanduser()
+    if weights and given.is_file():
+        return given
+    folders = ([given] if weights else []) + [models_folder(), download_folder()]
+    longer = tuple(other for other in TRUNKS if other != name and other.startswith(name))
+    for folder in folders:
+        for pattern in (f"{name}[-_.]*.safetensors", f"{name}[-_.]*.pth"):
+            for path in sorted(folder.glob(pattern)):
+                if not path.name.startswith(longer):
+                    return path
+    raise SaaneError(
+        f"No weights of the trunk {name} ({name}_*.safetensors or torchvision's {name}-*.pth) are "
+        f"in {', '.join(map(str, folders))}: give their file or folder with --weights."
+    )

@@ -1,0 +1,58 @@
+"""One system's distances on one dataset, by searching descriptors exhaustively."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.route_map.search import exact_distances
+
+STANDARD_DEVIATION_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Search:
+    """distances: float32 (Q, N).  The rest where it is known.
+
+    descriptor_bytes: of one place.  embed_ms: of one image.  search_ms: of one query, exhaustive.
+    resolution: the input size in words.
+    """
+
+    distances: NDArray[np.float32]
+    descriptor_bytes: int | None = None
+    embed_ms: float | None = None
+    search_ms: float | None = None
+    resolution: str = ""
+
+
+def search_descriptors(
+    queries: NDArray[np.float32],
+    references: NDArray[np.float32],
+    embed_ms: float | None = None,
+    resolution: str = "",
+) -> Search:
+    """Euclidean distances of queries (Q, D) to references (N, D)."""
+    rows = np.ascontiguousarray(references, np.float32)
+    wanted = np.ascontiguousarray(queries, np.float32)
+    start = time.perf_counter()
+    distances = np.stack([exact_distances(query, rows) for query in wanted])
+    search_ms = 1000 * (time.perf_counter() - start) / len(wanted)
+    return Search(distances, rows.shape[1] * rows.itemsize, embed_ms, search_ms, resolution)
+
+
+def standardised(
+    queries: NDArray[np.float32], references: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Both with each dimension's mean and deviation over the references taken out.
+
+    Takes away what all images of a traverse share (Schubert, Neubert & Protzel 2020).
+    """
+    mean = references.mean(axis=0, dtype=np.float64)
+    deviation = np.maximum(references.std(axis=0, dtype=np.float64), STANDARD_DEVIATION_FLOOR)
+    return (
+        ((queries - mean) / deviation).astype(np.float32),
+        ((references - mean) / deviation).astype(np.float32),
+    )
