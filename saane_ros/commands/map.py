@@ -152,6 +152,9 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
 
     with BagReader(options.bag) as bag:
         frames = bag.frames(options.image_topic, options.pose_topic, *every)
+        if options.pose_topic:
+            # One place without a pose would cost the whole map its distances along the route.
+            frames = (frame for frame in frames if frame.pose is not None)
         label += f"bag {options.bag.resolve()} {options.image_topic} {options.pose_topic}"
         notes: list[str] = []
         yield _Source(_with_notes(frames, bag, notes), label, bag.origin, None, notes)

@@ -1,0 +1,196 @@
+"""`saane localize`: one line per frame, the Localizer's own answers, the same on every run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ColourGridEmbedder, smooth_scene
+
+from saane_ros.cli import main
+from saane_ros.data.bags import BagWriter
+from saane_ros.embedding import loading
+from saane_ros.localization.localizer import Localizer
+from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.store import RouteMap
+from saane_ros.settings import Settings
+from saane_ros.types import Frame, Pose
+
+QUERIES = range(10, 22)
+BLACK = 5
+
+
+def night(place: int) -> np.ndarray:
+    noise = np.random.default_rng(place).normal(0, 80, (120, 160, 3))
+    return np.clip(0.5 * smooth_scene(place) + 20 + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real but small model under any name: models are tested elsewhere."""
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+
+
+@pytest.fixture
+def route_map(tmp_path: Path) -> RouteMap:
+    frames = [
+        Frame(smooth_scene(i), i * 10**9, f"day{i}", Pose((2.0 * i, 5.0, 0.0))) for i in range(40)
+    ]
+    return build_map(frames, ColourGridEmbedder(), tmp_path / "m.routemap")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for step, place in enumerate(QUERIES):
+        image = np.zeros((9, 9, 3), np.uint8) if step == BLACK else night(place)
+        cv2.imwrite(str(folder / f"{place}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return folder
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_one_line_per_frame_as_the_localizer_says(
+    route_map: RouteMap, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["localize", "--map", str(route_map.path), "--images", str(images)]
+    assert main([*call, "--out", str(tmp_path / "a.csv")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "1 frames could not be used" in captured.err
+    first = (tmp_path / "a.csv").read_bytes()
+    assert main([*call, "--out", str(tmp_path / "b.csv")]) == 0
+    assert (tmp_path / "b.csv").read_bytes() == first
+    capsys.readouterr()
+    assert main(call) == 0
+    assert capsys.readouterr().out.encode() == first
+
+    table = rows(first.decode())
+    assert [row["name"] for row in table] == [f"{place}.png" for place in QUERIES]
+    localizer = Localizer(ColourGridEmbedder(), route_map, Settings())
+    for step, (row, place) in enumerate(zip(table, QUERIES, strict=True)):
+        assert row["stamp_ns"] == str(step * 10**9)
+        if step == BLACK:
+            assert (row["state"], row["place"], row["x"]) == ("unusable", "", "")
+            continue
+        match = localizer.localize(Frame(night(place), step * 10**9)).match
+        assert (row["state"], row["place"]) == (match.state.value, str(match.place.id))
+        assert row["place_name"] == match.place.name
+        assert float(row["distance"]) == pytest.approx(match.distance, abs=1e-6)
+        assert float(row["ratio"]) == pytest.approx(match.ratio, abs=1e-6)
+        assert float(row["confidence"]) == pytest.approx(match.confidence, abs=1e-6)
+        if match.pose is not None:
+            found = [float(row[axis]) for axis in "xyz"]
+            assert found == pytest.approx(match.pose.position, abs=1e-4)
+    assert table[-1]["state"] == "localized"
+    assert table[-1]["place_name"] == "day21"
+    assert float(table[-1]["x"]) == pytest.approx(42.0, abs=1.0)
+
+
+def test_a_bag_gives_what_its_images_give(
+    route_map: RouteMap, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / f"{QUERIES[BLACK]}.png").unlink()
+    with BagWriter(tmp_path / "bag") as bag:
+        for step, place in enumerate(p for p in QUERIES if p != QUERIES[BLACK]):
+            bag.write_image("/image", night(place), step * 10**9 + 7)
+    base = ["localize", "--map", str(route_map.path)]
+    assert main([*base, "--bag", str(tmp_path / "bag"), "--image-topic", "/image"]) == 0
+    from_bag = rows(capsys.readouterr().out)
+    assert main([*base, "--images", str(images)]) == 0
+    from_images = rows(capsys.readouterr().out)
+    told = ("state", "place", "distance", "ratio", "confidence", "x", "y", "z")
+    assert [[row[c] for c in told] for row in from_bag] == [
+        [row[c] for c in told] for row in from_images
+    ]
+
+
+def test_poses_of_the_query_do_not_help(
+    route_map: RouteMap, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["localize", "--map", str(route_map.path), "--images", str(images)]
+    assert main(call) == 0
+    without = capsys.readouterr().out
+    lines = [f"{place}.png,{2 * step},0" for step, place in enumerate(QUERIES)]
+    (images / "poses.csv").write_text("\n".join(["name,x,y", *lines]))
+    assert main(call) == 0
+    assert capsys.readouterr().out == without
+
+
+def test_parameter_file_then_map_then_set(
+    route_map: RouteMap, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = tmp_path / "p.yaml"
+    params.write_text(
+        "localizer:\n  ros__parameters:\n    sequence_filter: false\n    min_ratio: 10.0\n"
+        f"    map: {route_map.path}\n    use_sim_time: true\n"
+    )
+    call = ["localize", "--images", str(images), "--params", str(params)]
+    assert main(call) == 0
+    states = {row["state"] for row in rows(capsys.readouterr().out)}
+    assert states == {"uncertain", "unusable"}
+    assert main([*call, "--set", "min_ratio=1.2", "--set", "ratio_window=0"]) == 0
+    states = {row["state"] for row in rows(capsys.readouterr().out)}
+    assert states == {"localized", "unusable"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--images", "IMAGES"], "No route map is named"),
+        (["--images", "IMAGES", "--map", "absent"], "There is no route map at absent"),
+        (["--images", "IMAGES", "--set", "k=3"], "Unknown setting k"),
+        (["--images", "IMAGES", "--params", "absent.yaml"], "absent.yaml cannot be read"),
+        (["--images", "IMAGES", "--image-topic", "/i"], "--image-topic goes with --bag"),
+        (["--bag", "b.mcap"], "--bag needs --image-topic"),
+    ],
+)
+def test_wrong_calls_are_told(
+    images: Path,
+    route_map: RouteMap,
+    capsys: pytest.CaptureFixture[str],
+    extra: list[str],
+    message: str,
+) -> None:
+    given = [str(images) if word == "IMAGES" else word for word in extra]
+    needs_map = "--image-topic" in extra or "--bag" in extra
+    assert main(["localize", *given, *(["--map", str(route_map.path)] * needs_map)]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_only_unusable_frames_fail_and_leave_no_file(
+    route_map: RouteMap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dark").mkdir()
+    cv2.imwrite(str(tmp_path / "dark" / "a.png"), np.zeros((9, 9, 3), np.uint8))
+    call = ["localize", "--map", str(route_map.path), "--images", str(tmp_path / "dark")]
+    assert main([*call, "--out", str(tmp_path / "out.csv")]) == 1
+    assert "a.png cannot be matched, as the image is black" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_map_of_another_model_is_told(
+    route_map: RouteMap,
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ColourGridEmbedder, "fingerprint", "retrained")
+    assert main(["localize", "--map", str(route_map.path), "--images", str(images)]) == 1
+    error = capsys.readouterr().err
+    assert "colour-grid-4x6" in error
+    assert "retrained" in error
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["localize", "--help"])
+    assert "saane localize --map" in capsys.readouterr().out.split("examples:")[1]
