@@ -11,8 +11,9 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.paths import cache_folder, share_folder
 
-_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Read by Fast DDS 3 (Kilted) and by Fast DDS 2 (Jazzy and before)."""
+_VARIABLE, _OLD_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+_OLD_DISTRIBUTIONS = ("humble", "iron", "jazzy")
+"""Their Fast DDS 2 reads the old variable only; later ones warn of it."""
 _SHARED_MEMORY = Path("/dev/shm")
 _PROCESSES = 4
 """Camera, localizer, recorder and RViz each take a segment of their own."""
@@ -22,17 +23,18 @@ _SEGMENT = re.compile(r"(<segment_size>)(\d+)(</segment_size>)")
 
 
 def profile_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables to add to the environment of a process, so that images pass by shared memory.
+    """What to add to the environment of a process, so that images pass by shared memory.
 
-    They name config/fast_dds.xml or, where /dev/shm has no room for four of its segments (Docker
-    gives 64 MB), a copy with a smaller segment in the cache folder. Empty where the user has set a
-    profile already, or where there is no room for any: Fast DDS's defaults stay, under which only a
-    reliable subscription receives large images.
+    One variable names config/fast_dds.xml or, where /dev/shm has no room for four of its segments
+    (Docker gives 64 MB), a copy with a smaller segment in the cache folder. Empty where the user
+    has set a profile already, or where there is no room for any: Fast DDS's defaults stay, under
+    which only a reliable subscription receives large images.
     """
-    if any(environment.get(name) for name in _VARIABLES):
+    if environment.get(_VARIABLE) or environment.get(_OLD_VARIABLE):
         return {}
     profile = _fitting_profile(_free_bytes(_SHARED_MEMORY))
-    return {} if profile is None else dict.fromkeys(_VARIABLES, str(profile))
+    is_old = environment.get("ROS_DISTRO") in _OLD_DISTRIBUTIONS
+    return {} if profile is None else {_OLD_VARIABLE if is_old else _VARIABLE: str(profile)}
 
 
 def _fitting_profile(free: int) -> Path | None:
