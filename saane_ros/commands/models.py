@@ -62,8 +62,9 @@ def _list(options: argparse.Namespace) -> None:
     cards = list_cards()
     width = max((len(card.name) for card in cards), default=0)
     for card in cards:
+        size = f", {card.descriptor_size}-d" if card.descriptor_size else ""
         trained = "trained" if card.trained else "head not trained"
-        print(f"{card.name:<{width}}  {card.system}, {card.descriptor_size}-d, {trained}")
+        print(f"{card.name:<{width}}  {card.system}{size}, {trained}")
         print(f"  {card.description}")
         for line in _where(card, options.weights):
             print(f"  {line}")
@@ -113,10 +114,15 @@ def _verify(options: argparse.Namespace) -> None:
 def _verified(card: ModelCard, weights: str) -> Iterator[str]:
     """One line per file, then one for the network, which takes all of them strictly."""
     from saane_ros.embedding.loading import load_embedder
+    from saane_ros.embedding.segmenting import load_segmentation
 
     folders = search_folders(card, weights)
     for key, source in card.weights.items():
         yield _told(key, check_file(source, folders))
+    if card.system == "segmentation":
+        segmentation = load_segmentation(str(card.path), weights, device="cpu")
+        yield f"loads; {len(segmentation.class_names)} classes"
+        return
     embedder = load_embedder(str(card.path), weights, device="cpu", precision="fp32")
     yield f"loads; fingerprint {embedder.fingerprint}, {embedder.descriptor_size}-d descriptor"
 

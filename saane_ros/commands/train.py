@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from saane_ros.training.run import Run
 
 EXAMPLES = """\
 examples:
   saane train segmentation --config config/train/saane-town.yaml --out out/train
   saane train embedding    --config config/train/saane-town.yaml --out out/train
   saane train export       --config config/train/saane-town.yaml --out out/train --models models
+  torchrun --nproc-per-node 4 -m saane_ros.cli train embedding --config ... --out ...
 
-A stage that was interrupted continues from its last validation when it is started again with the
-same --out. Rendered images are kept in the cache folder ($SAANE_CACHE).
+A stage that was interrupted continues when it is started again with the same --out: after Ctrl-C
+where it stopped, otherwise at its last validation. Rendered images are kept in the cache folder
+($SAANE_CACHE). TensorBoard: tensorboard --logdir <out>/embedding/tensorboard
 """
 
 
@@ -27,9 +33,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     stages = parser.add_subparsers(dest="stage", required=True, metavar="stage")
     for name, run, help_text in (
-        ("segmentation", _segmentation, "trunk and light PSPNet on label maps"),
+        ("segmentation", _segmentation, "a segmentation network, on label maps"),
         ("embedding", _embedding, "a SAANE head on frozen features"),
         ("export", _export, "card and weight files of a trained model"),
+        ("table", _table, "heads of all systems and seeds, compared on benchmarks"),
     ):
         stage = stages.add_parser(
             name,
@@ -40,37 +47,54 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         )
         stage.add_argument("--config", type=Path, required=True, help="a file of config/train/")
         stage.add_argument("--out", type=Path, required=True, help="folder of checkpoints")
+        stage.add_argument(
+            "--data",
+            type=Path,
+            default=Path(),
+            help="folder of the configuration's images",
+        )
+        stage.add_argument("--weights", default="", help="folder of given weights, searched first")
         stage.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
         if name == "export":
             stage.add_argument("--models", type=Path, required=True, help="folder of the card")
+        if name == "table":
+            stage.add_argument("--results", type=Path, required=True, help="folder of the table")
         stage.set_defaults(run=run)
 
 
-def _segmentation(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> Run:
     from saane_ros.embedding.loading import pick_device
     from saane_ros.training.config import read_training_config
-    from saane_ros.training.pipeline import train_segmentation
+    from saane_ros.training.run import Run
 
     config = read_training_config(options.config)
-    score = train_segmentation(config, options.out, pick_device(options.device))
-    print(f"best validation mIoU {score:.4f}; weights in {options.out / 'segmentation'}")
+    device = pick_device(options.device)
+    return Run(config, options.out, options.data.expanduser(), options.weights, device)
+
+
+def _segmentation(options: argparse.Namespace) -> None:
+    from saane_ros.training.iou import iou_table
+    from saane_ros.training.pipeline import train_segmentation
+
+    reports = train_segmentation(_run(options))
+    print(iou_table(reports))
+    print(f"weights and report.json in {options.out / 'segmentation'}")
 
 
 def _embedding(options: argparse.Namespace) -> None:
-    from saane_ros.embedding.loading import pick_device
-    from saane_ros.training.config import read_training_config
     from saane_ros.training.pipeline import train_embedding
 
-    config = read_training_config(options.config)
-    score = train_embedding(config, options.out, pick_device(options.device))
-    print(f"best validation Recall@1 {score:.4f}; weights in {options.out / 'embedding'}")
+    score = train_embedding(_run(options))
+    print(f"best score on held-out places {score:.4f}; weights in {options.out / 'embedding'}")
 
 
 def _export(options: argparse.Namespace) -> None:
-    from saane_ros.embedding.loading import pick_device
-    from saane_ros.training.config import read_training_config
     from saane_ros.training.pipeline import export
 
-    config = read_training_config(options.config)
-    card = export(config, options.out, options.models, pick_device(options.device))
-    print(f"wrote {card}")
+    print(f"wrote {export(_run(options), options.models)}")
+
+
+def _table(options: argparse.Namespace) -> None:
+    from saane_ros.training.comparison import compare
+
+    print(compare(_run(options), options.results))

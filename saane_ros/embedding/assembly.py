@@ -14,6 +14,7 @@ from saane_ros.model.huggingface import load_segmenter
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.semantics import LightPspNet
+from saane_ros.model.unet import UNet
 from saane_ros.weights.cards import ModelCard
 from saane_ros.weights.checkpoints import load_strict, merged, trunk_tensors
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
@@ -37,6 +38,9 @@ def build_semantics(card: ModelCard, trunk: ResNetTrunk) -> nn.Module | None:
     if part.network == "light_pspnet":
         assert part.channels is not None
         return LightPspNet(trunk.channels8, trunk.channels16, part.channels, len(part.classes))
+    if part.network == "unet":
+        assert part.channels is not None
+        return UNet(trunk, part.channels, len(part.classes))
     if part.network == "pspnet":
         assert part.variant is not None
         return PspNet(part.variant, len(part.classes))
@@ -44,12 +48,12 @@ def build_semantics(card: ModelCard, trunk: ResNetTrunk) -> nn.Module | None:
     return load_segmenter(part.checkpoint, card.preprocessing.mean, card.preprocessing.std)
 
 
-def build_card_head(card: ModelCard, c_a: int, c_s: int) -> Head:
-    """The head of a card, at PyTorch's default initialisation from a fixed seed."""
+def build_card_head(card: ModelCard, c_a: int, c_s: int, seed: int | None = None) -> Head:
+    """The head of a card, at PyTorch's default initialisation from a fixed seed or another."""
     part = card.head
     sizes = HeadSizes(c_a, c_s, part.channels, part.reduction, part.levels, part.pool)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(UNTRAINED_SEED)
+        torch.manual_seed(UNTRAINED_SEED if seed is None else seed)
         return build_head(card.system, sizes)
 
 
@@ -65,12 +69,19 @@ def build_network(card: ModelCard) -> SaaneNetwork:
 
 def fill_network(network: SaaneNetwork, card: ModelCard, files: Mapping[str, Tensors]) -> None:
     """Load the tensors of every weight file of a card, strictly; `files` by the card's keys."""
-    load_trunk(network.appearance, card, files[card.appearance.weights])
-    if card.semantics is not None and card.semantics.weights:
-        tensors = merged([files[key] for key in card.semantics.weights], "The segmentation")
-        load_semantics(network.semantics, card, tensors)
+    fill_trunks(network.appearance, network.semantics, card, files)
     if card.head.weights is not None:
         load_strict(network.head, files[card.head.weights], f"The head of {card.name}")
+
+
+def fill_trunks(
+    trunk: ResNetTrunk, semantics: nn.Module | None, card: ModelCard, files: Mapping[str, Tensors]
+) -> None:
+    """Load appearance trunk and semantic network alone."""
+    load_trunk(trunk, card, files[card.appearance.weights])
+    if card.semantics is not None and card.semantics.weights:
+        tensors = merged([files[key] for key in card.semantics.weights], "The segmentation")
+        load_semantics(semantics, card, tensors)
 
 
 def load_trunk(trunk: ResNetTrunk, card: ModelCard, tensors: Tensors) -> None:

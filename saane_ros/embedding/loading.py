@@ -35,6 +35,10 @@ def load_embedder(
         torch.set_num_threads(threads)
     chosen = pick_device(device)
     card = load_card(model)
+    if card.system == "segmentation":
+        raise SaaneError(
+            f"Model {card.name} labels pixels and has no descriptor: give one of another system."
+        )
     found = find_weights(card, weights)
     files: dict[str, Tensors] = {key: read_tensors(file.path) for key, file in found.items()}
     digests = {key: file.sha256 for key, file in found.items()}

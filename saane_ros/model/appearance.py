@@ -14,8 +14,10 @@ DEPTHS = {"resnet18": (2, 2, 2), "resnet50": (3, 4, 6)}
 
 
 class TrunkFeatures(NamedTuple):
-    """stride8: B x C/2 x h/8 x w/8 (layer2).  stride16: B x C x h/16 x w/16 (layer3)."""
+    """The output of every stage, B x channels x h/stride x w/stride: conv1 and layer1 to layer3."""
 
+    stride2: Tensor
+    stride4: Tensor
     stride8: Tensor
     stride16: Tensor
 
@@ -41,16 +43,17 @@ class ResNetTrunk(nn.Module):
         inputs = width * block.expansion
         self.layer2 = _stage(block, inputs, 2 * width, blocks[1], stride=2)
         self.layer3 = _stage(block, 2 * inputs, 4 * width, blocks[2], stride=2)
-        self.channels8 = 2 * inputs
+        self.channels2, self.channels4, self.channels8 = width, inputs, 2 * inputs
         self.channels16 = 4 * inputs
         if stride_on == "conv1":
             _move_stride_to_conv1(self.layer2, self.layer3)
 
     def forward(self, images: Tensor) -> TrunkFeatures:
-        """Images B x 3 x h x w, normalised, to the features of layer2 and layer3."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        stride8 = self.layer2(self.layer1(x))
-        return TrunkFeatures(stride8, self.layer3(stride8))
+        """Images B x 3 x h x w, normalised, to the features of all stages."""
+        stride2 = self.relu(self.bn1(self.conv1(images)))
+        stride4 = self.layer1(self.maxpool(stride2))
+        stride8 = self.layer2(stride4)
+        return TrunkFeatures(stride2, stride4, stride8, self.layer3(stride8))
 
 
 def _move_stride_to_conv1(*stages: nn.Sequential) -> None:

@@ -12,6 +12,7 @@ from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.model.heads import Head, align_semantics
 from saane_ros.model.semantics import LightPspNet
 from saane_ros.model.semantics_output import SemanticOutput
+from saane_ros.model.unet import UNet
 
 
 class SaaneOutput(NamedTuple):
@@ -34,8 +35,8 @@ class TrunkOutput(NamedTuple):
 class SaaneNetwork(nn.Module):
     """Trunks without gradient and always in evaluation mode, and the head behind them.
 
-    semantics: a LightPspNet on the appearance trunk's own features, a network that takes images,
-        or None for the systems without a semantic stream.
+    semantics: a LightPspNet or UNet on the appearance trunk's own features, a network that takes
+        images, or None for the systems without a semantic stream.
     semantic_short_side: pixels; images are enlarged to it for a semantic network of its own.
     """
 
@@ -73,7 +74,7 @@ class SaaneNetwork(nn.Module):
         trunk = self.appearance(images)
         if self.semantics is None or not semantics:
             return TrunkOutput(trunk.stride16, None, None)
-        if isinstance(self.semantics, LightPspNet):
+        if isinstance(self.semantics, (LightPspNet, UNet)):
             output: SemanticOutput = self.semantics(trunk)
         else:
             output = self.semantics(self._enlarged(images))

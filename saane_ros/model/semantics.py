@@ -19,6 +19,8 @@ BINS = (1, 2, 3, 6)
 class LightPspNet(nn.Module):
     """Trunk features to a semantic tap and class logits, both at stride 8."""
 
+    levels = ("stride8", "stride16")
+
     def __init__(self, channels8: int, channels16: int, channels: int, classes: int) -> None:
         super().__init__()
         self.channels = channels

@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 
 from saane_ros.errors import SaaneError
+from saane_ros.training.augmentation import Augmentation
 from saane_ros.training.embedding_trainer import EmbeddingTraining
+from saane_ros.training.place_sources import PlaceSource
 from saane_ros.training.segmentation_trainer import SegmentationTraining
 from saane_ros.weights.schema import read_mapping
 
@@ -42,14 +44,53 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """`model` holds the keys of a model card except its weights."""
+class LabelFolders:
+    """Label maps for the segmentation, in folders below the data folder.
 
-    town: TownImages
-    validation: Validation
+    classes: a file of classes beside the configuration, see `label_images.py`.
+    train, validation, test: the folders of images and of label maps; without a test split the
+        figures are those of the validation.
+    """
+
+    classes: str
+    train: tuple[str, str]
+    validation: tuple[str, str]
+    test: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `saane train table` compares: heads of several systems and seeds on benchmarks.
+
+    datasets: names in config/datasets/ or YAML files.  systems: heads to be trained.
+    """
+
+    datasets: tuple[str, ...]
+    systems: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One run.
+
+    labels: what the segmentation learns from; the towns where it is absent.
+    places, held_out: what the head learns from and what it is validated on.
+    model: the keys of a model card; its `weights` name only the files that are not trained here.
+    path: of the configuration itself.
+    """
+
+    town: TownImages | None = None
+    validation: Validation | None = None
+    labels: LabelFolders | None = None
+    places: tuple[PlaceSource, ...] = (PlaceSource("towns"),)
+    held_out: tuple[PlaceSource, ...] = (PlaceSource("towns"),)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    comparison: Comparison | None = None
     embedding: EmbeddingTraining = field(default_factory=EmbeddingTraining)
     segmentation: SegmentationTraining = field(default_factory=SegmentationTraining)
     model: dict[str, Any] = field(default_factory=dict, metadata={"key": False})
+    path: Path = field(default=Path(), metadata={"key": False})
 
 
 def read_training_config(path: Path) -> TrainingConfig:
@@ -70,4 +111,4 @@ def read_training_config(path: Path) -> TrainingConfig:
         raise SaaneError(
             f"Training configuration {path} has mistakes: {'; '.join(problems)}. Correct them."
         )
-    return replace(config, model=model)
+    return replace(config, model=model, path=path)

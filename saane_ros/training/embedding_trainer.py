@@ -6,19 +6,30 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor
 
+from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.model.heads import Head
 from saane_ros.progress import progress
 from saane_ros.training.checkpoint import load_checkpoint, save_checkpoint
+from saane_ros.training.devices import gathered
 from saane_ros.training.features import FeatureCache
 from saane_ros.training.initialisation import start_at_trunk
-from saane_ros.training.places import PlaceImages
+from saane_ros.training.interruption import deferred_interrupt
+from saane_ros.training.place_views import PlaceViews
 from saane_ros.training.sampling import ClassBatchSampler
+from saane_ros.training.tensorboard import TrainingLog
 from saane_ros.training.triplets import sample_triplets, triplet_loss
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,9 @@ class EmbeddingTraining:
     n_eff: dimension of the distance density that negatives are drawn by, see `triplets.py`.
     start: "default" is PyTorch's initialisation, "trunk" the untrained trunk's own descriptor.
     schedule: "constant" as in the paper, or "cosine" down to zero.
-    same_group: whether the places of a batch come from one group, such as one town.
+    groups, same_occasions: which places a batch mixes, see `sampling.py`.
+    patience: validations without a better score after which training ends, 0: never.
+    precision: "fp32", "bf16" (mixed), or "auto", which is bf16 on CUDA and fp32 on the CPU.
     """
 
     steps: int = 40000
@@ -40,41 +53,61 @@ class EmbeddingTraining:
     n_eff: int = 128
     start: str = "default"
     schedule: str = "constant"
-    same_group: bool = False
+    groups: int = 0
+    same_occasions: bool = False
     validate_every: int = 1000
+    patience: int = 0
+    precision: str = "auto"
     seed: int = 0
 
 
 class EmbeddingTrainer:
-    """Trains one head; the best by validation is `head.safetensors` in the output folder."""
+    """Trains one head; the best by validation is `head.safetensors` in the output folder.
+
+    With several processes each computes its share of one batch: all draw the same places and
+    negatives, so the gradient is that of the whole batch whatever their number.
+    """
 
     def __init__(
         self,
         head: Head,
         cache: FeatureCache,
-        places: PlaceImages,
+        views: PlaceViews,
         validate: Callable[[Head], dict[str, float]],
         options: EmbeddingTraining,
         out: Path,
-        device: torch.device,
+        fabric: Fabric,
+        source_weights: list[float] | None = None,
+        log: TrainingLog | None = None,
     ) -> None:
-        self.head, self.cache, self.validate = head.to(device), cache, validate
-        self.options, self.out, self.device = options, out, device
+        self.head, self.cache, self.validate = head.to(fabric.device), cache, validate
+        self.options, self.out, self.fabric, self.log = options, out, fabric, log
+        if options.classes * options.images % fabric.world_size:
+            raise SaaneError(
+                f"A batch of {options.classes} x {options.images} images cannot be shared evenly "
+                f"by {fabric.world_size} processes: start another number of them."
+            )
         self.sampler = ClassBatchSampler(
-            places.labels,
+            views.labels,
             options.classes,
             options.images,
-            places.groups if options.same_group else None,
+            views.groups,
+            views.occasions,
+            views.sources,
+            options.groups,
+            options.same_occasions,
+            source_weights,
             options.seed,
         )
-        self.labels = torch.tensor(places.labels)
+        self.labels = torch.from_numpy(views.labels)
         self.generator = torch.Generator().manual_seed(options.seed)
         if options.start == "trunk":
             start_at_trunk(head)
-        self.optimizer = torch.optim.Adam(
+        optimizer = torch.optim.Adam(
             head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
-        self.best = -1.0
+        self.model, self.optimizer = fabric.setup(head, optimizer)
+        self.best, self.running, self.since_best = -1.0, 0.0, 0
         self.history: list[dict[str, float]] = []
 
     @property
@@ -82,64 +115,94 @@ class EmbeddingTrainer:
         return self.out / "checkpoint.pt"
 
     def run(self) -> float:
-        """Train to the last step, going on from a checkpoint where there is one; the best recall.
+        """Train to the last step, going on from a checkpoint where there is one; the best score.
 
-        An interrupted run has lost at most the steps since its last validation.
+        Ctrl-C writes a checkpoint first; a killed run has lost the steps since its last validation.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         start = self._resume() if self.checkpoint.exists() else 0
         if start == 0:
-            self._validate(0, 0.0)
+            self._validate(0)
         bar = progress(range(start, self.options.steps), "training", unit="step")
-        running = 0.0
-        for step in bar:
-            running = 0.98 * running + 0.02 * self.step(step)
-            if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
-                recalls = self._validate(step + 1, running)
-                bar.set_postfix({"loss": f"{running:.3f}", "R@1": f"{recalls['mean']:.3f}"})
+        with deferred_interrupt() as stop:
+            for step in bar:
+                if self._out_of_patience():
+                    break
+                self.running = 0.98 * self.running + 0.02 * self.step(step)
+                if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
+                    score = self._validate(step + 1)
+                    bar.set_postfix({"loss": f"{self.running:.3f}", "score": f"{score:.3f}"})
+                elif stop.requested:
+                    self._save(step + 1)
+                if stop.requested:
+                    raise KeyboardInterrupt
         return self.best
 
     def step(self, step: int) -> float:
         """One batch; returns its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
-        indices = self.sampler.draw()
-        self.head.train()
-        descriptors = self.head(*self.cache.batch(indices, self.device)).descriptor
-        classes = self.labels[torch.from_numpy(indices)].to(self.device)
-        triplets = sample_triplets(descriptors, classes, self.options.n_eff, self.generator)
-        loss = triplet_loss(descriptors, triplets, self.options.margin)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss = self.loss(self.sampler.draw())
+        self.fabric.backward(loss)
         self.optimizer.step()
+        if self.log is not None:
+            self.log.scalars(step, {"loss": float(loss.detach()), "lr": self._learning_rate(step)})
         return float(loss.detach())
+
+    def loss(self, indices: NDArray[np.int64]) -> Tensor:
+        """The triplet loss of a batch, of which this process computes its share."""
+        self.model.train()
+        share = np.array_split(indices, self.fabric.world_size)[self.fabric.global_rank]
+        own = self.model(*self.cache.batch(share, self.fabric.device)).descriptor
+        descriptors = gathered(self.fabric, own.float())
+        classes = self.labels[torch.from_numpy(indices)].to(self.fabric.device)
+        triplets = sample_triplets(descriptors, classes, self.options.n_eff, self.generator)
+        return triplet_loss(descriptors, triplets, self.options.margin)
 
     def _learning_rate(self, step: int) -> float:
         if self.options.schedule == "constant":
             return self.options.learning_rate
-        phase = torch.tensor(torch.pi * step / self.options.steps)
-        return self.options.learning_rate * float(1 + torch.cos(phase)) / 2
+        return self.options.learning_rate * float(1 + np.cos(np.pi * step / self.options.steps)) / 2
 
-    def _validate(self, step: int, loss: float) -> dict[str, float]:
-        recalls = self.validate(self.head)
-        self.history.append({"step": step, "loss": loss, **recalls})
-        if recalls["mean"] > self.best:
-            self.best = recalls["mean"]
-            tensors = {k: v.contiguous().cpu() for k, v in self.head.state_dict().items()}
-            with replacing_file(self.out / "head.safetensors") as temporary:
-                save_file(tensors, temporary)
-        save_checkpoint(
-            self.checkpoint,
-            step,
-            {"head": self.head},
-            self.optimizer,
-            {"sampler": self.sampler.generator},
-            self.generator,
-            {"best": self.best, "history": self.history},
-        )
-        with replacing_file(self.out / "history.json") as temporary:
-            temporary.write_text(json.dumps(self.history, indent=1))
-        return recalls
+    def _out_of_patience(self) -> bool:
+        return 0 < self.options.patience <= self.since_best
+
+    def _validate(self, step: int) -> float:
+        figures = self.validate(self.head)
+        self.history.append({"step": step, "loss": self.running, **figures})
+        self.since_best = 0 if figures["score"] > self.best else self.since_best + 1
+        if figures["score"] > self.best:
+            self.best = figures["score"]
+            if self.fabric.is_global_zero:
+                tensors = {k: v.contiguous().cpu() for k, v in self.head.state_dict().items()}
+                with replacing_file(self.out / "head.safetensors") as temporary:
+                    save_file(tensors, temporary)
+        self._save(step)
+        if self.log is not None:
+            self.log.scalars(step, {f"validation/{k}": v for k, v in figures.items()})
+            self.log.attention(step, self.head)
+        return figures["score"]
+
+    def _save(self, step: int) -> None:
+        if self.fabric.is_global_zero:
+            save_checkpoint(
+                self.checkpoint,
+                step,
+                {"head": self.head},
+                self.optimizer,
+                {"sampler": self.sampler.generator},
+                self.generator,
+                {
+                    "best": self.best,
+                    "running": self.running,
+                    "since_best": self.since_best,
+                    "history": self.history,
+                },
+            )
+            with replacing_file(self.out / "history.json") as temporary:
+                temporary.write_text(json.dumps(self.history, indent=1))
+        self.fabric.barrier()
 
     def _resume(self) -> int:
         step, extra = load_checkpoint(
@@ -150,4 +213,5 @@ class EmbeddingTrainer:
             self.generator,
         )
         self.best, self.history = extra["best"], extra["history"]
+        self.running, self.since_best = extra["running"], extra["since_best"]
         return step

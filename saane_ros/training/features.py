@@ -1,4 +1,4 @@
-"""Frozen-trunk features of a training set, computed once and kept on disk.
+"""Frozen-trunk features of a set of images, computed once and kept on disk.
 
 The trunks never change while a head is trained, so an epoch over cached features costs seconds.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
+from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,16 +22,23 @@ from saane_ros.files import replacing_file
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.progress import progress
 from saane_ros.types import Rgb
+from saane_ros.weights.tensors import tensors_digest
+
+
+class Images(Protocol):
+    """Images in a fixed order. key: changes when the list, a file or the decoding changes."""
+
+    @property
+    def key(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Rgb: ...
+
 
 BATCH = 16
-
-
-def read_rgb(path: Path) -> Rgb:
-    """An image file as RGB; a file that cannot be decoded is named."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SaaneError(f"{path} is no readable image: remove it or copy it again.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
+MARK_EVERY = 20
+"""Batches between two notes of how far the cache is complete."""
 
 
 class FeatureCache:
@@ -61,28 +68,28 @@ class FeatureCache:
 def cached_features(
     network: SaaneNetwork,
     preprocessing: Preprocessing,
-    paths: Sequence[Path],
-    trunk_fingerprint: str,
+    images: Images,
     folder: Path,
     what: str,
 ) -> FeatureCache:
-    """Features of `paths`, from the cache where it is complete; a cut run goes on where it was."""
-    key = _key(paths, trunk_fingerprint, preprocessing)
-    target = folder / key
-    target.mkdir(parents=True, exist_ok=True)
+    """Features of `images`, from the cache where it is complete; a cut run goes on where it was.
+
+    The cache is keyed by the images and by the weights of the trunks.
+    """
+    target = folder / _key(network, preprocessing, images)
     done_file = target / "done.json"
     done = json.loads(done_file.read_text())["images"] if done_file.exists() else 0
-    arrays = _open_arrays(network, preprocessing, len(paths), target)
+    arrays = _open_arrays(network, preprocessing, len(images), target)
     device = next(network.parameters()).device
-    starts = range(done, len(paths), BATCH)
+    starts = range(done, len(images), BATCH)
     for start in progress(starts, what, unit="batch") if starts else ():
-        stop = min(start + BATCH, len(paths))
-        images = [read_rgb(path) for path in paths[start:stop]]
-        output = network.trunk_features(preprocessing(images, device))
+        stop = min(start + BATCH, len(images))
+        pixels = [images.read(index) for index in range(start, stop)]
+        output = network.trunk_features(preprocessing(pixels, device))
         arrays[0][start:stop] = output.appearance.cpu().numpy()
         if output.semantic is not None:
             arrays[1][start:stop] = output.semantic.cpu().numpy()
-        if (start // BATCH) % 20 == 0 or stop == len(paths):
+        if (start // BATCH) % MARK_EVERY == 0 or stop == len(images):
             _mark_done(done_file, arrays, stop)
     return FeatureCache(arrays[0], arrays[1] if len(arrays) > 1 else None)
 
@@ -93,17 +100,31 @@ def _open_arrays(
     device = next(network.parameters()).device
     blank = np.zeros((preprocessing.height, preprocessing.width, 3), np.uint8)
     probe = network.trunk_features(preprocessing([blank], device))
-    shapes = {"appearance": probe.appearance.shape[1:]}
+    shapes = {"appearance": (count, *probe.appearance.shape[1:])}
     if probe.semantic is not None:
-        shapes["semantic"] = probe.semantic.shape[1:]
+        shapes["semantic"] = (count, *probe.semantic.shape[1:])
+    require_space(target, sum(2 * int(np.prod(shape)) for shape in shapes.values()))
     arrays = []
     for name, shape in shapes.items():
         path = target / f"{name}.npy"
         mode = "r+" if path.exists() else "w+"
-        arrays.append(
-            np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=(count, *shape))
-        )
+        arrays.append(np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape))
     return arrays
+
+
+def require_space(target: Path, size: int) -> None:
+    """Create the folder; SaaneError where its disk cannot take `size` more bytes.
+
+    A full disk below a memory map would end the process without a word.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_blocks * 512 for path in target.glob("*.npy"))
+    free = shutil.disk_usage(target).free
+    if size - there > free:
+        raise SaaneError(
+            f"The feature cache {target} needs {(size - there) / 1e9:.1f} GB and its disk has "
+            f"{free / 1e9:.1f} GB left: free some, or give --out on another disk."
+        )
 
 
 def _mark_done(done_file: Path, arrays: list[np.memmap], count: int) -> None:
@@ -113,10 +134,11 @@ def _mark_done(done_file: Path, arrays: list[np.memmap], count: int) -> None:
         temporary.write_text(json.dumps({"images": count}))
 
 
-def _key(paths: Sequence[Path], trunk_fingerprint: str, preprocessing: Preprocessing) -> str:
-    digest = hashlib.sha256(trunk_fingerprint.encode())
+def _key(network: SaaneNetwork, preprocessing: Preprocessing, images: Images) -> str:
+    digest = hashlib.sha256(images.key.encode())
     digest.update(f"{preprocessing.height}x{preprocessing.width}".encode())
-    for path in paths:
-        status = path.stat()
-        digest.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    digest.update(f"{preprocessing.mean.tolist()}{preprocessing.std.tolist()}".encode())
+    digest.update(tensors_digest(network.appearance.state_dict()).encode())
+    if network.semantics is not None:
+        digest.update(tensors_digest(network.semantics.state_dict()).encode())
     return digest.hexdigest()[:16]

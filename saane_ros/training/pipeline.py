@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,166 +11,153 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from saane_ros.embedding.assembly import build_network, load_semantics, load_trunk
+from saane_ros.embedding.assembly import build_semantics, build_trunk, load_trunk
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
-from saane_ros.files import sha256_of
+from saane_ros.files import replacing_file
 from saane_ros.localization.calibration import fit_calibration, standardise
 from saane_ros.model.heads import Head
-from saane_ros.model.saane import SaaneNetwork
-from saane_ros.model.semantics import LightPspNet
-from saane_ros.paths import cache_folder
-from saane_ros.simulation import CLASS_NAMES, DYNAMIC_CLASSES
 from saane_ros.training.config import TrainingConfig
+from saane_ros.training.devices import launched_fabric
 from saane_ros.training.embedding_trainer import EmbeddingTrainer
-from saane_ros.training.export import card_in_training, export_model
-from saane_ros.training.features import FeatureCache, cached_features
-from saane_ros.training.places import PlaceImages, read_places
+from saane_ros.training.export import export_model, trained_roles
+from saane_ros.training.iou import iou_report
+from saane_ros.training.label_images import LabelledImages, read_label_folder
+from saane_ros.training.places import EmbeddingData, embedding_data
+from saane_ros.training.run import Run
 from saane_ros.training.segmentation_trainer import SegmentationTrainer
-from saane_ros.training.town_images import labelled_images, render_training_towns
-from saane_ros.training.validation import (
-    Retrieval,
-    condition_retrievals,
-    describe_all,
-    mean_recall,
-)
+from saane_ros.training.tensorboard import TrainingLog
+from saane_ros.training.town_images import labelled_images
+from saane_ros.training.validation import describe_all, euclidean, validation_figures
 from saane_ros.types import Calibration
-from saane_ros.weights.cards import ModelCard
 
 VALIDATION_LABELS = 300
 """Label maps that a validation of the segmentation looks at, spread over its towns."""
+PICTURED = 4
+"""Held-out views whose attention TensorBoard shows."""
 
 
-def model_card(config: TrainingConfig) -> ModelCard:
-    """The card that the configuration describes, with the classes of the town."""
-    return card_in_training(complete_model(config), Path("training.yaml"))
-
-
-def complete_model(config: TrainingConfig) -> dict[str, Any]:
-    """The configuration's model with the town's class names filled in."""
-    semantics = {
-        **config.model["semantics"],
-        "classes": list(CLASS_NAMES),
-        "dynamic": sorted(DYNAMIC_CLASSES),
+def label_splits(run: Run) -> dict[str, LabelledImages]:
+    """The labelled images by split: train, validation and, if there is one, test."""
+    labels = run.config.labels
+    if labels is None:
+        validation = labelled_images(run.towns("validation"))
+        every = max(1, len(validation) // VALIDATION_LABELS)
+        return {
+            "train": labelled_images(run.towns("training")),
+            "validation": labelled_images(run.towns("validation"), every),
+        }
+    folders = {"train": labels.train, "validation": labels.validation, "test": labels.test}
+    return {
+        split: read_label_folder(run.data / pair[0], run.data / pair[1], run.classes)
+        for split, pair in folders.items()
+        if pair is not None
     }
-    return {**config.model, "semantics": semantics}
 
 
-def town_folder(config: TrainingConfig) -> Path:
-    """The rendered towns of this configuration in the cache folder, rendered where missing."""
-    key = hashlib.sha256(repr(asdict(config.town)).encode()).hexdigest()[:12]
-    folder = cache_folder() / "towns" / key
-    render_training_towns(config.town, folder)
-    return folder
-
-
-def train_segmentation(config: TrainingConfig, out: Path, device: torch.device) -> float:
-    """Train trunk and segmentation on the towns' labels; the best validation mIoU."""
-    torch.manual_seed(config.segmentation.seed)
-    card = model_card(config)
-    network = build_network(card)
-    if not isinstance(network.semantics, LightPspNet):
-        raise SaaneError(f"Model {card.name} has no light_pspnet, which is what is trained here.")
-    towns = town_folder(config)
-    validation = labelled_images(towns / "validation")
-    every = max(1, len(validation.images) // VALIDATION_LABELS)
-    trainer = SegmentationTrainer(
-        network.appearance,
-        network.semantics,
-        preprocessing_of(card),
-        labelled_images(towns / "training"),
-        labelled_images(towns / "validation", every),
-        config.segmentation,
-        out / "segmentation",
-        device,
-    )
-    return trainer.run()
-
-
-def train_embedding(config: TrainingConfig, out: Path, device: torch.device) -> float:
-    """Train the head on frozen features of the towns; the best validation Recall@1."""
-    network = _trained_trunks(config, out, device)
-    training, cache = _features(config, network, out, "training")
-    places, held_out = _features(config, network, out, "validation")
-    searches = _searches(config, places)
-
-    def validate(head: Head) -> dict[str, float]:
-        tolerance = config.validation.tolerance
-        return mean_recall(head, held_out, places, searches, tolerance, device)
-
-    trainer = EmbeddingTrainer(
-        network.head, cache, training, validate, config.embedding, out / "embedding", device
-    )
-    return trainer.run()
-
-
-def export(config: TrainingConfig, out: Path, models: Path, device: torch.device) -> Path:
-    """Write the trained model as card and weight files; the card's path."""
-    network = _trained_trunks(config, out, device)
-    head = out / "embedding" / "head.safetensors"
-    if not head.is_file():
-        raise SaaneError(f"{head} does not exist: run `saane train embedding` first.")
-    network.head.load_state_dict(load_file(head))
-    calibration = _calibrate(config, network, out, device)
-    trained = {
-        "trunk": out / "segmentation" / "trunk.safetensors",
-        "segmentation": out / "segmentation" / "segmentation.safetensors",
-        "head": head,
-    }
-    return export_model(complete_model(config), trained, calibration, models)
-
-
-def _trained_trunks(config: TrainingConfig, out: Path, device: torch.device) -> SaaneNetwork:
-    card = model_card(config)
-    network = build_network(card)
-    folder = out / "segmentation"
-    for name in ("trunk.safetensors", "segmentation.safetensors"):
-        if not (folder / name).is_file():
+def train_segmentation(run: Run) -> dict[str, dict[str, Any]]:
+    """Train the segmentation and its trunk unless frozen; figures by split, also in report.json."""
+    torch.manual_seed(run.config.segmentation.seed)
+    card = run.card
+    trunk = build_trunk(card)
+    semantics = build_semantics(card, trunk)
+    if (
+        semantics is None
+        or card.semantics is None
+        or "segmentation" not in trained_roles(run.model)
+    ):
+        raise SaaneError(f"{run.config.path} names no segmentation that could be trained.")
+    given = run.given_weights()
+    if card.appearance.weights in given:
+        load_trunk(trunk, card, given[card.appearance.weights])
+        if run.config.segmentation.train_trunk:
             raise SaaneError(
-                f"{folder / name} does not exist: run `saane train segmentation` with the same "
-                "--out first."
+                f"{run.config.path} gives the trunk's weights and trains it: set "
+                "segmentation.train_trunk to false, or leave out weights.trunk."
             )
-    load_trunk(network.appearance, card, load_file(folder / "trunk.safetensors"))
-    load_semantics(network.semantics, card, load_file(folder / "segmentation.safetensors"))
-    return network.to(device).eval()
-
-
-def _features(
-    config: TrainingConfig, network: SaaneNetwork, out: Path, purpose: str
-) -> tuple[PlaceImages, FeatureCache]:
-    places = read_places(town_folder(config) / purpose / "images")
-    weights = sorted((out / "segmentation").glob("*.safetensors"))
-    trunks = "".join(map(sha256_of, weights))
-    cache = cached_features(
-        network,
-        preprocessing_of(model_card(config)),
-        places.paths,
-        trunks,
-        out / "features",
-        f"features of {purpose} images",
+    splits = label_splits(run)
+    trainer = SegmentationTrainer(
+        trunk,
+        semantics,
+        preprocessing_of(card),
+        splits["train"],
+        splits["validation"],
+        run.config.segmentation,
+        run.out / "segmentation",
+        run.device,
     )
-    return places, cache
+    trainer.run()
+    semantics.load_state_dict(load_file(run.trained_file("segmentation")))
+    trunk.load_state_dict(load_file(run.trained_file("trunk")))
+    reports = {
+        split: iou_report(trainer.confusion(images), images.class_names, card.semantics.dynamic)
+        for split, images in splits.items()
+        if split != "train"
+    }
+    with replacing_file(run.out / "segmentation" / "report.json") as temporary:
+        temporary.write_text(json.dumps(reports, indent=1))
+    return reports
 
 
-def _searches(config: TrainingConfig, places: PlaceImages) -> list[Retrieval]:
-    return condition_retrievals(
-        places, config.validation.reference, list(config.validation.queries)
+def train_embedding(run: Run) -> float:
+    """Train the head on frozen features; the best score on the held-out places."""
+    network = run.network()
+    data = embedding_data(run, network)
+    return train_head(run, network.head, data)
+
+
+def train_head(run: Run, head: Head, data: EmbeddingData) -> float:
+    """Train one head on features that are there already, into `run.out`/embedding."""
+    options = run.config.embedding
+    fabric = launched_fabric(str(run.device), options.precision)
+    out = run.out / "embedding"
+
+    def validate(trained: Head) -> dict[str, float]:
+        return validation_figures(
+            trained, data.held_out, data.held_out_views.labels, data.searches, fabric.device
+        )
+
+    log = None
+    if fabric.is_global_zero:
+        rows = np.linspace(0, len(data.held_out) - 1, PICTURED).astype(int).tolist()
+        log = TrainingLog(out / "tensorboard", data.held_out, data.held_out_views, rows)
+    weights = [source.weight for source in run.config.places]
+    trainer = EmbeddingTrainer(
+        head, data.training, data.training_views, validate, options, out, fabric, weights, log
     )
+    return trainer.run()
 
 
-def _calibrate(
-    config: TrainingConfig, network: SaaneNetwork, out: Path, device: torch.device
-) -> Calibration:
-    """What distances mean, from genuine and other pairs of the validation towns."""
-    places, cache = _features(config, network, out, "validation")
-    descriptors = describe_all(network.head, cache, device)
-    labels = np.array(places.labels)
+def export(run: Run, models: Path) -> Path:
+    """Write the trained model as card and weight files; the card's path."""
+    trained = {role: run.trained_file(role) for role in trained_roles(run.model)}
+    calibration = None
+    if "head" in run.model:
+        network = run.network()
+        if not run.trained_file("head").is_file():
+            raise SaaneError(
+                f"{run.trained_file('head')} does not exist: run `saane train embedding` first."
+            )
+        network.head.load_state_dict(load_file(run.trained_file("head")))
+        calibration = _calibrate(network.head, embedding_data(run, network), run.device)
+    return export_model(run.model, trained, calibration, models)
+
+
+def _calibrate(head: Head, data: EmbeddingData, device: torch.device) -> Calibration:
+    """What distances mean, from genuine and other pairs of the held-out places."""
+    descriptors = describe_all(head, data.held_out, device)
+    labels = data.held_out_views.labels
     genuine, impostor = [], []
-    for search in _searches(config, places):
-        references = descriptors[search.references]
-        for query in search.queries:
-            z = standardise(np.linalg.norm(references - descriptors[query], axis=1))
+    for search in data.searches:
+        distances = euclidean(descriptors[search.queries], descriptors[search.references])
+        for query, row in zip(search.queries, distances, strict=True):
+            z = standardise(row)
             apart = np.abs(labels[search.references] - labels[query])
             genuine.append(z[apart == 0])
-            impostor.append(z[apart > config.validation.tolerance])
+            impostor.append(z[apart > search.tolerance])
     return fit_calibration(np.concatenate(genuine), np.concatenate(impostor))
+
+
+def with_embedding(config: TrainingConfig, **changes: Any) -> TrainingConfig:
+    """The configuration with other options of the embedding."""
+    return replace(config, embedding=replace(config.embedding, **changes))

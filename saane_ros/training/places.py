@@ -1,7 +1,86 @@
-"""Images whose folder is their place: the training contract of fixed cameras and of the town."""
+"""The places of a run: views to learn from, held-out views, their features and searches."""
 
 from __future__ import annotations
 
-from saane_ros.data.place_images import PlaceImages, read_places
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-__all__ = ["PlaceImages", "read_places"]
+import numpy as np
+
+from saane_ros.data.place_images import read_places
+from saane_ros.embedding.loading import preprocessing_of
+from saane_ros.errors import SaaneError
+from saane_ros.model.saane import SaaneNetwork
+from saane_ros.training.features import FeatureCache, cached_features
+from saane_ros.training.place_sources import PlaceSource, read_rows
+from saane_ros.training.place_views import PlaceViews, expanded
+from saane_ros.training.run import Run
+from saane_ros.training.validation import Retrieval, condition_retrievals, place_retrieval
+
+
+@dataclass(frozen=True)
+class EmbeddingData:
+    """Everything that the training of a head needs, in features of frozen trunks."""
+
+    training: FeatureCache
+    training_views: PlaceViews
+    held_out: FeatureCache
+    held_out_views: PlaceViews
+    searches: list[Retrieval]
+
+
+def embedding_data(run: Run, network: SaaneNetwork) -> EmbeddingData:
+    """Views and features of a configuration's places, from the cache in `run.out`/features."""
+    training, held_out = training_views(run), held_out_views(run)
+    _require_disjoint(training, held_out)
+    preprocessing = preprocessing_of(run.card)
+    folder = run.out / "features"
+    return EmbeddingData(
+        cached_features(network, preprocessing, training, folder, "features of training views"),
+        training,
+        cached_features(network, preprocessing, held_out, folder, "features of held-out views"),
+        held_out,
+        searches(run, held_out),
+    )
+
+
+def training_views(run: Run) -> PlaceViews:
+    return _views(run, run.config.places, "training")
+
+
+def held_out_views(run: Run) -> PlaceViews:
+    return _views(run, run.config.held_out, "validation")
+
+
+def _views(run: Run, sources: Sequence[PlaceSource], purpose: str) -> PlaceViews:
+    parts = []
+    for source in sources:
+        towns = read_places(run.towns(purpose) / "images") if source.kind == "towns" else None
+        rows = read_rows(source, run.data, towns)
+        parts.append((source.name, rows, source.crops, source.copies))
+    return expanded(parts, run.config.augmentation)
+
+
+def _require_disjoint(training: PlaceViews, held_out: PlaceViews) -> None:
+    common = {view.path for view in training.views} & {view.path for view in held_out.views}
+    if common:
+        raise SaaneError(
+            f"{len(common)} images are both in `places` and in `held_out`, such as "
+            f"{sorted(common)[0]}: keep whole folders apart with `only` and `without`."
+        )
+
+
+def searches(run: Run, views: PlaceViews) -> list[Retrieval]:
+    """One search a held-out source; for towns one of every query condition in every town."""
+    found: list[Retrieval] = []
+    for number, source in enumerate(run.config.held_out):
+        rows = np.flatnonzero(views.sources == number)
+        validation = run.config.validation
+        if source.kind == "towns" and validation is not None:
+            queries = list(validation.queries)
+            found += condition_retrievals(
+                views, rows, validation.reference, queries, validation.tolerance
+            )
+        else:
+            found.append(place_retrieval(views, rows, source.name))
+    return found

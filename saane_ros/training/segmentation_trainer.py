@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from saane_ros.embedding.preprocessing import Preprocessing, resized
+from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.model.appearance import ResNetTrunk
-from saane_ros.model.semantics import LightPspNet
 from saane_ros.progress import progress
 from saane_ros.training.checkpoint import load_checkpoint, save_checkpoint
-from saane_ros.training.features import read_rgb
-from saane_ros.types import Rgb
+from saane_ros.training.interruption import deferred_interrupt
+from saane_ros.training.iou import Confusion, confusion_of, intersection_over_union
+from saane_ros.training.label_augmentation import augment
+from saane_ros.training.label_features import label_features
+from saane_ros.training.label_images import IGNORED, LabelledImages
 
-IGNORED = 255
+BALANCE_SAMPLES = 500
+VALIDATION_BATCH = 4
 
 
 @dataclass(frozen=True)
 class SegmentationTraining:
-    """train_trunk: from scratch; otherwise the trunk keeps its weights and BatchNorm statistics."""
+    """train_trunk: from scratch; otherwise the trunk keeps its weights and BatchNorm statistics.
+
+    copies: augmented copies of every image whose trunk features are computed once and kept
+        (frozen trunk only); 0: a new augmentation at every look.
+    scale: smallest and largest factor of the augmentation's size.
+    balance: 0 weighs all pixels alike, 1 all classes; between, frequency ** -balance.
+    loss_stride: the loss looks at every n-th pixel in both directions.
+    bf16: bfloat16 where it is safe (autocast), on devices that are faster with it.
+    """
 
     steps: int = 4000
     batch: int = 16
@@ -39,37 +50,23 @@ class SegmentationTraining:
     train_trunk: bool = True
     validate_every: int = 500
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Image files, the PNG label map of each, and the names of the classes.
-
-    Pixels whose label is not below the number of classes are ignored.
-    """
-
-    images: tuple[Path, ...]
-    labels: tuple[Path, ...]
-    class_names: tuple[str, ...]
-
-    def read(self, index: int, height: int, width: int) -> tuple[Rgb, NDArray[np.uint8]]:
-        """One image and its labels at the size of the network's input."""
-        path = self.labels[index]
-        labels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if labels is None:
-            raise SaaneError(f"{path} is no readable label map: write it as an 8-bit PNG.")
-        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-        labels[labels >= len(self.class_names)] = IGNORED
-        return resized(read_rgb(self.images[index]), height, width), labels.astype(np.uint8)
+    copies: int = 0
+    scale: tuple[float, float] = (1.0, 1.0)
+    balance: float = 0.0
+    loss_stride: int = 1
+    bf16: bool = False
 
 
 class SegmentationTrainer:
-    """Trains trunk and LightPspNet; the best by validation mIoU is kept as two weight files."""
+    """Trains a network on a trunk, or one that takes images; the best by validation mIoU is kept.
+
+    segmentation: a network with `levels`, the trunk features that it takes, or one of images.
+    """
 
     def __init__(
         self,
         trunk: ResNetTrunk,
-        segmentation: LightPspNet,
+        segmentation: nn.Module,
         preprocessing: Preprocessing,
         training: LabelledImages,
         validation: LabelledImages,
@@ -77,18 +74,24 @@ class SegmentationTrainer:
         out: Path,
         device: torch.device,
     ) -> None:
+        if options.copies and options.train_trunk:
+            raise SaaneError("segmentation.copies needs train_trunk: false, a frozen trunk.")
         self.trunk, self.segmentation = trunk.to(device), segmentation.to(device)
         self.preprocessing, self.training, self.validation = preprocessing, training, validation
         self.options, self.out, self.device = options, out, device
-        trunk.requires_grad_(options.train_trunk)
-        modules = [trunk, segmentation] if options.train_trunk else [segmentation]
+        self.on_trunk = hasattr(segmentation, "levels")
+        self.trains_trunk = options.train_trunk and self.on_trunk
+        trunk.requires_grad_(self.trains_trunk)
+        modules = [trunk, segmentation] if self.trains_trunk else [segmentation]
         self.parameters = [p for module in modules for p in module.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.generator = np.random.default_rng(options.seed)
         self.torch_generator = torch.Generator().manual_seed(options.seed)
-        self.best = -1.0
+        self.features = self._features() if options.copies else None
+        self.weights = self._class_weights()
+        self.best, self.running = -1.0, 0.0
         self.history: list[dict[str, float]] = []
 
     @property
@@ -96,16 +99,23 @@ class SegmentationTrainer:
         return self.out / "checkpoint.pt"
 
     def run(self) -> float:
-        """Train to the last step, going on from a checkpoint where there is one; the best mIoU."""
+        """Train to the last step, going on from a checkpoint where there is one; the best mIoU.
+
+        Ctrl-C writes a checkpoint first; a killed run has lost the steps since its last validation.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
         start = self._resume() if self.checkpoint.exists() else 0
         bar = progress(range(start, self.options.steps), "segmentation", unit="step")
-        running = 0.0
-        for step in bar:
-            running = 0.98 * running + 0.02 * self.step(step)
-            if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
-                score = self._validate(step + 1, running)
-                bar.set_postfix({"loss": f"{running:.3f}", "mIoU": f"{score:.3f}"})
+        with deferred_interrupt() as stop:
+            for step in bar:
+                self.running = 0.98 * self.running + 0.02 * self.step(step)
+                if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
+                    score = self._validate(step + 1)
+                    bar.set_postfix({"loss": f"{self.running:.3f}", "mIoU": f"{score:.3f}"})
+                elif stop.requested:
+                    self._save(step + 1)
+                if stop.requested:
+                    raise KeyboardInterrupt
         return self.best
 
     def step(self, step: int) -> float:
@@ -114,41 +124,88 @@ class SegmentationTrainer:
         warm_up = min(1.0, (step + 1) / 100)
         for group in self.optimizer.param_groups:
             group["lr"] = warm_up * self.options.learning_rate * (1 + np.cos(phase)) / 2
-        images, labels = self._draw()
-        self.trunk.train(self.options.train_trunk)
+        inputs, labels = self._draw()
+        self.trunk.train(self.trains_trunk)
         self.segmentation.train()
-        loss = segmentation_loss(self.segmentation(self.trunk(images)).logits, labels)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            logits = self._logits(inputs)
+        loss = segmentation_loss(logits, self._thinned(labels), self.weights)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.optimizer.step()
         return float(loss.detach())
 
-    def _draw(self) -> tuple[Tensor, Tensor]:
+    def _logits(self, inputs: Any) -> Tensor:
+        """inputs: normalised images, or the trunk's features where they were kept."""
+        if self.on_trunk and isinstance(inputs, Tensor):
+            inputs = self.trunk(inputs)
+        return self.segmentation(inputs).logits
+
+    def _thinned(self, labels: Tensor) -> Tensor:
+        stride = self.options.loss_stride
+        return labels[:, stride // 2 :: stride, stride // 2 :: stride]
+
+    def _draw(self) -> tuple[Any, Tensor]:
+        if self.features is not None:
+            rows = self.generator.integers(len(self.features), size=self.options.batch)
+            return self.features.batch(np.sort(rows), self.device)
         height, width = self.preprocessing.height, self.preprocessing.width
-        chosen = self.generator.integers(len(self.training.images), size=self.options.batch)
-        pairs = [self._augment(*self.training.read(int(i), height, width)) for i in chosen]
+        chosen = self.generator.integers(len(self.training), size=self.options.batch)
+        pairs = [
+            augment(*self.training.read(int(i), height, width), self.generator, self.options.scale)
+            for i in chosen
+        ]
+        return self._batch(pairs)
+
+    def _batch(
+        self, pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+    ) -> tuple[Tensor, Tensor]:
         images = self.preprocessing([image for image, _ in pairs], self.device)
         labels = torch.from_numpy(np.stack([labels for _, labels in pairs])).to(self.device)
         return images, labels.long()
 
-    def _augment(self, image: Rgb, labels: NDArray[np.uint8]) -> tuple[Rgb, NDArray[np.uint8]]:
-        """A mirror image now and then, and another exposure: neither moves a label."""
-        if self.generator.random() < 0.5:
-            image, labels = np.flip(image, 1), np.flip(labels, 1)
-        gain, gamma = self.generator.uniform(0.7, 1.3), self.generator.uniform(0.7, 1.4)
-        table = 255 * np.clip(gain * (np.arange(256) / 255) ** gamma, 0, 1)
-        exposed = cv2.LUT(np.ascontiguousarray(image), table.astype(np.uint8))
-        return exposed.astype(np.uint8), labels
+    def _features(self) -> Any:
+        return label_features(
+            self.trunk,
+            self.segmentation.levels,  # type: ignore[arg-type]
+            self.preprocessing,
+            self.training,
+            self.options.copies,
+            self.options.scale,
+            self.out / "features",
+            "features of labelled images",
+        )
 
-    def _validate(self, step: int, loss: float) -> float:
-        ious = self.intersection_over_union()
+    def _class_weights(self) -> Tensor | None:
+        """Weights of mean 1 over the pixels of some hundred training images."""
+        if self.options.balance == 0:
+            return None
+        counts = np.zeros(256, np.int64)
+        every = max(1, len(self.training) // BALANCE_SAMPLES)
+        height, width = self.preprocessing.height, self.preprocessing.width
+        for index in range(0, len(self.training), every):
+            labels = self.training.read(index, height, width)[1]
+            counts += np.bincount(labels.ravel(), minlength=256)
+        frequency = counts[: len(self.training.class_names)] / max(counts[:IGNORED].sum(), 1)
+        weights = np.maximum(frequency, 1e-4) ** -self.options.balance
+        weights /= (weights * frequency).sum()
+        return torch.tensor(weights, dtype=torch.float32, device=self.device)
+
+    def _validate(self, step: int) -> float:
+        ious = intersection_over_union(self.confusion(self.validation))
         score = float(np.nanmean(ious))
-        self.history.append({"step": step, "loss": loss, "mIoU": score})
+        self.history.append({"step": step, "loss": self.running, "mIoU": score})
         if score > self.best:
             self.best = score
             self._save_weights()
+        self._save(step)
         named = dict(zip(self.training.class_names, map(float, ious), strict=True))
+        with replacing_file(self.out / "history.json") as temporary:
+            temporary.write_text(json.dumps({"steps": self.history, "IoU": named}, indent=1))
+        return score
+
+    def _save(self, step: int) -> None:
         save_checkpoint(
             self.checkpoint,
             step,
@@ -156,11 +213,8 @@ class SegmentationTrainer:
             self.optimizer,
             {"batches": self.generator},
             self.torch_generator,
-            {"best": self.best, "history": self.history},
+            {"best": self.best, "running": self.running, "history": self.history},
         )
-        with replacing_file(self.out / "history.json") as temporary:
-            temporary.write_text(json.dumps({"steps": self.history, "IoU": named}, indent=1))
-        return score
 
     def _save_weights(self) -> None:
         for name, module in (("trunk", self.trunk), ("segmentation", self.segmentation)):
@@ -169,23 +223,22 @@ class SegmentationTrainer:
                 save_file(tensors, temporary)
 
     @torch.no_grad()
-    def intersection_over_union(self) -> NDArray[np.float64]:
-        """IoU of every class over all pixels of the validation images; NaN for an absent class."""
+    def confusion(self, images: LabelledImages) -> Confusion:
+        """Pixel counts of true and predicted classes at the network's input size."""
         self.trunk.eval()
         self.segmentation.eval()
         classes = len(self.training.class_names)
-        confusion = np.zeros((classes, classes), np.int64)
+        total = np.zeros((classes, classes), np.int64)
+        for pixels, labels in self._all(images):
+            predicted = enlarged(self._logits(pixels), labels.shape[-2:]).argmax(1)
+            total += confusion_of(labels.byte().cpu().numpy(), predicted.cpu().numpy(), classes)
+        return total
+
+    def _all(self, images: LabelledImages) -> Iterator[tuple[Tensor, Tensor]]:
         height, width = self.preprocessing.height, self.preprocessing.width
-        for index in range(len(self.validation.images)):
-            image, labels = self.validation.read(index, height, width)
-            logits = self.segmentation(self.trunk(self.preprocessing([image], self.device))).logits
-            predicted = _enlarged(logits, labels.shape).argmax(1)[0].cpu().numpy()
-            known = labels != IGNORED
-            pairs = labels[known].astype(np.int64) * classes + predicted[known]
-            confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-        hits = np.diag(confusion).astype(np.float64)
-        union = confusion.sum(0) + confusion.sum(1) - hits
-        return np.divide(hits, union, out=np.full(classes, np.nan), where=union > 0)
+        for start in range(0, len(images), VALIDATION_BATCH):
+            stop = min(start + VALIDATION_BATCH, len(images))
+            yield self._batch([images.read(i, height, width) for i in range(start, stop)])
 
     def _resume(self) -> int:
         step, extra = load_checkpoint(
@@ -196,13 +249,16 @@ class SegmentationTrainer:
             self.torch_generator,
         )
         self.best, self.history = extra["best"], extra["history"]
+        self.running = extra.get("running", 0.0)
         return step
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross entropy of logits B x K x h x w against labels B x H x W, at the labels' size."""
-    return functional.cross_entropy(_enlarged(logits, labels.shape[-2:]), labels, ignore_index=255)
+    return functional.cross_entropy(
+        enlarged(logits.float(), labels.shape[-2:]), labels, weights, ignore_index=IGNORED
+    )
 
 
-def _enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
+def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)

@@ -28,7 +28,7 @@ from saane_ros.simulation import (
     Traverse,
 )
 from saane_ros.training.config import TownImages
-from saane_ros.training.segmentation_trainer import LabelledImages
+from saane_ros.training.label_images import LabelledImages
 
 JITTER_M = 2.0
 """How far along the route two views of one place may lie from its centre."""

@@ -1,69 +1,76 @@
-"""Recall@1 of a head between two conditions of places that training never sees."""
+"""Retrieval among held-out places, by the figures of the evaluation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
+from saane_ros.evaluation.metrics import RetrievalScores, evaluate_retrieval
 from saane_ros.model.heads import Head
 from saane_ros.training.features import FeatureCache
-from saane_ros.training.places import PlaceImages
+from saane_ros.training.place_views import PlaceViews
 
 BATCH = 64
+AUC = "plain+R2"
+"""The curve whose area breaks ties between equal recalls: it never exceeds Recall@1."""
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """One search: rows of the cache that are queries and references, and the place of each row."""
+    """One search: rows of the cache that are queries and references, and what is right.
+
+    tolerance: places by which a match may be off and still count as correct.
+    """
 
     name: str
     queries: NDArray[np.int64]
     references: NDArray[np.int64]
+    tolerance: int = 0
 
 
 def condition_retrievals(
-    places: PlaceImages, reference: str, queries: list[str]
+    views: PlaceViews, rows: NDArray[np.int64], reference: str, queries: list[str], tolerance: int
 ) -> list[Retrieval]:
     """For every group and query condition a search in the group's `reference` images.
 
-    The condition is the name of the image file up to its first dash.
+    The condition is the name of the image file up to its first dash, as of rendered towns.
     """
-    conditions = np.array([condition_of(path) for path in places.paths])
-    groups = np.array(places.groups)
-    unknown = [name for name in (reference, *queries) if name not in conditions]
+    conditions = np.array([view.path.stem.split("-")[0] for view in views.views])
+    unknown = [name for name in (reference, *queries) if name not in conditions[rows]]
     if unknown:
         raise SaaneError(
             f"Validation condition {unknown[0]} has no image: those present are "
-            f"{', '.join(sorted(set(conditions)))}."
+            f"{', '.join(sorted(set(conditions[rows])))}."
         )
     return [
         Retrieval(
             query,
-            np.flatnonzero((groups == group) & (conditions == query)),
-            np.flatnonzero((groups == group) & (conditions == reference)),
+            _where(rows, (views.groups == group) & (conditions == query)),
+            _where(rows, (views.groups == group) & (conditions == reference)),
+            tolerance,
         )
-        for group in np.unique(groups)
+        for group in np.unique(views.groups[rows])
         for query in queries
     ]
 
 
-def condition_of(path: Path) -> str:
-    return path.stem.split("-")[0]
+def place_retrieval(views: PlaceViews, rows: NDArray[np.int64], name: str) -> Retrieval:
+    """A search of all views of a source in one reference view of each of its places.
+
+    The reference is chosen by a fixed draw, so that it is no particular time of the day.
+    """
+    random = np.random.default_rng(0)
+    places = np.unique(views.labels[rows])
+    references = np.array([random.choice(rows[views.labels[rows] == place]) for place in places])
+    return Retrieval(name, np.setdiff1d(rows, references), references)
 
 
-def recall_at_1(
-    descriptors: NDArray[np.float32], labels: NDArray[np.int64], search: Retrieval, tolerance: int
-) -> float:
-    """Share of queries whose nearest reference is at most `tolerance` places away."""
-    queries, references = descriptors[search.queries], descriptors[search.references]
-    nearest = np.argmax(queries @ references.T, axis=1)  # equal norms: the largest product
-    found = labels[search.references][nearest]
-    return float(np.mean(np.abs(found - labels[search.queries]) <= tolerance))
+def _where(rows: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return rows[mask[rows]]
 
 
 @torch.no_grad()
@@ -79,22 +86,39 @@ def describe_all(head: Head, cache: FeatureCache, device: torch.device) -> NDArr
     return np.concatenate(parts)
 
 
-def mean_recall(
+def retrieval_scores(
+    descriptors: NDArray[np.float32], labels: NDArray[np.int64], search: Retrieval
+) -> RetrievalScores:
+    """Distances of the queries of a search to its references, and the correct ones."""
+    queries, references = descriptors[search.queries], descriptors[search.references]
+    apart = np.abs(labels[search.queries][:, None] - labels[search.references][None, :])
+    correct = [np.flatnonzero(row <= search.tolerance) for row in apart]
+    return RetrievalScores(euclidean(queries, references), correct)
+
+
+def euclidean(queries: NDArray[np.float32], references: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Distances (Q, N) between descriptors."""
+    q, r = torch.from_numpy(queries).double(), torch.from_numpy(references).double()
+    return torch.cdist(q, r).numpy()
+
+
+def validation_figures(
     head: Head,
     cache: FeatureCache,
-    places: PlaceImages,
+    labels: NDArray[np.int64],
     searches: list[Retrieval],
-    tolerance: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """Recall@1 by query condition, averaged over groups, and the mean of all under "mean"."""
+    """Recall@1 by search name, their mean as "recall", the mean AUC, and the "score" of both."""
     descriptors = describe_all(head, cache, device)
-    labels = np.array(places.labels)
-    values: dict[str, list[float]] = {}
+    recalls: dict[str, list[float]] = {}
+    areas: dict[str, list[float]] = {}
     for search in searches:
-        values.setdefault(search.name, []).append(
-            recall_at_1(descriptors, labels, search, tolerance)
-        )
-    recalls = {name: float(np.mean(found)) for name, found in values.items()}
-    recalls["mean"] = float(np.mean(list(recalls.values())))
-    return recalls
+        result = evaluate_retrieval(retrieval_scores(descriptors, labels, search), (1,))
+        recalls.setdefault(search.name, []).append(result.recall[1])
+        areas.setdefault(search.name, []).append(result.curves[AUC].auc)
+    figures = {name: float(np.mean(values)) for name, values in recalls.items()}
+    figures["recall"] = float(np.mean(list(figures.values())))
+    figures["AUC"] = float(np.mean([np.mean(values) for values in areas.values()]))
+    figures["score"] = (figures["recall"] + figures["AUC"]) / 2
+    return figures

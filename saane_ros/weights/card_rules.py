@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 NEEDED = {
     "light_pspnet": ("channels", "classes", "weights"),
+    "unet": ("channels", "classes", "weights"),
     "pspnet": ("variant", "classes", "weights"),
     "huggingface": ("checkpoint",),
 }
 
 FOREIGN = {
     "light_pspnet": ("variant", "checkpoint", "short_side"),
+    "unet": ("variant", "checkpoint", "short_side"),
     "pspnet": ("checkpoint", "channels"),
     "huggingface": ("variant", "channels", "weights"),
 }
@@ -112,6 +114,9 @@ def _reference_problems(card: ModelCard) -> Iterator[str]:
 
 
 def _source_problems(where: str, source: WeightSource) -> Iterator[str]:
+    for name, digest in source.alternatives.items():
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            yield f"{where}.alternatives.{name} is not 64 lower-case hexadecimal digits"
     if source.torchvision:
         if source.file or source.url or source.sha256:
             yield f"{where} is torchvision's: file, url and sha256 come from torchvision"

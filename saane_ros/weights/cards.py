@@ -18,7 +18,8 @@ from saane_ros.types import Calibration
 from saane_ros.weights.card_rules import expand_shorthand, rule_problems
 from saane_ros.weights.schema import read_mapping
 
-System = Literal["app", "app_sem", "app_att", "app_att_sem_att", "saane"]
+System = Literal["app", "app_sem", "app_att", "app_att_sem_att", "saane", "segmentation"]
+"""The rows of the paper's Table 1, or a segmentation model without a descriptor."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Semantics:
     """The semantic network.
 
     variant: whose pspnet.  checkpoint: the folder or hub id of a huggingface model.
-    channels: of the light_pspnet's tap.  short_side: pixels of the network's own input.
+    channels: of the tap of a light_pspnet or unet.  short_side: pixels of the network's own input.
     weights: keys of one or more files that together fill the network.
     classes: names by index, empty where a huggingface checkpoint brings them.
     """
 
-    network: Literal["light_pspnet", "pspnet", "huggingface"]
+    network: Literal["light_pspnet", "unet", "pspnet", "huggingface"]
     weights: tuple[str, ...] = ()
     variant: Literal["csail", "semseg"] | None = None
     checkpoint: str | None = None
@@ -81,6 +82,7 @@ class WeightSource:
     """One weight file: shipped or hand-placed (file), downloadable (url), or torchvision's own.
 
     sha256 may be empty only where there is a url; torchvision's file names carry a hash.
+    alternatives: SHA-256 by name of files with the same values that may stand in for it.
     """
 
     file: str = ""
@@ -89,6 +91,7 @@ class WeightSource:
     torchvision: str = ""
     licence: str = ""
     trained_on: str = ""
+    alternatives: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,10 @@ class ModelCard:
     name: str
     system: System
     appearance: Appearance
-    head: HeadCard
     preprocessing: Preprocessing
     weights: dict[str, WeightSource]
     licence: str
+    head: HeadCard = field(default_factory=HeadCard)
     description: str = ""
     trained_on: str = ""
     semantics: Semantics | None = None
@@ -110,11 +113,14 @@ class ModelCard:
 
     @property
     def trained(self) -> bool:
-        """Whether the head has weights."""
-        return self.head.weights is not None
+        """Whether the head has weights, or there is nothing beside the segmentation."""
+        return self.head.weights is not None or self.system == "segmentation"
 
     @property
     def descriptor_size(self) -> int:
+        """0 for a segmentation model."""
+        if self.system == "segmentation":
+            return 0
         return self.head.channels * sum(level * level for level in self.head.levels)
 
 

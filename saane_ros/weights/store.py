@@ -73,9 +73,10 @@ def download_folder() -> Path:
 
 
 def locate(source: WeightSource, folders: list[Path]) -> Path | None:
-    """Where the file lies, unverified; None where no folder has it."""
-    name = origin_of(source).file
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    """Where the file or an alternative lies, unverified; None where no folder has either."""
+    names = (origin_of(source).file, *source.alternatives)
+    paths = (folder / name for folder in folders for name in names)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def origin_of(source: WeightSource) -> Origin:
@@ -109,15 +110,16 @@ def check_file(source: WeightSource, folders: list[Path]) -> WeightFile:
     if path is None:
         raise SaaneError(_missing([source], folders, ""))
     actual = sha256_of(path)
-    problem = _mismatch(actual, origin.prefix)
+    expected = source.alternatives.get(path.name, origin.prefix)
+    problem = _mismatch(actual, expected)
     if problem:
         address = f" (from {origin.url})" if origin.url else ""
         raise SaaneError(
             f"Weight file {path} {problem}: remove it or replace it by the right one{address}."
         )
-    if not origin.prefix:
+    if not expected:
         _compare_with_record(path, actual)
-    return WeightFile(path, actual, verified=bool(origin.prefix))
+    return WeightFile(path, actual, verified=bool(expected))
 
 
 def _download(origin: Origin) -> None:

@@ -1,0 +1,190 @@
+"""One table of untrained, random and trained heads on benchmarks that none of them has seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from saane_ros.data.datasets import Dataset, open_datasets
+from saane_ros.embedding.loading import preprocessing_of
+from saane_ros.embedding.untrained import TrunkPooling
+from saane_ros.errors import SaaneError
+from saane_ros.evaluation.metrics import RetrievalScores, evaluate_retrieval
+from saane_ros.evaluation.searches import search_descriptors, standardised
+from saane_ros.files import replacing_file
+from saane_ros.model.heads import HEADS, Head, HeadSizes
+from saane_ros.model.saane import SaaneNetwork
+from saane_ros.training.features import FeatureCache, cached_features
+from saane_ros.training.pipeline import train_head, with_embedding
+from saane_ros.training.places import EmbeddingData, embedding_data
+from saane_ros.training.run import Run
+from saane_ros.training.validation import AUC, describe_all
+
+POOLS = ("max", "avg")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A dataset with the frozen features of its queries and references."""
+
+    dataset: Dataset
+    queries: FeatureCache
+    references: FeatureCache
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One head on one benchmark, raw or standardised by the map: Recall@1 and AUC of its curve."""
+
+    system: str
+    seed: int | None
+    benchmark: str
+    post: str
+    recall: float
+    auc: float
+
+
+def compare(run: Run, results: Path) -> str:
+    """Train what is not trained yet, measure everything, write table.json and table.md; the table.
+
+    Finished heads are kept in `run.out`/heads: a second call only measures.
+    """
+    wanted = run.config.comparison
+    if wanted is None:
+        raise SaaneError(f"{run.config.path} has no section `comparison`: add it.")
+    strangers = [name for name in wanted.systems if name not in HEADS]
+    if strangers:
+        raise SaaneError(f"There is no system {strangers[0]}: choose of {', '.join(HEADS)}.")
+    network = run.network("saane" if run.card.semantics is not None else "app")
+    benchmarks = [_benchmark(run, network, name) for name in wanted.datasets]
+    data = embedding_data(run, network)
+    figures: list[Figures] = []
+    for name, seed, head in _heads(run, network, data):
+        head.eval()
+        for benchmark in benchmarks:
+            figures += _measured(name, seed, head, benchmark, run.device)
+        _write(results, run, benchmarks, figures)
+    return table(figures)
+
+
+def _heads(
+    run: Run, network: SaaneNetwork, data: EmbeddingData
+) -> Iterator[tuple[str, int | None, Head]]:
+    """Every row of the table: the untrained trunk, a random projection, the trained systems."""
+    wanted = run.config.comparison
+    assert wanted is not None
+    channels = network.appearance.channels16
+    for pool in POOLS:
+        sizes = HeadSizes(c_a=channels, channels=channels, pool=pool)
+        yield f"untrained trunk, {pool}", None, TrunkPooling(sizes)
+    for seed in wanted.seeds:
+        yield "app, random projection", seed, run.network("app", seed).head
+    for system in wanted.systems:
+        for seed in wanted.seeds:
+            yield system, seed, trained_head(run, system, seed, data)
+
+
+def trained_head(run: Run, system: str, seed: int, data: EmbeddingData) -> Head:
+    """A head of `run.out`/heads/<system>-<seed>, trained if it is not finished."""
+    out = run.out / "heads" / f"{system}-{seed}"
+    head = run.network(system, seed).head
+    done = out / "done"
+    if not done.exists():
+        config = with_embedding(run.config, seed=seed)
+        train_head(replace(run, config=config, out=out), head, data)
+        with replacing_file(done) as temporary:
+            temporary.touch()
+    head.load_state_dict(load_file(out / "embedding" / "head.safetensors"))
+    return head
+
+
+def _benchmark(run: Run, network: SaaneNetwork, name: str) -> Benchmark:
+    datasets = open_datasets(name, run.data)
+    if len(datasets) != 1:
+        raise SaaneError(f"Dataset {name} has {len(datasets)} query sets: name a dataset of one.")
+    preprocessing, folder = preprocessing_of(run.card), run.out / "features"
+    caches = [
+        cached_features(network, preprocessing, images, folder, f"features of {name}")
+        for images in (datasets[0].queries, datasets[0].references)
+    ]
+    return Benchmark(datasets[0], *caches)
+
+
+def _measured(
+    name: str, seed: int | None, head: Head, benchmark: Benchmark, device: torch.device
+) -> list[Figures]:
+    queries = describe_all(head, benchmark.queries, device)
+    references = describe_all(head, benchmark.references, device)
+    pairs = {"raw": (queries, references), "standardised": standardised(queries, references)}
+    return [
+        Figures(name, seed, benchmark.dataset.name, post, *_scores(*pair, benchmark.dataset))
+        for post, pair in pairs.items()
+    ]
+
+
+def _scores(
+    queries: NDArray[np.float32], references: NDArray[np.float32], dataset: Dataset
+) -> tuple[float, float]:
+    distances = search_descriptors(queries, references).distances
+    result = evaluate_retrieval(RetrievalScores(distances, dataset.correct), (1,))
+    return result.recall[1], result.curves[AUC].auc
+
+
+def table(figures: Sequence[Figures]) -> str:
+    """Markdown: R@1 / AUC, mean and standard deviation over seeds where there are several."""
+    benchmarks = list(dict.fromkeys(f.benchmark for f in figures))
+    rows = list(dict.fromkeys((f.system, f.post) for f in figures))
+    lines = [f"| R@1 / AUC | {' | '.join(benchmarks)} |", "|---" * (1 + len(benchmarks)) + "|"]
+    for system, post in rows:
+        cells = []
+        for benchmark in benchmarks:
+            found = [
+                f for f in figures if (f.system, f.post, f.benchmark) == (system, post, benchmark)
+            ]
+            recalls, areas = [f.recall for f in found], [f.auc for f in found]
+            cells.append(f"{_spread(recalls)} / {_spread(areas)}")
+        suffix = "" if post == "raw" else ", standardised"
+        lines.append(f"| {system}{suffix} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{np.mean(values):.3f}"
+    return f"{np.mean(values):.3f}±{np.std(values, ddof=1):.3f}"
+
+
+def _write(
+    results: Path, run: Run, benchmarks: Sequence[Benchmark], figures: Sequence[Figures]
+) -> None:
+    protocols = {
+        b.dataset.name: {
+            "protocol": b.dataset.protocol,
+            "tolerance": b.dataset.tolerance,
+            "queries": len(b.dataset.queries),
+            "with_match": b.dataset.matched,
+            "references": len(b.dataset.references),
+        }
+        for b in benchmarks
+    }
+    values: dict[str, Any] = {
+        "configuration": run.config.path.name,
+        "curve": AUC,
+        "benchmarks": protocols,
+        "figures": [vars(f) for f in figures],
+    }
+    stem = run.config.path.stem
+    for name, text in (
+        (f"{stem}.json", json.dumps(values, indent=1)),
+        (f"{stem}.md", table(figures) + "\n"),
+    ):
+        with replacing_file(results / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
