@@ -98,7 +98,7 @@ def sampled(stamps_ns: list[int], rate: float) -> list[int]:
     """The stamps nearest to every 1 / rate seconds from the first; gaps are left out."""
     values = np.array(stamps_ns, np.int64)
     period = round(1e9 / rate)
-    wanted = np.arange(values[0], values[-1] + period, period)
+    wanted = np.arange(values[0], values[-1] + 1, period)
     after = np.clip(np.searchsorted(values, wanted), 1, max(len(values) - 1, 1))
     after = np.minimum(after, len(values) - 1)
     before = np.maximum(after - 1, 0)
