@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from saane_ros.demo.pictures import chosen_answers, evenly, frame_board
 from saane_ros.demo.published import Replay
+from saane_ros.demo.queries import Queries
 from saane_ros.demo.scene import Scene
 from saane_ros.demo.scoring import LOCALIZED, Answer, Score, verdict
 from saane_ros.demo.summary import LiveAnswers, node_table, system_table
 from saane_ros.evaluation.charts import Axis, Series, chart
+from saane_ros.evaluation.positives import metres_between
 from saane_ros.evaluation.report import Number, Picture, Report
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Place, Rgb
@@ -31,6 +33,7 @@ class Findings:
     figures: Mapping[str, Any]
     heard: Replay
     route_map: RouteMap
+    queries: Queries
     correct: Sequence[NDArray[np.int64]]
     live: LiveAnswers
     answers: Mapping[str, Sequence[Answer]]
@@ -42,6 +45,15 @@ class Findings:
     def shown(self) -> list[int]:
         """The answers, by position, of which pictures were published and kept."""
         return [i for i, stamp in enumerate(self.live.stamps) if stamp in self.heard.pictures]
+
+    def true_place(self, query: int) -> int:
+        """Of the correct places of a query the nearest one by pose, or the middle one."""
+        rows, places = self.correct[query], self.route_map.places
+        here = self.queries.frames[query].pose
+        known = [(int(row), pose) for row in rows if (pose := places[row].pose) is not None]
+        if here is None or not known:
+            return int(rows[len(rows) // 2])
+        return min(known, key=lambda pair: metres_between(here, pair[1]))[0]
 
     def pictured(self) -> tuple[list[int], list[int]]:
         """Right and wrong answers, by position, that the report shows."""
@@ -100,10 +112,11 @@ def _add_systems(report: Report, findings: Findings) -> None:
     report.heading("Place recognition")
     report.table(*system_table(findings.scores, findings.titles), strong=[0])
     unknown = findings.figures["queries_without_a_place"]
+    left_out = f"{unknown} queries have no place in the map and are left out. " if unknown else ""
     report.paragraph(
-        f"Correct: {findings.scene.tolerance}. {unknown} queries have no place in the map and are "
-        "left out. Recall@N and both areas judge one image alone; the last two columns judge what "
-        "the sequence filter made of it. Areas of different kinds must not be compared.",
+        f"Correct: {findings.scene.tolerance}. {left_out}Recall@N and both areas judge one image "
+        "alone; the last two columns judge what the sequence filter made of it. Areas of different "
+        "kinds must not be compared.",
         quiet=True,
     )
     curves = [
@@ -125,7 +138,7 @@ def _along_the_route(findings: Findings) -> str:
     """Where every system put every frame, over the number of the frame."""
     along = findings.route_map.arc_length
     truth = [
-        (n, float(along[rows[len(rows) // 2]]))
+        (n, float(along[findings.true_place(n)]))
         for n, rows in enumerate(findings.correct)
         if len(rows)
     ]
@@ -153,22 +166,23 @@ def _picture(findings: Findings, position: int, images: Mapping[int, Rgb]) -> Pi
         f"{match.state.upper()}   place {match.place} {match.place_name}   distance "
         f"{match.distance:.2f}   ratio {match.ratio:.3f}   confidence {match.confidence:.2f}"
     )
-    told, tone, further = _verdict(answer, rows, places)
+    told, tone = "", ""
+    further: dict[str, Place] = {}
+    if len(rows):
+        told, tone, further = _verdict(answer, rows, places, findings.true_place(answer.query))
     board = frame_board(images[answer.query], findings.heard.pictures[stamp], caption, further)
     return Picture(board, f"frame {answer.query}, age {match.image_age_ms:.0f} ms", told, tone)
 
 
 def _verdict(
-    answer: Answer, rows: NDArray[np.int64], places: Sequence[Place]
+    answer: Answer, rows: NDArray[np.int64], places: Sequence[Place], true_place: int
 ) -> tuple[str, str, dict[str, Place]]:
     """What to say of an answer, in which tone, and which places to show beside it."""
-    if not len(rows):
-        return "", "", {}
     one = verdict(answer, rows)
     if one.filtered and one.nearest:
         return "right place", "good", {}
     further = {
-        "true place": places[int(rows[len(rows) // 2])],
+        "true place": places[true_place],
         "nearest to this image": places[int(answer.candidates[0])],
     }
     if one.filtered:

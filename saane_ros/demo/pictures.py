@@ -15,7 +15,8 @@ from saane_ros.demo.scoring import Answer, verdict
 from saane_ros.types import Place, Rgb
 from saane_ros.visualization import Tile, side_by_side
 
-_COLUMNS = 4
+_PAGE_ASPECT = 6.8
+"""Width over height of a row that fills the page and can still be read."""
 
 
 def evenly(items: Sequence[int], count: int) -> list[int]:
@@ -65,7 +66,15 @@ def frame_board(
     for topic, title in PICTURE_TITLES.items():
         if topic in pictures:
             tiles.append(Tile(title, decoded(pictures[topic])))
-    return side_by_side(tiles, caption, tile_height=180, columns=_COLUMNS if len(tiles) > 5 else 0)
+    aspect = query.shape[1] / query.shape[0]
+    return side_by_side(tiles, caption, tile_height=180, columns=balanced(len(tiles), aspect))
+
+
+def balanced(count: int, aspect: float) -> int:
+    """Columns for `count` tiles of an aspect, in as few and as full rows as a page has room for."""
+    widest = max(2, int(_PAGE_ASPECT / aspect))
+    rows = -(-count // widest)
+    return -(-count // rows)
 
 
 def decoded(jpeg: bytes) -> Rgb:

@@ -102,6 +102,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             figures=figures,
             heard=heard,
             route_map=route_map,
+            queries=queries,
             correct=correct,
             live=live,
             answers=answers,
