@@ -28,7 +28,8 @@ examples:
 models:
   a card's name or path, with :app, :app_sem, ... for a part of its wiring;
   trunk:<resnet18|resnet50|resnet50_msra>:<max|avg>, untrained, weights from --weights;
-  either with :std behind it, descriptors standardised by the references;
+  either with :std behind it, descriptors standardised by the references' statistics, or with
+  :std-each, every traverse by its own (which a live system does not have);
   a .npz with `queries` and `references` (or `similarity`), a .npy with references then queries;
   a folder of recorded scores (.npz with `similarity`), each a row.
 

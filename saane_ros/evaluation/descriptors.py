@@ -50,8 +50,9 @@ def describe(embedder: Embedder, identity: str, images: ImageList, what: str) ->
         folder.mkdir(parents=True, exist_ok=True)
         with file.open("a+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            done = stream.seek(0, 2) // row_bytes
-            stream.truncate(done * row_bytes)
+            done, torn = divmod(stream.seek(0, 2), row_bytes)
+            if torn:
+                stream.truncate(done * row_bytes)
             if done < len(images):
                 seconds = _embed(embedder, images, range(done, len(images)), stream, what)
                 _write_timing(timing, 1000 * seconds / (len(images) - done))

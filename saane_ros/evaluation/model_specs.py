@@ -9,11 +9,17 @@ from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.embedding.untrained import PREFIX, load_untrained
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.systems import InputSize, ModelSystem, System, file_system
+from saane_ros.evaluation.systems import (
+    InputSize,
+    ModelSystem,
+    Standardise,
+    System,
+    file_system,
+)
 from saane_ros.model.heads import HEADS
 from saane_ros.weights.cards import System as Wiring
 
-STANDARDISED = ":std"
+STANDARDISED: dict[str, Standardise] = {":std": "references", ":std-each": "each"}
 ARRAY_SUFFIXES = (".npz", ".npy")
 
 
@@ -31,11 +37,10 @@ def open_system(
         return file_system(path)
     if size is not None and min(size.longer or size.height, size.longer or size.width) < 1:
         raise SaaneError("An input side below 1 pixel: give --size or --max-side above 0.")
-    plain = spec.removesuffix(STANDARDISED)
-    standardise = plain != spec
-    embedder = _embedder(plain, weights, device, precision, threads)
-    name = embedder.name + (STANDARDISED if standardise else "")
-    return ModelSystem(name, embedder, standardise, size)
+    suffix = next((suffix for suffix in STANDARDISED if spec.endswith(suffix)), "")
+    embedder = _embedder(spec.removesuffix(suffix), weights, device, precision, threads)
+    standardise = STANDARDISED.get(suffix, "no")
+    return ModelSystem(embedder.name + suffix, embedder, standardise, size)
 
 
 def _embedder(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from saane_ros.route_map.search import exact_distances
 
 STANDARD_DEVIATION_FLOOR = 1e-6
+DESCRIPTOR_NORM = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,29 @@ def search_descriptors(
 
 
 def standardised(
-    queries: NDArray[np.float32], references: NDArray[np.float32]
+    queries: NDArray[np.float32], references: NDArray[np.float32], each: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Both with each dimension's mean and deviation over the references taken out.
+    """Both with the mean and deviation of every dimension taken out, at norm 10.
 
-    Takes away what all images of a traverse share (Schubert, Neubert & Protzel 2020).
+    The statistics are the references', which a live system has; with `each` the queries have their
+    own, which needs the whole traverse beforehand and also takes away what its season or light
+    adds to every image (Schubert, Neubert & Protzel 2020).
     """
-    mean = references.mean(axis=0, dtype=np.float64)
-    deviation = np.maximum(references.std(axis=0, dtype=np.float64), STANDARD_DEVIATION_FLOOR)
-    return (
-        ((queries - mean) / deviation).astype(np.float32),
-        ((references - mean) / deviation).astype(np.float32),
-    )
+    of_references = _statistics(references)
+    of_queries = _statistics(queries) if each else of_references
+    return _scaled(queries, *of_queries), _scaled(references, *of_references)
+
+
+def _statistics(
+    rows: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    deviation = rows.std(axis=0, dtype=np.float64)
+    return rows.mean(axis=0, dtype=np.float64), np.maximum(deviation, STANDARD_DEVIATION_FLOOR)
+
+
+def _scaled(
+    rows: NDArray[np.float32], mean: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    values = (rows - mean) / deviation
+    lengths = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    return np.asarray(DESCRIPTOR_NORM * values / lengths, np.float32)

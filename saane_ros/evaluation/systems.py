@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from saane_ros.evaluation.descriptors import describe
 from saane_ros.evaluation.searches import Search, search_descriptors, standardised
 
 STRIDE = 16
+
+Standardise = Literal["no", "references", "each"]
+"""By whose statistics: nobody's, the references', or each traverse by its own."""
 
 
 class System(Protocol):
@@ -54,13 +57,13 @@ class InputSize:
 
 
 class ModelSystem:
-    """An embedder; `standardise` takes the references' mean and deviation out of descriptors."""
+    """An embedder, its descriptors as they are or standardised ("references" or "each")."""
 
     def __init__(
         self,
         name: str,
         embedder: NetworkEmbedder,
-        standardise: bool = False,
+        standardise: Standardise = "no",
         size: InputSize | None = None,
     ) -> None:
         self.name = name
@@ -84,8 +87,8 @@ class ModelSystem:
         references = describe(embedder, identity, dataset.references, f"{title}: references")
         queries = describe(embedder, identity, dataset.queries, f"{title}: queries")
         rows = queries.descriptors, references.descriptors
-        if self._standardise:
-            rows = standardised(*rows)
+        if self._standardise != "no":
+            rows = standardised(*rows, each=self._standardise == "each")
         return search_descriptors(*rows, references.milliseconds, f"{height}x{width}")
 
 
