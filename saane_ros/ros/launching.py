@@ -76,6 +76,7 @@ def node(
         output="screen",
         parameters=[file, {**parameters, **values}],
         remappings=[*_image_remappings(topic), *remappings],
+        sigterm_timeout="15",  # PyTorch takes seconds to unload on a busy board
     )
 
 

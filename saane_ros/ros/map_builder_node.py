@@ -117,7 +117,8 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         stamp_ns = nanoseconds(message.header.stamp)
         pose, travelled = self._pose_at(stamp_ns)
         if self._selector.keep(stamp_ns, travelled):
-            self._add(Frame(rgb_of(message), stamp_ns, pose=pose, travelled=travelled))
+            name = f"{stamp_ns / 1e9:.3f}"
+            self._add(Frame(rgb_of(message), stamp_ns, name, pose, travelled))
         self.counters.count("processed")
         self.counters.aged((self.get_clock().now().nanoseconds - stamp_ns) / 1e6)
 
@@ -137,12 +138,15 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         assert self._poses is not None
         found = self._poses.at(stamp_ns, _POSE_PATIENCE_S)
         if found is None:
-            topic = self.resolve_topic_name(MAP_BUILDER_INPUTS[self.settings.pose_source].name)
-            raise SaaneError(
-                f"There is no pose on {topic} around the image of {stamp_ns / 1e9:.3f} s: check "
-                "that the poses are published and stamped by the same clock as the images."
-            )
+            raise SaaneError(self._no_pose(stamp_ns))
         return found
+
+    def _no_pose(self, stamp_ns: int) -> str:
+        topic = self.resolve_topic_name(MAP_BUILDER_INPUTS[self.settings.pose_source].name)
+        remedy = "check that images and poses are stamped by the same clock"
+        if not self.count_publishers(topic):
+            remedy = f"nobody publishes it, so remap `{self.settings.pose_source}`"
+        return f"There is no pose on {topic} around the image of {stamp_ns / 1e9:.3f} s: {remedy}."
 
     def _add(self, frame: Frame) -> None:
         builder = self._builder

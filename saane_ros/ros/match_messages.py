@@ -57,7 +57,8 @@ def match_message(
         "filter_ms": match.timings_ms["filter"],
         "travelled_m": travelled_m,
     }
-    sentence = f"{match.state.name} at {match.place.name}, confidence {match.confidence:.2f}"
+    place = match.place.name or f"place {match.place.id}"
+    sentence = f"{match.state.name} at {place}, confidence {match.confidence:.2f}"
     ordered = {key: values[key] for key in MATCH_KEYS}
     return DiagnosticArray(
         header=stamp, status=[status(_LEVELS[match.state], name, sentence, ordered)]

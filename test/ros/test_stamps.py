@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saane_ros.ros.stamps import Order, StampMonitor
+from saane_ros.ros.stream_health import LOSSY
 
 MS = 1_000_000
 
@@ -63,3 +64,13 @@ def test_stamps_that_do_not_advance_are_told_apart() -> None:
         Order.RESTARTED,
         Order.NEW,
     ]
+
+
+@pytest.mark.parametrize("kept", [0.05, 0.3, 0.7])
+def test_a_stream_that_loses_most_images_at_random_is_seen_as_lossy(kept: float) -> None:
+    random = np.random.default_rng(3)
+    monitor = StampMonitor()
+    for index in range(4000):
+        if random.random() < kept:
+            monitor.arrive(index * 33 * MS)
+    assert monitor.loss() > LOSSY
