@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
 
 
 @contextmanager
@@ -23,12 +27,30 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Give the finished folder `new` the name `path`, moving an older one out of the way first."""
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.exists():
+    """Give the finished folder `new` the name `path`; the older one of that name is removed.
+
+    Linux exchanges the two names in one step. Where the file system cannot, an older folder is
+    moved aside first and stands under a hidden name for a moment.
+    """
+    if not path.exists():
+        os.rename(new, path)
+    elif _exchange_names(new, path):
+        shutil.rmtree(new, ignore_errors=True)
+    else:
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
         os.rename(path, old)
-    os.rename(new, path)
-    shutil.rmtree(old, ignore_errors=True)
+        os.rename(new, path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange_names(first: Path, second: Path) -> bool:
+    """Swap two names atomically; False where the system or the file system does not offer it."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    names = os.fsencode(first), os.fsencode(second)
+    return renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
 
 
 def sha256_of(path: Path) -> str:
