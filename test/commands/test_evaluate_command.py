@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import smooth_scene
+from scenes import smooth_scene
 
 from saane_ros.cli import main
 

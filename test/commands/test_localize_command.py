@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import ColourGridEmbedder, smooth_scene
+from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.cli import main
 from saane_ros.data.bags import BagWriter

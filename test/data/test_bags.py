@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from scenes import smooth_scene
 
 from saane_ros.data.bag_reader import message_types
 from saane_ros.data.bags import BagReader, BagWriter

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import smooth_scene
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import smooth_scene
 
 from saane_ros.data.at_names import AtName, format_at_name
 from saane_ros.data.folders import ImageFolder, natural_key, read_image

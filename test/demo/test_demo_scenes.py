@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import ColourGridEmbedder, smooth_scene
+from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.demo.finished import Finished, key_of, key_of_files
 from saane_ros.demo.folders import folder_scene

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import smooth_scene
 from safetensors.torch import save_file
+from scenes import smooth_scene
 
 from saane_ros.embedding.assembly import build_network
 from saane_ros.embedding.loading import load_embedder

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ColourGridEmbedder, smooth_scene
 from safetensors.torch import save_file
+from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.data.datasets import Dataset, open_datasets
 from saane_ros.embedding.untrained import find_trunk, load_untrained

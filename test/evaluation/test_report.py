@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-from conftest import smooth_scene
+from scenes import smooth_scene
 
 from saane_ros.evaluation.charts import Axis, Series, chart
 from saane_ros.evaluation.report import Number, Picture, Report

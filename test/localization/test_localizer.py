@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ColourGridEmbedder, smooth_scene
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.data.poses import yaw_quaternion
 from saane_ros.errors import SaaneError

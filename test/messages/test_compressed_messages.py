@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from conftest import smooth_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenes import smooth_scene
 from sensor_msgs.msg import CompressedImage, Image
 
 from saane_ros.errors import SaaneError

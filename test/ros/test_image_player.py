@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
-from conftest import smooth_scene
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
+from scenes import smooth_scene
 from sensor_msgs.msg import CompressedImage, Image
 
 from saane_ros.data.bags import BagReader, BagWriter

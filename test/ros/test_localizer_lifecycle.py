@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ColourGridEmbedder, smooth_scene
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 from ros_world import MS, Peer, drive, image_message, spinning, until, values
+from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image, PointCloud2
 
 from saane_ros.errors import SaaneError

@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import ColourGridEmbedder, smooth_scene
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
@@ -17,6 +16,7 @@ from nav_msgs.msg import Path as PathMessage
 from rclpy.parameter import Parameter
 from ros_world import MS, Peer, drive, image_message, noisy, spinning, until, values
 from rosgraph_msgs.msg import Clock
+from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import ColourGridEmbedder, smooth_scene
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rclpy.parameter import Parameter
 from ros_world import MS, Peer, image_message, spinning, until, values
+from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image, NavSatFix, NavSatStatus
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger

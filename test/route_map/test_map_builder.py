@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import ColourGridEmbedder, smooth_scene
+from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.builder import RouteMapBuilder, build_map, thumbnail_jpeg

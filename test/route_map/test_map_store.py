@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ColourGridEmbedder, smooth_scene
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.builder import build_map

@@ -3,9 +3,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from conftest import smooth_scene
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import smooth_scene
 
 from saane_ros.errors import SaaneError
 from saane_ros.visualization import class_colours, overlay_attention, overlay_labels

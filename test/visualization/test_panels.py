@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from conftest import ColourGridEmbedder, smooth_scene
+from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.types import Candidates, Match, MatchState, Place
 from saane_ros.visualization import (

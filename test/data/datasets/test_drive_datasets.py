@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import smooth_scene
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import smooth_scene
 
 from saane_ros.data.datasets import open_datasets
 from saane_ros.data.datasets.robotcar import sampled

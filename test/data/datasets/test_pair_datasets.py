@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import smooth_scene
+from scenes import smooth_scene
 
 from saane_ros.data.at_names import AtName, format_at_name
 from saane_ros.data.datasets import open_datasets, open_places

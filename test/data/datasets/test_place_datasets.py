@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_scene
+from scenes import smooth_scene
 
 from saane_ros.data.datasets import open_datasets, open_places
 from saane_ros.data.datasets.pitts30k import read_struct
