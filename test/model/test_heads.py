@@ -110,7 +110,8 @@ def test_head_equals_the_naive_recomputation(system: str) -> None:
         output = head(appearance, semantic)
     state = {name: value.double().numpy() for name, value in head.state_dict().items()}
     for b in range(2):
-        expected = naive(system, state, appearance[b].double().numpy(), semantic[b].double().numpy())
+        a, s = appearance[b].double().numpy(), semantic[b].double().numpy()
+        expected = naive(system, state, a, s)
         np.testing.assert_allclose(output.descriptor[b].numpy(), expected, atol=2e-5)
 
 
