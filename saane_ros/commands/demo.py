@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -50,7 +51,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
 def _run(options: argparse.Namespace) -> None:
     if options.rate < 0:
         raise SaaneError(f"--rate is {options.rate:g}: give images per second.")
-    # Imported here, as it loads PyTorch and ROS.
+    # Node, camera and collector share the cores: a thread that spins while it waits would take
+    # them from the one that it waits for. Read when PyTorch is loaded, and by the child processes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from saane_ros.demo.run import DemoOptions, run_demo
 
     signal.signal(signal.SIGTERM, _interrupt)  # ends the children as Ctrl-C does
