@@ -18,7 +18,7 @@ from saane_ros.ros import interface
 from saane_ros.ros.interface import Topic
 from saane_ros.ros.map_builder_settings import MapBuilderSettings
 from saane_ros.ros.qos import LATCHED, RELIABLE
-from saane_ros.settings import Setting, Settings, default_settings, described_settings
+from saane_ros.settings import Settings, settings_table
 
 _BLOCK = re.compile(r"(<!-- topics -->\n).*?(<!-- /topics -->)", re.DOTALL)
 
@@ -33,14 +33,14 @@ def tables() -> str:
         _keys(interface.MATCH_KEYS),
         "Keys of `/diagnostics`:",
         _keys(interface.DIAGNOSTIC_KEYS),
-        "Parameters (`config/localizer.yaml`); those marked live change at run time, the others "
+        "Parameters (`config/localizer.yaml`); those marked yes change at run time, the others "
         "while the node is unconfigured:",
-        _parameters(Settings),
+        settings_table(Settings),
         "### `map_builder`",
         _topics("in", interface.MAP_BUILDER_INPUTS) + _rows("out", interface.MAP_BUILDER_OUTPUTS),
         _services(interface.MAP_BUILDER_SERVICES),
         "Parameters (`config/map_builder.yaml`):",
-        _parameters(MapBuilderSettings),
+        settings_table(MapBuilderSettings),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -86,31 +86,6 @@ def _services(services: Mapping[str, Topic]) -> str:
 
 def _keys(keys: Mapping[str, str]) -> str:
     return _table(("key", "value"), [(f"`{key}`", meaning) for key, meaning in keys.items()])
-
-
-def _parameters(kind: type) -> str:
-    defaults = default_settings(kind)
-    rows = [
-        (
-            f"`{name}`",
-            f"`{str(default).lower() if isinstance(default, bool) else default}`"
-            if default != ""
-            else "",
-            _limits(setting),
-            "live" if setting.live else "",
-            setting.description,
-        )
-        for (name, setting), default in zip(
-            described_settings(kind).items(), defaults.values(), strict=True
-        )
-    ]
-    return _table(("parameter", "default", "values", "", "what it does"), rows)
-
-
-def _limits(setting: Setting) -> str:
-    if setting.choices:
-        return ", ".join(setting.choices)
-    return "" if setting.low is None else f"{setting.low:g} to {setting.high:g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
