@@ -137,7 +137,7 @@ def overload(route_map: RouteMap, seconds: float) -> dict[str, float]:
         **{f"frames_{w}": counters[w] for w in ("in", "processed", "dropped", "failed", "lost")},
         "matches_heard": len(ages),
         "age_max_ms": max(ages),
-        "age_p50_ms": float(np.percentile(ages, 50)),
+        **{f"age_{name}_ms": age for name, age in _quantiles(ages).items()},
         "age_ratio": max(ages) / (1e3 * INFERENCE_S),
         "rss_start_mb": memory[min(5, len(memory) - 1)],
         "rss_end_mb": memory[-1],

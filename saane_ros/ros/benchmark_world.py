@@ -115,11 +115,11 @@ def run_camera(rate: float, frames: int, ready: Event, done: Event) -> None:
 
 
 def _compute(seconds: float) -> None:
-    """Keep the processor busy as a network on it would, without the interpreter's lock."""
-    matrix = np.ones((256, 256), np.float32)
+    """Keep one core busy, mostly without the interpreter's lock, as a network would."""
+    values = np.ones(1 << 20, np.float32)
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:
-        matrix @ matrix
+        np.sqrt(values, out=values)
 
 
 def _random_walk(steps: int, size: int) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -15,7 +15,7 @@ from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
 from saane_ros.ros.clock import nanoseconds, steady_timer
 from saane_ros.ros.counters import FrameCounters
 from saane_ros.ros.qos import image_reliability, keep_last, reliability_name
-from saane_ros.ros.stamps import Order, StampMonitor
+from saane_ros.ros.stamps import Order, SequenceNumbers, StampMonitor
 from saane_ros.ros.stream_health import Offer, Stream, problem
 from saane_ros.types import Rgb
 
@@ -59,6 +59,7 @@ class ImageIntake:
         self._counters = counters
         self._deliver = deliver
         self._stamps = StampMonitor()
+        self._numbers = SequenceNumbers()
         self._last_arrival = time.monotonic()
         compressed = settings().image_transport == "compressed"
         self._type: type[Any] = CompressedImage if compressed else Image
@@ -95,12 +96,12 @@ class ImageIntake:
         offered = [offer.reliability for offer in self._offers()]
         return image_reliability(self._settings().reliability, offered)
 
-    def _receive(self, message: ImageMessage) -> None:
+    def _receive(self, message: ImageMessage, info: Mapping[str, Any]) -> None:
         self._last_arrival = time.monotonic()
         self._counters.count("in")
         stamp_ns = nanoseconds(message.header.stamp)
         lost = self._stamps.lost
-        order = self._stamps.arrive(stamp_ns)
+        order = self._stamps.arrive(stamp_ns, self._numbers.lost_before(info))
         self._counters.count("lost", self._stamps.lost - lost)
         if order in (Order.NEW, Order.RESTARTED):
             self._deliver(message, order is Order.RESTARTED)

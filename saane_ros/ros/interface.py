@@ -118,7 +118,7 @@ DIAGNOSTIC_KEYS = {
     "frames_matched": "images with a place match",
     "frames_dropped": "images that a newer one took the place of",
     "frames_failed": "images that could not be used",
-    "frames_lost": "images that never arrived, by the gaps between stamps",
+    "frames_lost": "images that never arrived, by DDS sequence numbers, else by stamp gaps",
     "rate_in": "images received a second, over 5 s",
     "rate_matched": "place matches a second, over 5 s",
     "image_age_p50_ms": "median age of an image at the publication of its match",

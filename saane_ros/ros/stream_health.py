@@ -54,8 +54,8 @@ def problem(stream: Stream, silent_after: float) -> str:
         return f"No image on {stream.topic} for over {silent_after:g} s: {_silence(stream)}."
     if stream.loss > LOSSY:
         return (
-            f"{stream.loss:.0%} of the images on {stream.topic} are lost on the way, by the gaps "
-            f"in their stamps: {_loss(stream)}."
+            f"{stream.loss:.0%} of the images on {stream.topic} are lost on the way: "
+            f"{_loss(stream)}."
         )
     return ""
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.ros.stamps import Order, StampMonitor
+from saane_ros.ros.stamps import Order, SequenceNumbers, StampMonitor
 from saane_ros.ros.stream_health import LOSSY
 
 MS = 1_000_000
@@ -22,7 +22,7 @@ def test_lost_images_are_counted_exactly_under_jitter(
 ) -> None:
     noise = np.random.default_rng(seed).uniform(-jitter / 2, jitter / 2, 80)
     monitor = StampMonitor()
-    # A run of lost images longer than a second is a pause, so lose no two in a row.
+    # Runs of lost images bend the median, so lose no two in a row.
     missing = {index for index in missing if index - 1 not in missing}
     for index in range(80):
         if index not in missing:
@@ -74,3 +74,21 @@ def test_a_stream_that_loses_most_images_at_random_is_seen_as_lossy(kept: float)
         if random.random() < kept:
             monitor.arrive(index * 33 * MS)
     assert monitor.loss() > LOSSY
+
+
+@given(arrived=st.sets(st.integers(1, 60), min_size=1))
+def test_known_losses_are_counted_exactly_per_publisher(arrived: set[int]) -> None:
+    numbers, monitor = SequenceNumbers(), StampMonitor()
+    first, last = min(arrived), max(arrived)
+    for number in sorted(arrived):
+        for publisher in (b"left", b"right"):
+            info = {"publication_sequence_number": number, "publisher_gid": {"data": publisher}}
+            lost = numbers.lost_before(info)
+            if publisher == b"left":
+                # Stamps without any rhythm would mislead an estimate.
+                monitor.arrive(number**3 * MS, lost)
+    assert monitor.lost == last - first + 1 - len(arrived)
+
+
+def test_messages_without_a_number_are_left_to_the_stamps() -> None:
+    assert SequenceNumbers().lost_before({"publication_sequence_number": None}) is None
