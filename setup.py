@@ -27,7 +27,7 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "train": ["scipy", "pytorch-metric-learning"],
+        "train": ["scipy", "lightning-fabric", "tensorboard"],
         "transformers": ["transformers", "scipy"],
         "test": [
             "pytest",
@@ -36,6 +36,7 @@ setup(
             "mypy",
             "types-PyYAML",
             "scikit-learn",
+            "pytorch-metric-learning",
             "mcap-ros2-support",
             "transformers",
             "scipy",

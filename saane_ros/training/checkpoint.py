@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,12 @@ def load_checkpoint(
     """Restore everything `save_checkpoint` wrote; returns the step and the extra values."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise SaaneError(
+            f"The checkpoint {path} is damaged ({str(error).splitlines()[0]}): remove it to start "
+            "again."
+        ) from error
+    try:
         for name, module in modules.items():
             module.load_state_dict(state["modules"][name])
         optimizer.load_state_dict(state["optimizer"])

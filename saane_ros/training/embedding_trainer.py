@@ -41,7 +41,8 @@ class EmbeddingTraining:
     schedule: "constant" as in the paper, or "cosine" down to zero.
     groups, same_occasions: which places a batch mixes, see `sampling.py`.
     patience: validations without a better score after which training ends, 0: never.
-    precision: "fp32", "bf16" (mixed), or "auto", which is bf16 on CUDA and fp32 on the CPU.
+    precision: "fp32", "bf16" (mixed; the features of the trunks too), or "auto", which is bf16 for
+        the head alone on CUDA and fp32 on the CPU.
     """
 
     steps: int = 40000
@@ -128,7 +129,8 @@ class EmbeddingTrainer:
             for step in bar:
                 if self._out_of_patience():
                     break
-                self.running = 0.98 * self.running + 0.02 * self.step(step)
+                loss = self.step(step)
+                self.running = loss if step == 0 else 0.98 * self.running + 0.02 * loss
                 if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
                     score = self._validate(step + 1)
                     bar.set_postfix({"loss": f"{self.running:.3f}", "score": f"{score:.3f}"})

@@ -71,12 +71,14 @@ def cached_features(
     images: Images,
     folder: Path,
     what: str,
+    bf16: bool = False,
 ) -> FeatureCache:
     """Features of `images`, from the cache where it is complete; a cut run goes on where it was.
 
     The cache is keyed by the images and by the weights of the trunks.
+    bf16: let the trunks compute in bfloat16 where it is safe, which is faster on some devices.
     """
-    target = folder / _key(network, preprocessing, images)
+    target = folder / (_key(network, preprocessing, images) + ("-bf16" if bf16 else ""))
     done_file = target / "done.json"
     done = json.loads(done_file.read_text())["images"] if done_file.exists() else 0
     arrays = _open_arrays(network, preprocessing, len(images), target)
@@ -85,10 +87,11 @@ def cached_features(
     for start in progress(starts, what, unit="batch") if starts else ():
         stop = min(start + BATCH, len(images))
         pixels = [images.read(index) for index in range(start, stop)]
-        output = network.trunk_features(preprocessing(pixels, device))
-        arrays[0][start:stop] = output.appearance.cpu().numpy()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = network.trunk_features(preprocessing(pixels, device))
+        arrays[0][start:stop] = output.appearance.float().cpu().numpy()
         if output.semantic is not None:
-            arrays[1][start:stop] = output.semantic.cpu().numpy()
+            arrays[1][start:stop] = output.semantic.float().cpu().numpy()
         if (start // BATCH) % MARK_EVERY == 0 or stop == len(images):
             _mark_done(done_file, arrays, stop)
     return FeatureCache(arrays[0], arrays[1] if len(arrays) > 1 else None)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.files import replacing_file
-from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.appearance import Trunk
 from saane_ros.progress import progress
 from saane_ros.training.label_augmentation import augment
 from saane_ros.training.label_images import LabelledImages
@@ -49,7 +49,7 @@ class LabelFeatures:
 
 @torch.no_grad()
 def label_features(
-    trunk: ResNetTrunk,
+    trunk: Trunk,
     levels: Sequence[str],
     preprocessing: Preprocessing,
     images: LabelledImages,
@@ -100,7 +100,7 @@ def _view(
 
 
 def _open(
-    trunk: ResNetTrunk,
+    trunk: Trunk,
     levels: Sequence[str],
     preprocessing: Preprocessing,
     rows: int,
@@ -123,7 +123,7 @@ def _memmap(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
 
 
 def _key(
-    trunk: ResNetTrunk,
+    trunk: Trunk,
     levels: Sequence[str],
     preprocessing: Preprocessing,
     images: LabelledImages,

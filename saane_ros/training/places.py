@@ -34,11 +34,15 @@ def embedding_data(run: Run, network: SaaneNetwork) -> EmbeddingData:
     training, held_out = training_views(run), held_out_views(run)
     _require_disjoint(training, held_out)
     preprocessing = preprocessing_of(run.card)
-    folder = run.out / "features"
+    folder, bf16 = run.out / "features", run.config.embedding.precision == "bf16"
+    caches = [
+        cached_features(network, preprocessing, views, folder, f"features of {what} views", bf16)
+        for what, views in (("training", training), ("held-out", held_out))
+    ]
     return EmbeddingData(
-        cached_features(network, preprocessing, training, folder, "features of training views"),
+        caches[0],
         training,
-        cached_features(network, preprocessing, held_out, folder, "features of held-out views"),
+        caches[1],
         held_out,
         searches(run, held_out),
     )

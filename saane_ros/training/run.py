@@ -19,7 +19,7 @@ from saane_ros.embedding.assembly import (
     fill_trunks,
 )
 from saane_ros.errors import SaaneError
-from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.appearance import Trunk
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.paths import cache_folder
 from saane_ros.simulation import CLASS_NAMES, DYNAMIC_CLASSES
@@ -91,7 +91,7 @@ class Run:
         stage = "embedding" if role == "head" else "segmentation"
         return self.out / stage / f"{role}.safetensors"
 
-    def frozen_trunks(self) -> tuple[ResNetTrunk, nn.Module | None]:
+    def frozen_trunks(self) -> tuple[Trunk, nn.Module | None]:
         """Appearance trunk and semantic network with their weights, given or trained before."""
         card = self.card
         files = self.given_weights()

@@ -18,7 +18,7 @@ from torch.nn import functional
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
-from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.appearance import Trunk
 from saane_ros.progress import progress
 from saane_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from saane_ros.training.interruption import deferred_interrupt
@@ -65,7 +65,7 @@ class SegmentationTrainer:
 
     def __init__(
         self,
-        trunk: ResNetTrunk,
+        trunk: Trunk,
         segmentation: nn.Module,
         preprocessing: Preprocessing,
         training: LabelledImages,
@@ -108,7 +108,8 @@ class SegmentationTrainer:
         bar = progress(range(start, self.options.steps), "segmentation", unit="step")
         with deferred_interrupt() as stop:
             for step in bar:
-                self.running = 0.98 * self.running + 0.02 * self.step(step)
+                loss = self.step(step)
+                self.running = loss if step == 0 else 0.98 * self.running + 0.02 * loss
                 if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
                     score = self._validate(step + 1)
                     bar.set_postfix({"loss": f"{self.running:.3f}", "mIoU": f"{score:.3f}"})
@@ -123,7 +124,7 @@ class SegmentationTrainer:
         phase = np.pi * step / self.options.steps
         warm_up = min(1.0, (step + 1) / 100)
         for group in self.optimizer.param_groups:
-            group["lr"] = warm_up * self.options.learning_rate * (1 + np.cos(phase)) / 2
+            group["lr"] = float(warm_up * self.options.learning_rate * (1 + np.cos(phase)) / 2)
         inputs, labels = self._draw()
         self.trunk.train(self.trains_trunk)
         self.segmentation.train()

@@ -112,3 +112,15 @@ def test_loss_without_a_violation_is_zero_and_has_a_gradient() -> None:
     assert float(loss.detach()) == 0.0
     assert descriptors.grad is not None
     assert bool(torch.isfinite(descriptors.grad).all())
+
+
+def test_the_loss_is_that_of_pytorch_metric_learning() -> None:
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    distances = pytest.importorskip("pytorch_metric_learning.distances")
+    descriptors, classes = batch(classes=5, images=3)
+    triplets = sample_triplets(descriptors, classes, 16, torch.Generator().manual_seed(2))
+    reference = losses.TripletMarginLoss(
+        margin=0.5, distance=distances.LpDistance(normalize_embeddings=False)
+    )
+    expected = reference(descriptors, classes, indices_tuple=triplets)
+    torch.testing.assert_close(triplet_loss(descriptors, triplets), expected)

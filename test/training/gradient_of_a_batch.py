@@ -1,0 +1,22 @@
+"""Run by torchrun in a test: each process writes its gradients after one shared batch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from training_world import small_trainer
+
+from saane_ros.training.devices import launched_fabric
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    fabric = launched_fabric("cpu")
+    trainer = small_trainer(out / "run", fabric)
+    indices = trainer.sampler.draw()
+    fabric.backward(trainer.loss(indices))
+    gradients = {name: p.grad for name, p in trainer.head.named_parameters()}
+    torch.save(gradients, out / f"{fabric.global_rank}.pt")
+    (out / "batch.json").write_text(json.dumps(indices.tolist()))
