@@ -125,13 +125,26 @@ def _panel(evaluation: Evaluation, query: int, embedder: NetworkEmbedder | None)
         Tile("found", shown[1]),
         Tile("right", dataset.references.read(right)),
     ]
-    attended = embedder.embed(shown, attention=True) if embedder else []
-    for what, image, one in zip(("query", "found"), shown, attended, strict=False):
-        for modality, values in one.attention.items():
-            overlay = overlay_attention(image, values, ATTENTION_OPACITY, stretch=True)
-            tiles.append(Tile(f"{modality} attention, {what}", overlay))
+    attended = _attention_tiles(shown, embedder)
+    columns = max(len(tiles), len(attended))
+    tiles += [Tile("", None)] * (columns - len(tiles)) + attended
     caption = _caption(dataset, evaluation, query, right)
-    return Picture(side_by_side(tiles, caption, columns=3), caption, "wrong", "bad")
+    return Picture(side_by_side(tiles, caption, columns=columns), caption, "wrong", "bad")
+
+
+def _attention_tiles(shown: Sequence[Rgb], embedder: NetworkEmbedder | None) -> list[Tile]:
+    """Every attention map of the query and of what was found, stretched to its own range."""
+    if embedder is None:
+        return []
+    query, found = embedder.embed(shown, attention=True)
+    return [
+        Tile(
+            f"{modality} attention, {what}",
+            overlay_attention(image, one.attention[modality], ATTENTION_OPACITY, stretch=True),
+        )
+        for modality in query.attention
+        for what, image, one in (("query", shown[0], query), ("found", shown[1], found))
+    ]
 
 
 def _nearest_right(evaluation: Evaluation, query: int) -> int:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from saane_ros.route_map.search import exact_distances
 
-STANDARD_DEVIATION_FLOOR = 1e-6
+DEVIATION_FLOOR = 0.1
+"""Of the mean deviation: a feature that is rare in the references must not decide alone."""
 DESCRIPTOR_NORM = 10.0
 
 
@@ -62,7 +63,8 @@ def _statistics(
     rows: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     deviation = rows.std(axis=0, dtype=np.float64)
-    return rows.mean(axis=0, dtype=np.float64), np.maximum(deviation, STANDARD_DEVIATION_FLOOR)
+    floor = max(DEVIATION_FLOOR * float(deviation.mean()), 1e-12)
+    return rows.mean(axis=0, dtype=np.float64), np.maximum(deviation, floor)
 
 
 def _scaled(
