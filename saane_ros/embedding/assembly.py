@@ -8,15 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from saane_ros.errors import SaaneError
-from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.amosnet import AmosNet
+from saane_ros.model.apanet import ApaNet, ApaNetMultiModal
+from saane_ros.model.appearance import ResNetTrunk, Trunk
+from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.heads import Head, HeadSizes, build_head
 from saane_ros.model.huggingface import load_segmenter
+from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.semantics import LightPspNet
+from saane_ros.model.sralnet import SralNet
+from saane_ros.model.static_filter import StaticFilter
 from saane_ros.model.unet import UNet
+from saane_ros.model.vgg import VggTrunk
+from saane_ros.model.vlad import VladSizes
 from saane_ros.weights.cards import ModelCard
 from saane_ros.weights.checkpoints import load_strict, merged, trunk_tensors
+from saane_ros.weights.netvlad_layouts import netvlad_head, netvlad_trunk
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
 
 UNTRAINED_SEED = 0
@@ -24,13 +33,15 @@ UNTRAINED_SEED = 0
 Tensors = Mapping[str, Tensor]
 
 
-def build_trunk(card: ModelCard) -> ResNetTrunk:
+def build_trunk(card: ModelCard) -> Trunk:
     """The appearance trunk of a card, without its weights."""
     part = card.appearance
+    if part.trunk == "vgg16":
+        return VggTrunk()
     return ResNetTrunk(part.trunk, part.width, part.stride_on)
 
 
-def build_semantics(card: ModelCard, trunk: ResNetTrunk) -> nn.Module | None:
+def build_semantics(card: ModelCard, trunk: Trunk) -> nn.Module | None:
     """The semantic network of a card, without its weights unless it is a Hugging Face model."""
     part = card.semantics
     if part is None:
@@ -50,32 +61,82 @@ def build_semantics(card: ModelCard, trunk: ResNetTrunk) -> nn.Module | None:
 
 def build_card_head(card: ModelCard, c_a: int, c_s: int, seed: int | None = None) -> Head:
     """The head of a card, at PyTorch's default initialisation from a fixed seed or another."""
-    part = card.head
-    sizes = HeadSizes(c_a, c_s, part.channels, part.reduction, part.levels, part.pool)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED if seed is None else seed)
-        return build_head(card.system, sizes)
+        return _new_head(card, c_a, c_s)
 
 
-def build_network(card: ModelCard) -> SaaneNetwork:
+def _new_head(card: ModelCard, c_a: int, c_s: int) -> Head:
+    part = card.head
+    if card.aggregation is not None:
+        vlad = NetVlad if card.system == "netvlad" else SralNet
+        return vlad(vlad_sizes(card, c_a))
+    if card.system == "apanet":
+        return ApaNet(c_a, part.channels)
+    if card.system == "apanet_mm":
+        return ApaNetMultiModal(c_a, c_s, part.channels)
+    sizes = HeadSizes(c_a, c_s, part.channels, part.reduction, part.levels, part.pool)
+    return AmosNet(sizes) if card.system == "amosnet" else build_head(card.system, sizes)
+
+
+def vlad_sizes(card: ModelCard, inputs: int) -> VladSizes:
+    part = card.aggregation
+    assert part is not None
+    return VladSizes(inputs, part.words, part.shadows, part.project, part.whitening)
+
+
+def build_filter(card: ModelCard, semantics: nn.Module | None) -> StaticFilter | None:
+    """The static filter of a card over the classes that its segmentation really has."""
+    if card.filter is None or card.semantics is None:
+        return None
+    names = getattr(semantics, "class_names", card.semantics.classes)
+    return StaticFilter(names, card.filter.dynamic or card.semantics.dynamic, card.filter.mode)
+
+
+def build_network(card: ModelCard) -> SaaneNetwork | DenseVlad:
     """The whole network of a card, without its weights."""
+    if card.system == "dense_vlad":
+        assert card.aggregation is not None
+        return DenseVlad(
+            card.aggregation.words,
+            card.aggregation.whitening,
+            card.preprocessing.mean,
+            card.preprocessing.std,
+        )
     trunk = build_trunk(card)
     semantics = build_semantics(card, trunk)
     c_s = 0 if semantics is None else int(semantics.channels)  # type: ignore[arg-type]
     head = build_card_head(card, trunk.channels16, c_s)
     short_side = card.semantics.short_side if card.semantics else None
-    return SaaneNetwork(trunk, semantics, head, short_side)
+    return SaaneNetwork(trunk, semantics, head, short_side, build_filter(card, semantics))
 
 
-def fill_network(network: SaaneNetwork, card: ModelCard, files: Mapping[str, Tensors]) -> None:
+def fill_network(
+    network: SaaneNetwork | DenseVlad, card: ModelCard, files: Mapping[str, Tensors]
+) -> None:
     """Load the tensors of every weight file of a card, strictly; `files` by the card's keys."""
-    fill_trunks(network.appearance, network.semantics, card, files)
+    if isinstance(network, SaaneNetwork):
+        fill_trunks(network.appearance, network.semantics, card, files)
+        if network.static_filter is not None and card.filter and card.filter.weights is not None:
+            what = f"The static filter of {card.name}"
+            load_strict(network.static_filter, files[card.filter.weights], what)
     if card.head.weights is not None:
-        load_strict(network.head, files[card.head.weights], f"The head of {card.name}")
+        load_head(network, card, files[card.head.weights])
+
+
+def load_head(network: SaaneNetwork | DenseVlad, card: ModelCard, tensors: Tensors) -> None:
+    """Load head or vocabulary."""
+    if isinstance(network, DenseVlad):
+        load_strict(network, tensors, f"The vocabulary of {card.name}")
+        return
+    what = f"The head of {card.name}"
+    if card.aggregation is not None and card.system == "netvlad":
+        tensors = netvlad_head(tensors, card.aggregation.layout, what)
+    load_strict(network.head, tensors, what)
 
 
 def fill_trunks(
-    trunk: ResNetTrunk, semantics: nn.Module | None, card: ModelCard, files: Mapping[str, Tensors]
+    trunk: Trunk, semantics: nn.Module | None, card: ModelCard, files: Mapping[str, Tensors]
 ) -> None:
     """Load appearance trunk and semantic network alone."""
     load_trunk(trunk, card, files[card.appearance.weights])
@@ -84,7 +145,11 @@ def fill_trunks(
         load_semantics(semantics, card, tensors)
 
 
-def load_trunk(trunk: ResNetTrunk, card: ModelCard, tensors: Tensors) -> None:
+def load_trunk(trunk: Trunk, card: ModelCard, tensors: Tensors) -> None:
+    if card.aggregation is not None and card.aggregation.layout != "own":
+        tensors = netvlad_trunk(
+            tensors, card.aggregation.layout, f"The appearance trunk of {card.name}"
+        )
     load_strict(trunk, trunk_tensors(tensors), f"The appearance trunk of {card.name}")
 
 

@@ -12,6 +12,7 @@ from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.heads import HEADS
 from saane_ros.model.huggingface import HuggingFaceSegmenter
+from saane_ros.model.saane import SaaneNetwork
 from saane_ros.weights.cards import ModelCard, System, fingerprint, load_card
 from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors, tensors_digest
@@ -97,10 +98,16 @@ def rewired(
     card: ModelCard, system: System, files: dict[str, Tensors]
 ) -> tuple[ModelCard, dict[str, Tensors]]:
     """The card with another wiring and the part of its head's weights that this wiring has."""
-    appearance_only = not HEADS[system].uses_semantics
+    if card.system not in HEADS:
+        raise SaaneError(
+            f"Model {card.name} is a {card.system} and has no part {system}: give it without one."
+        )
+    appearance_only = not HEADS[system].uses_semantics and card.filter is None
     smaller = replace(card, system=system, semantics=None if appearance_only else card.semantics)
     if card.head.weights is None:
         return smaller, files
-    wanted = build_network(smaller).head.state_dict()
+    network = build_network(smaller)
+    assert isinstance(network, SaaneNetwork)
+    wanted = network.head.state_dict()
     head = {key: value for key, value in files[card.head.weights].items() if key in wanted}
     return smaller, {**files, card.head.weights: head}

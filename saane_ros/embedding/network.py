@@ -1,4 +1,4 @@
-"""The embedder of every SAANE system: one network on one device."""
+"""The embedder of every system: one network on one device."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.saane import SaaneNetwork, SaaneOutput
 from saane_ros.types import Calibration, Embedding, Rgb
 
@@ -17,11 +18,11 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class NetworkEmbedder:
-    """Embeds images with a SaaneNetwork; see the Embedder protocol for its attributes."""
+    """Embeds images with a network; see the Embedder protocol for its attributes."""
 
     def __init__(
         self,
-        network: SaaneNetwork,
+        network: SaaneNetwork | DenseVlad,
         preprocessing: Preprocessing,
         name: str,
         fingerprint: str,
@@ -32,7 +33,7 @@ class NetworkEmbedder:
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
         self.class_names, self.calibration = class_names, calibration
-        self.descriptor_size = network.head.descriptor_size
+        self.descriptor_size = network.descriptor_size
         self.device, self.dtype = device, DTYPES[precision]
         self.preprocessing = preprocessing
         self.network = network.eval().to(device=device, dtype=self.dtype)

@@ -14,7 +14,7 @@ from saane_ros.embedding.assembly import build_semantics, build_trunk, fill_trun
 from saane_ros.embedding.loading import pick_device, preprocessing_of
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
-from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.appearance import Trunk
 from saane_ros.types import Rgb
 from saane_ros.weights.cards import load_card
 from saane_ros.weights.store import find_weights
@@ -29,7 +29,7 @@ class Segmentation:
 
     def __init__(
         self,
-        trunk: ResNetTrunk,
+        trunk: Trunk,
         network: nn.Module,
         preprocessing: Preprocessing,
         class_names: tuple[str, ...],

@@ -17,7 +17,7 @@ from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.model.appearance import ResNetTrunk
-from saane_ros.model.heads import Head, HeadOutput, HeadSizes
+from saane_ros.model.heads import HeadOutput, HeadSizes, PyramidHead
 from saane_ros.model.pooling import POOLS
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.weights.cards import models_folder
@@ -35,7 +35,7 @@ TRUNKS = {
 SIDE = 224
 
 
-class TrunkPooling(Head):
+class TrunkPooling(PyramidHead):
     """F^A -> pyramid, without a projection."""
 
     uses_semantics = False

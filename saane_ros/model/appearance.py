@@ -22,7 +22,16 @@ class TrunkFeatures(NamedTuple):
     stride16: Tensor
 
 
-class ResNetTrunk(nn.Module):
+class Trunk(nn.Module):
+    """What other blocks know of a trunk: the channels of its features by stride."""
+
+    channels2: int
+    channels4: int
+    channels8: int
+    channels16: int
+
+
+class ResNetTrunk(Trunk):
     """conv1 to layer3 under torchvision's own parameter names.
 
     width: channels of the first stage, 64 in torchvision; less for small boards.

@@ -30,7 +30,7 @@ class HeadSizes:
 
 
 class HeadOutput(NamedTuple):
-    """descriptor: B x D, norm 10.  The spatial maps, where the head has them: B x 1 x H x W."""
+    """descriptor: B x D.  The spatial maps, where the head has them: B x 1 x H x W."""
 
     descriptor: Tensor
     appearance_attention: Tensor | None = None
@@ -38,9 +38,24 @@ class HeadOutput(NamedTuple):
 
 
 class Head(nn.Module):
-    """What all heads share: the pooling and the size of the descriptor."""
+    """From features on one grid, B x C x H x W, to a descriptor of `descriptor_size` values."""
 
     uses_semantics = True
+    descriptor_size: int
+
+    def filtered(self, appearance: Tensor, semantic: Tensor | None, static: Tensor) -> HeadOutput:
+        """The descriptor with every cell weighted by `static`, B x 1 x H x W in [0, 1].
+
+        A cell without weight has zero features, which bias-free projections keep at zero.
+        """
+        output: HeadOutput = self(
+            appearance * static, None if semantic is None else semantic * static
+        )
+        return output
+
+
+class PyramidHead(Head):
+    """What the heads of the paper's Table 1 share: the pooling and the norm of 10."""
 
     def __init__(self, sizes: HeadSizes) -> None:
         super().__init__()
@@ -66,7 +81,7 @@ class AttentionBlock(nn.Module):
         return features * channel * spatial, spatial
 
 
-class App(Head):
+class App(PyramidHead):
     """F_A -> pyramid."""
 
     uses_semantics = False
@@ -79,7 +94,7 @@ class App(Head):
         return HeadOutput(self.describe(self.fusion1(appearance)))
 
 
-class AppSem(Head):
+class AppSem(PyramidHead):
     """F_M = F_A + F_S -> pyramid."""
 
     def __init__(self, sizes: HeadSizes) -> None:
@@ -91,7 +106,7 @@ class AppSem(Head):
         return HeadOutput(self.describe(f_a + f_s))
 
 
-class AppAtt(Head):
+class AppAtt(PyramidHead):
     """F_A attended by itself -> second projection -> pyramid."""
 
     uses_semantics = False
@@ -107,7 +122,7 @@ class AppAtt(Head):
         return HeadOutput(self.describe(self.fusion2(attended)), spatial)
 
 
-class AppAttSemAtt(Head):
+class AppAttSemAtt(PyramidHead):
     """Each modality attended by itself -> second fusion -> pyramid."""
 
     def __init__(self, sizes: HeadSizes) -> None:
@@ -125,7 +140,7 @@ class AppAttSemAtt(Head):
         return HeadOutput(self.describe(g_a + g_s), spatial_a, spatial_s)
 
 
-class Saane(Head):
+class Saane(PyramidHead):
     """Shared channel attention, one spatial attention per modality (Eq. 1 to 3), both fusions."""
 
     def __init__(self, sizes: HeadSizes) -> None:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saane_ros.model.appearance import ResNetTrunk
-from saane_ros.model.heads import Head, align_semantics
+from saane_ros.model.appearance import Trunk
+from saane_ros.model.heads import Head, HeadOutput, align_semantics
 from saane_ros.model.semantics import LightPspNet
 from saane_ros.model.semantics_output import SemanticOutput
+from saane_ros.model.static_filter import StaticFilter
 from saane_ros.model.unet import UNet
 
 
@@ -38,25 +39,32 @@ class SaaneNetwork(nn.Module):
     semantics: a LightPspNet or UNet on the appearance trunk's own features, a network that takes
         images, or None for the systems without a semantic stream.
     semantic_short_side: pixels; images are enlarged to it for a semantic network of its own.
+    static_filter: weighs the cells before the head aggregates them, by the classes of `semantics`.
     """
 
     def __init__(
         self,
-        appearance: ResNetTrunk,
+        appearance: Trunk,
         semantics: nn.Module | None,
         head: Head,
         semantic_short_side: int | None = None,
+        static_filter: StaticFilter | None = None,
     ) -> None:
         super().__init__()
         self.appearance = appearance
         self.semantics = semantics
         self.head = head
         self.semantic_short_side = semantic_short_side
+        self.static_filter = static_filter
         self.freeze_trunks()
 
     def freeze_trunks(self) -> None:
         for trunk in self._trunks():
             trunk.requires_grad_(False).eval()
+
+    @property
+    def descriptor_size(self) -> int:
+        return self.head.descriptor_size
 
     def _trunks(self) -> list[nn.Module]:
         return [trunk for trunk in (self.appearance, self.semantics) if trunk is not None]
@@ -93,11 +101,28 @@ class SaaneNetwork(nn.Module):
 
     def forward(self, images: Tensor, labels: bool = False) -> SaaneOutput:
         """Normalised images B x 3 x h x w to descriptors, attention and, if asked, logits."""
-        features = self.trunk_features(images, semantics=self.head.uses_semantics or labels)
-        output = self.head(features.appearance, features.semantic)
+        filtering = self.static_filter is not None
+        features = self.trunk_features(images, self.head.uses_semantics or labels or filtering)
+        output, static = self.head_output(features)
         return SaaneOutput(
             output.descriptor,
-            output.appearance_attention,
-            output.semantic_attention,
+            _weighted(output.appearance_attention, static),
+            _weighted(output.semantic_attention, static) if self.head.uses_semantics else None,
             features.logits,
         )
+
+    def head_output(self, features: TrunkOutput) -> tuple[HeadOutput, Tensor | None]:
+        """What the head makes of trunk features, and the filter's weights where there is one."""
+        if self.static_filter is None:
+            return self.head(features.appearance, features.semantic), None
+        assert features.logits is not None
+        height, width = features.appearance.shape[-2:]
+        static = self.static_filter(features.logits, (height, width)).to(features.appearance.dtype)
+        return self.head.filtered(features.appearance, features.semantic, static), static
+
+
+def _weighted(attention: Tensor | None, static: Tensor | None) -> Tensor | None:
+    """An attention map with the filter's weights; those alone for a head without a map."""
+    if attention is None or static is None:
+        return static if attention is None else attention
+    return attention * static

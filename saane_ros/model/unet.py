@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from saane_ros.model.appearance import ResNetTrunk, TrunkFeatures
+from saane_ros.model.appearance import Trunk, TrunkFeatures
 from saane_ros.model.semantics_output import SemanticOutput
 
 
@@ -22,7 +22,7 @@ class UNet(nn.Module):
 
     levels = ("stride2", "stride4", "stride8", "stride16")
 
-    def __init__(self, trunk: ResNetTrunk, channels: int, classes: int) -> None:
+    def __init__(self, trunk: Trunk, channels: int, classes: int) -> None:
         super().__init__()
         self.channels = channels
         skips = (trunk.channels8, trunk.channels4, trunk.channels2)

@@ -25,7 +25,8 @@ FOREIGN = {
     "huggingface": ("variant", "channels", "weights"),
 }
 
-APPEARANCE_ONLY = ("app", "app_att")
+APPEARANCE_ONLY = ("app", "app_att", "netvlad", "sralnet", "dense_vlad", "amosnet", "apanet")
+VLAD_SYSTEMS = ("netvlad", "sralnet", "dense_vlad")
 
 
 def expand_shorthand(values: Any, problems: list[str]) -> Any:
@@ -51,21 +52,65 @@ def expand_shorthand(values: Any, problems: list[str]) -> Any:
 def rule_problems(card: ModelCard) -> Iterator[str]:
     """Everything that is wrong with a card whose types are right."""
     yield from _positive(card)
-    if card.appearance.trunk == "resnet50" and card.appearance.width != 64:
-        yield "appearance.width is for resnet18 only"
-    if card.appearance.trunk == "resnet18" and card.appearance.stride_on != "conv2":
-        yield "appearance.stride_on is for resnet50 only"
     if card.head.channels % max(card.head.reduction, 1):
         yield f"head.channels {card.head.channels} is no multiple of head.reduction"
     if card.semantics is None and card.system not in APPEARANCE_ONLY:
         yield f"system {card.system} needs semantics"
-    if card.semantics is not None and card.system in APPEARANCE_ONLY:
-        yield f"system {card.system} has no semantics"
+    if card.semantics is not None and card.system in APPEARANCE_ONLY and card.filter is None:
+        yield f"system {card.system} has no semantics without a filter"
+    yield from _trunk_problems(card)
+    yield from _aggregation_problems(card)
+    yield from _filter_problems(card)
     if card.semantics is not None:
         yield from _semantics_problems(card.semantics)
     yield from _reference_problems(card)
     for key, source in card.weights.items():
         yield from _source_problems(f"weights.{key}", source)
+
+
+def _trunk_problems(card: ModelCard) -> Iterator[str]:
+    part = card.appearance
+    if part.trunk != "resnet18" and part.width != 64:
+        yield "appearance.width is for resnet18 only"
+    if part.trunk != "resnet50" and part.stride_on != "conv2":
+        yield "appearance.stride_on is for resnet50 only"
+    if (part.trunk == "dense_sift") != (card.system == "dense_vlad"):
+        yield f"appearance.trunk {part.trunk} does not go with system {card.system}"
+    if (part.trunk == "dense_sift") != (not part.weights):
+        yield f"appearance.weights is {part.weights!r} with trunk {part.trunk}"
+
+
+def _aggregation_problems(card: ModelCard) -> Iterator[str]:
+    part = card.aggregation
+    if (part is None) == (card.system in VLAD_SYSTEMS):
+        yield f"system {card.system} {'needs' if part is None else 'has no'} aggregation"
+    if part is None:
+        return
+    if part.words < 1 or min(part.shadows, part.project, part.whitening) < 0:
+        yield "aggregation has a negative size or no words"
+    if (part.shadows > 0) != (card.system == "sralnet"):
+        yield f"aggregation.shadows is {part.shadows} with system {card.system}"
+    if part.layout != "own" and (card.system != "netvlad" or card.appearance.trunk != "vgg16"):
+        yield f"aggregation.layout {part.layout} is for netvlad with trunk vgg16"
+    if card.system == "dense_vlad" and part.project:
+        yield "aggregation.project does not apply to dense_vlad"
+
+
+def _filter_problems(card: ModelCard) -> Iterator[str]:
+    part, semantics = card.filter, card.semantics
+    if part is None:
+        return
+    if semantics is None or card.system in ("segmentation", "dense_vlad"):
+        yield f"filter needs semantics and does not apply to {card.system}"
+        return
+    if semantics.classes and not (part.dynamic or semantics.dynamic):
+        yield "filter.dynamic and semantics.dynamic are empty"
+    strangers = [name for name in part.dynamic if name not in semantics.classes]
+    if strangers and semantics.classes:
+        known = ", ".join(semantics.classes)
+        yield f"filter.dynamic names {', '.join(strangers)} and semantics.classes are {known}"
+    if part.weights is not None and part.mode != "learned":
+        yield f"filter.weights does not apply to mode {part.mode}"
 
 
 def _positive(card: ModelCard) -> Iterator[str]:
@@ -102,9 +147,10 @@ def _semantics_problems(semantics: Semantics) -> Iterator[str]:
 
 
 def _reference_problems(card: ModelCard) -> Iterator[str]:
-    used = [card.appearance.weights]
+    used = [card.appearance.weights] if card.appearance.weights else []
     used += list(card.semantics.weights) if card.semantics else []
     used += [card.head.weights] if card.head.weights is not None else []
+    used += [card.filter.weights] if card.filter and card.filter.weights is not None else []
     for key in used:
         if key not in card.weights:
             yield f"weights has no entry {key!r}"

@@ -18,20 +18,37 @@ from saane_ros.types import Calibration
 from saane_ros.weights.card_rules import expand_shorthand, rule_problems
 from saane_ros.weights.schema import read_mapping
 
-System = Literal["app", "app_sem", "app_att", "app_att_sem_att", "saane", "segmentation"]
-"""The rows of the paper's Table 1, or a segmentation model without a descriptor."""
+System = Literal[
+    "app",
+    "app_sem",
+    "app_att",
+    "app_att_sem_att",
+    "saane",
+    "netvlad",
+    "sralnet",
+    "dense_vlad",
+    "amosnet",
+    "apanet",
+    "apanet_mm",
+    "segmentation",
+]
+"""The rows of the paper's Table 1, SRALNet, or a segmentation model without a descriptor."""
+
+APANET_SYSTEMS = ("apanet", "apanet_mm")
+TRUNK_CHANNELS = {"resnet18": 256, "resnet50": 1024, "vgg16": 512, "dense_sift": 128}
+"""Channels of a local feature; resnet18's at its full width of 64."""
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """The appearance trunk. width: channels of the first stage, resnet18 only.
+    """The local features: a trunk, or dense SIFT, which has no weights.
 
-    stride_on: which convolution of a bottleneck strides, conv2 (torchvision) or conv1 (original),
-    resnet50 only.
+    width: channels of the first stage, resnet18 only.  stride_on: which convolution of a bottleneck
+    strides, conv2 (torchvision) or conv1 (original), resnet50 only.
     """
 
-    trunk: Literal["resnet18", "resnet50"]
-    weights: str
+    trunk: Literal["resnet18", "resnet50", "vgg16", "dense_sift"]
+    weights: str = ""
     width: int = 64
     stride_on: Literal["conv2", "conv1"] = "conv2"
 
@@ -65,6 +82,34 @@ class HeadCard:
     reduction: int = 16
     levels: tuple[int, ...] = (4, 3, 2, 1)
     pool: Literal["max", "avg"] = "max"
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """How a VLAD system sums local features; its weights are those of `head`.
+
+    words: clusters.  shadows: shadow centroids per cluster, sralnet only.
+    project: channels of local features after a 1x1 convolution.  whitening: values of the whitened
+    descriptor.  Each 0 for none.  layout: whose checkpoint it is, `netvlad_layouts.py`.
+    """
+
+    words: int = 64
+    shadows: int = 0
+    project: int = 0
+    whitening: int = 0
+    layout: Literal["own", "nanne", "patch_netvlad", "hloc"] = "own"
+
+
+@dataclass(frozen=True)
+class FilterCard:
+    """A static filter from the card's segmentation, see `model/static_filter.py`.
+
+    dynamic: classes taken out, semantics.dynamic where empty.  weights: of learned class weights.
+    """
+
+    mode: Literal["binary", "soft", "learned"] = "binary"
+    dynamic: tuple[str, ...] = ()
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +153,8 @@ class ModelCard:
     description: str = ""
     trained_on: str = ""
     semantics: Semantics | None = None
+    aggregation: Aggregation | None = None
+    filter: FilterCard | None = None
     calibration: Calibration | None = None
     path: Path = field(default=Path(), metadata={"key": False}, compare=False)
 
@@ -121,7 +168,22 @@ class ModelCard:
         """0 for a segmentation model."""
         if self.system == "segmentation":
             return 0
+        if self.system in APANET_SYSTEMS:
+            return self.head.channels
+        if self.aggregation is not None:
+            part = self.aggregation
+            return part.whitening or part.words * (part.project or self.trunk_channels)
         return self.head.channels * sum(level * level for level in self.head.levels)
+
+    def optional_parts(self) -> dict[str, Aggregation | FilterCard]:
+        """The sections that only some systems have."""
+        parts = {"aggregation": self.aggregation, "filter": self.filter}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def trunk_channels(self) -> int:
+        """Channels of a local feature."""
+        return TRUNK_CHANNELS[self.appearance.trunk] * self.appearance.width // 64
 
 
 def load_card(name_or_path: str | Path) -> ModelCard:
@@ -198,7 +260,9 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
         "preprocessing": asdict(card.preprocessing),
         "digests": sorted(weight_digests.values()),
     }
-    for stream in ("appearance", "semantics", "head"):
+    # Absent parts leave no trace, so that maps made before there were such parts stay valid.
+    parts |= {name: asdict(part) for name, part in card.optional_parts().items()}
+    for stream in parts.keys() & {"appearance", "semantics", "head", "filter"}:
         for key in ("weights", "checkpoint"):
             if parts[stream]:
                 parts[stream].pop(key, None)

@@ -45,11 +45,11 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
 
 
 def trunk_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A ResNet state dict cut behind layer3: without layer4, classifier and `module.` prefix."""
+    """A trunk's state dict: without layer4, classifier and `module.` prefix."""
     return {
         key: value
         for key, value in without_module_prefix(tensors).items()
-        if not key.startswith(("layer4.", "fc."))
+        if not key.startswith(("layer4.", "fc.", "classifier."))
     }
 
 

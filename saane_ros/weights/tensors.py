@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from saane_ros.errors import SaaneError
+from saane_ros.weights.matconvnet import read_matconvnet
 
 READ_ERRORS = (RuntimeError, EOFError, ValueError, KeyError, OSError, SafetensorError)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a .safetensors or PyTorch file by name, on the CPU, in the file's dtype.
+    """Every tensor of a .safetensors, PyTorch or MatConvNet .mat file by name, in its own dtype.
 
     A PyTorch file may hold the tensors directly or under "state_dict". Code in it is never run:
     a file that needs code is refused with a SaaneError, as is a damaged one.
@@ -26,6 +27,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".mat":
+            return read_matconvnet(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise SaaneError(
