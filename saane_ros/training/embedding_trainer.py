@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from saane_ros.progress import progress
 from saane_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from saane_ros.training.devices import gathered
 from saane_ros.training.features import FeatureCache
-from saane_ros.training.initialisation import start_at_trunk
+from saane_ros.training.initialisation import start_at_trunk, start_whitened
 from saane_ros.training.interruption import deferred_interrupt
 from saane_ros.training.place_views import PlaceViews
 from saane_ros.training.sampling import ClassBatchSampler
@@ -37,7 +37,8 @@ class EmbeddingTraining:
     """The paper's values by default (section 4); the paper names no number of steps.
 
     n_eff: dimension of the distance density that negatives are drawn by, see `triplets.py`.
-    start: "default" is PyTorch's initialisation, "trunk" the untrained trunk's own descriptor.
+    start: "default" is PyTorch's initialisation, "trunk" the untrained trunk's own descriptor,
+        "whitened" that with its features whitened.
     schedule: "constant" as in the paper, or "cosine" down to zero.
     groups, same_occasions: which places a batch mixes, see `sampling.py`.
     patience: validations without a better score after which training ends, 0: never.
@@ -52,13 +53,13 @@ class EmbeddingTraining:
     weight_decay: float = 5e-4
     margin: float = 0.5
     n_eff: int = 128
-    start: str = "default"
-    schedule: str = "constant"
+    start: Literal["default", "trunk", "whitened"] = "default"
+    schedule: Literal["constant", "cosine"] = "constant"
     groups: int = 0
     same_occasions: bool = False
     validate_every: int = 1000
     patience: int = 0
-    precision: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
 
 
@@ -104,6 +105,8 @@ class EmbeddingTrainer:
         self.generator = torch.Generator().manual_seed(options.seed)
         if options.start == "trunk":
             start_at_trunk(head)
+        elif options.start == "whitened":
+            start_whitened(head, cache)
         optimizer = torch.optim.Adam(
             head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )

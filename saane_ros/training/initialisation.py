@@ -1,4 +1,4 @@
-"""Starting a head exactly at the untrained trunk's own pooled descriptor.
+"""Starting a head at the untrained trunk's own pooled descriptor, plain or whitened.
 
 PyTorch's defaults begin with a random mixture of channels; from there a small training set never
 wins back what the mixture lost. From the trunk's own descriptor training can only add.
@@ -6,12 +6,21 @@ wins back what the mixture lost. From the trunk's own descriptor training can on
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
 
 from saane_ros.model.attention import ChannelAttention, SpatialAttention
 from saane_ros.model.fusion import Fusion, Projection
 from saane_ros.model.heads import Head
+from saane_ros.training.features import FeatureCache
+
+CELLS = 4
+"""Features are averaged over the finest cells of the pyramid before their moments are taken."""
+SAMPLES = 1000
+SHRINKAGE = 0.1
 
 
 @torch.no_grad()
@@ -28,6 +37,48 @@ def start_at_trunk(head: Head) -> None:
             nn.init.zeros_(module.excite.bias)
         if isinstance(module, SpatialAttention):
             nn.init.zeros_(module.convolution.weight)
+
+
+@torch.no_grad()
+def start_whitened(head: Head, cache: FeatureCache) -> None:
+    """As `start_at_trunk`, but the first projection whitens the training set's features.
+
+    Whitened is the moment about zero: the first projection has no bias that could take a mean
+    out, but most of the moment is the mean, so its direction is what is turned down most. It is
+    the linear relative of standardising descriptors.
+    """
+    start_at_trunk(head)
+    weight = head.get_parameter("fusion1.appearance.weight")
+    rows = np.linspace(0, len(cache) - 1, min(len(cache), SAMPLES)).astype(np.int64)
+    matrix = whitening(cell_moment(cache.appearance, np.unique(rows)), weight.shape[0])
+    weight.copy_(matrix[:, :, None, None])
+
+
+def cell_moment(features: NDArray[np.float16], rows: NDArray[np.int64]) -> Tensor:
+    """Mean of x x^T (C, C) over all cells x of some images' features (N, C, H, W)."""
+    total = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
+    for row in rows:
+        cells = functional.adaptive_avg_pool2d(torch.from_numpy(features[row]).float(), CELLS)
+        flat = cells.flatten(1).double()
+        total += flat @ flat.T / flat.shape[1]
+    return total / len(rows)
+
+
+def whitening(moment: Tensor, outputs: int) -> Tensor:
+    """A matrix W (outputs, C) for which W x has a nearly equal moment in every direction.
+
+    The eigenvalues are shrunk towards their mean, so that weak directions are not blown up. With
+    as many outputs as inputs W is symmetric, the nearest to the identity; with fewer, those are
+    the strongest directions. Scaled to keep the mean square of x.
+    """
+    values, vectors = torch.linalg.eigh(moment)
+    shrunk = (1 - SHRINKAGE) * values.clamp(min=0) + SHRINKAGE * values.mean()
+    scaled = vectors * shrunk.rsqrt() * values.mean().sqrt()
+    kept = scaled[:, -outputs:] if outputs < len(values) else scaled @ vectors.T
+    matrix = kept.T
+    if outputs > len(values):
+        matrix = functional.pad(matrix, (0, 0, 0, outputs - len(values)))
+    return matrix.float()
 
 
 def _orthogonal(convolution: nn.Conv2d) -> None:
