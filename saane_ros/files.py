@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from saane_ros.errors import SaaneError
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -60,3 +63,22 @@ def sha256_of(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def lock_folder(folder: Path, doing: str) -> int:
+    """Make the folder and hold it until the descriptor is closed or the process ends.
+
+    Raises SaaneError where another process holds it, which then is said to be `doing` something.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The holder before may have removed the folder between the two calls.
+        held = os.fstat(descriptor).st_ino == folder.stat().st_ino
+    except OSError:
+        held = False
+    if not held:
+        os.close(descriptor)
+        raise SaaneError(f"Another {doing}: wait for it or give another name.")
+    return descriptor

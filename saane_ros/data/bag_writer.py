@@ -10,32 +10,59 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Connection
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from saane_ros.data.bag_reader import message_types
+from saane_ros.data.bag_reader import COMPRESSED_IMAGE, message_types
+from saane_ros.data.raw_messages import RawMessage
 from saane_ros.errors import SaaneError
 from saane_ros.files import replace_folder
 from saane_ros.messages.encode import rgb_to_image_fields, rgb_to_jpeg_fields
 from saane_ros.types import Pose, Rgb
 
 _NO_COVARIANCE = np.zeros(36)
+STATIC_TRANSFORMS = "/tf_static"
+ORIGIN_NAME = "origin"
+"""Last part of the name of a NavSatFix topic that tells where a map frame's zero lies."""
+_FOREVER = QosTime(9223372036, 854775807)
+_LATCHED = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    _FOREVER,
+    _FOREVER,
+    QosLiveliness.AUTOMATIC,
+    _FOREVER,
+    False,
+)
 
 
 class BagWriter:
     """Writes one bag as a stream; a context manager whose folder appears once the block ends well.
 
     A bag of the same name is replaced then. Stamps are int nanoseconds, both of the header and of
-    the recording. Raises SaaneError where `path` is something else than a bag.
+    the recording. /tf_static and topics named origin are marked as latched, for players.
+    unfinished: folder in which the bag is written; where the block fails, what was written stays
+    there. By default it is removed.  Raises SaaneError where `path` is something else than a bag.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, unfinished: Path | None = None) -> None:
         self.path = Path(path)
         if self.path.exists() and not (self.path / "metadata.yaml").is_file():
             raise SaaneError(
                 f"{self.path} exists and is no bag: name another folder, or remove it first."
             )
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._keep = unfinished is not None
+        self._temporary = unfinished or self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         # rosbag2 names the file in a bag after the bag's folder, hence a folder within a folder.
         self._writer = Writer(
             self._temporary / self.path.name,
@@ -63,7 +90,8 @@ class BagWriter:
             else:
                 self._writer.abort()
         finally:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            if kind is None or not self._keep:
+                shutil.rmtree(self._temporary, ignore_errors=True)
 
     def write_image(
         self,
@@ -74,14 +102,13 @@ class BagWriter:
         jpeg_quality: int | None = None,
     ) -> None:
         """A sensor_msgs/Image (rgb8), or with a quality (1 to 100) a CompressedImage (JPEG)."""
-        compressed = jpeg_quality is not None
-        fields = (
-            rgb_to_image_fields(image)
-            if jpeg_quality is None
-            else rgb_to_jpeg_fields(image, jpeg_quality)
-        )
-        fields["data"] = np.frombuffer(fields["data"], np.uint8)
-        type_ = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+        self.write_image_fields(topic, image_fields(image, jpeg_quality), stamp_ns, frame_id)
+
+    def write_image_fields(
+        self, topic: str, fields: dict[str, Any], stamp_ns: int, frame_id: str = "camera"
+    ) -> None:
+        """The same of `image_fields`, which may be made on other threads."""
+        type_ = "sensor_msgs/msg/Image" if "encoding" in fields else COMPRESSED_IMAGE
         self._write(topic, type_, stamp_ns, frame_id, **fields)
 
     def write_camera_info(
@@ -93,7 +120,10 @@ class BagWriter:
         distortion: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
         frame_id: str = "camera",
     ) -> None:
-        """A sensor_msgs/CameraInfo: size (width, height), 3 x 3 camera matrix, plumb_bob model."""
+        """A sensor_msgs/CameraInfo: size (width, height), 3 x 3 camera matrix, plumb_bob model.
+
+        Without any distortion coefficients the model is left empty: it is not known.
+        """
         k = np.asarray(matrix, np.float64)
         self._write(
             topic,
@@ -102,7 +132,7 @@ class BagWriter:
             frame_id,
             height=size[1],
             width=size[0],
-            distortion_model="plumb_bob",
+            distortion_model="plumb_bob" if len(distortion) else "",
             d=np.asarray(distortion, np.float64),
             k=k.ravel(),
             r=np.eye(3).ravel(),
@@ -178,17 +208,48 @@ class BagWriter:
             topic, "geometry_msgs/msg/PoseStamped", stamp_ns, frame_id, pose=self._pose(pose)
         )
 
+    def write_static_transform(
+        self, stamp_ns: int, pose: Pose, frame_id: str, child_frame_id: str
+    ) -> None:
+        """A tf2_msgs/TFMessage on /tf_static: the pose of the child in its parent."""
+        x, y, z, w = pose.orientation
+        transform = self._new(
+            "geometry_msgs/msg/TransformStamped",
+            header=self._header(stamp_ns, frame_id),
+            child_frame_id=child_frame_id,
+            transform=self._new(
+                "geometry_msgs/msg/Transform",
+                translation=self._vector(pose.position),
+                rotation=self._new("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
+            ),
+        )
+        type_ = "tf2_msgs/msg/TFMessage"
+        message = self._new(type_, transforms=[transform])
+        data = message_types().serialize_cdr(message, type_)
+        self.write_raw(RawMessage(STATIC_TRANSFORMS, type_, stamp_ns, data))
+
+    def write_raw(self, message: RawMessage) -> None:
+        """A message as another bag had it."""
+        topic = message.topic
+        if topic not in self._connections:
+            latched = topic == STATIC_TRANSFORMS or topic.split("/")[-1] == ORIGIN_NAME
+            self._connections[topic] = self._writer.add_connection(
+                topic,
+                message.type,
+                typestore=message_types(),
+                offered_qos_profiles=[_LATCHED] if latched else [],
+            )
+        self._writer.write(self._connections[topic], message.stamp_ns, message.data)
+
     def _write(self, topic: str, type_: str, stamp_ns: int, frame_id: str, **fields: Any) -> None:
+        message = self._new(type_, header=self._header(stamp_ns, frame_id), **fields)
+        data = message_types().serialize_cdr(message, type_)
+        self.write_raw(RawMessage(topic, type_, stamp_ns, data))
+
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
         seconds, nanoseconds = divmod(stamp_ns, 10**9)
         stamp = self._new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
-        header = self._new("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic, type_, typestore=message_types()
-            )
-        message = self._new(type_, header=header, **fields)
-        data = message_types().serialize_cdr(message, type_)
-        self._writer.write(self._connections[topic], stamp_ns, data)
+        return self._new("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
     def _pose(self, pose: Pose) -> Any:
         x, y, z, w = pose.orientation
@@ -210,3 +271,14 @@ class BagWriter:
     @staticmethod
     def _new(type_: str, **fields: Any) -> Any:
         return message_types().types[type_](**fields)
+
+
+def image_fields(image: Rgb, jpeg_quality: int | None = None) -> dict[str, Any]:
+    """Fields of an Image (rgb8), or with a quality (1 to 100) of a CompressedImage (JPEG)."""
+    fields = (
+        rgb_to_image_fields(image)
+        if jpeg_quality is None
+        else rgb_to_jpeg_fields(image, jpeg_quality)
+    )
+    fields["data"] = np.frombuffer(fields["data"], np.uint8)
+    return fields

@@ -120,3 +120,34 @@ def to_utm(
     if latitude < 0:
         northing += UTM_FALSE_NORTHING
     return easting, northing, zone, band
+
+
+def from_utm(
+    easting: float, northing: float, zone: int, southern: bool = False
+) -> tuple[float, float]:
+    """Latitude and longitude in degrees of UTM metres; the inverse of `to_utm`.
+
+    Krueger's series to the third order in the third flattening (Karney 2011, Eq. 36), and the
+    conformal latitude undone as a fixed point, two digits better a round.
+    """
+    n = FLATTENING / (2 - FLATTENING)
+    beta = (
+        n / 2 - 2 * n**2 / 3 + 37 * n**3 / 96,
+        n**2 / 48 + n**3 / 15,
+        17 * n**3 / 480,
+    )
+    scale = UTM_SCALE * SEMI_MAJOR / (1 + n) * (1 + n**2 / 4 + n**4 / 64)
+    xi = (northing - UTM_FALSE_NORTHING * southern) / scale
+    eta = (easting - UTM_FALSE_EASTING) / scale
+    north, east = xi, eta
+    for order, coefficient in enumerate(beta, start=1):
+        north -= coefficient * math.sin(2 * order * xi) * math.cosh(2 * order * eta)
+        east -= coefficient * math.cos(2 * order * xi) * math.sinh(2 * order * eta)
+    conformal = math.asinh(math.sin(north) / math.hypot(math.sinh(east), math.cos(north)))
+    eccentricity = math.sqrt(ECCENTRICITY_SQUARED)
+    latitude = math.atan(math.sinh(conformal))
+    for _ in range(8):
+        sine = math.sin(latitude)
+        latitude = math.atan(math.sinh(conformal + eccentricity * math.atanh(eccentricity * sine)))
+    longitude = 6 * zone - 183 + math.degrees(math.atan2(math.sinh(east), math.cos(north)))
+    return math.degrees(latitude), (longitude + 180) % 360 - 180

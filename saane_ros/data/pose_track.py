@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from saane_ros.types import Pose
 
-_LONGEST_GAP_S = 3.0
-"""Poses further apart than this (and than three usual intervals) are not interpolated between."""
+LONGEST_GAP_S = 3.0
 _COURSE_STEP_M = 1.0
 
 
@@ -19,6 +18,8 @@ class PoseTrack:
 
     stamps_ns: int64 (N,), in any order; of equal stamps the first counts.
     positions: float64 (N, 3), metres.  orientations: float64 (N, 4), xyzw, of any length but 0.
+    longest_gap_s: poses further apart than this (and than three usual intervals) are not
+    interpolated between.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class PoseTrack:
         stamps_ns: NDArray[np.int64],
         positions: NDArray[np.float64],
         orientations: NDArray[np.float64],
+        longest_gap_s: float = LONGEST_GAP_S,
     ) -> None:
         self.stamps_ns, rows = np.unique(stamps_ns, return_index=True)
         self.positions = positions[rows]
@@ -36,7 +38,7 @@ class PoseTrack:
         self.travelled = np.concatenate([np.zeros(min(len(rows), 1)), np.cumsum(steps)])
         intervals = np.diff(self.stamps_ns)
         usual = float(np.median(intervals)) if len(intervals) else 0.0
-        self.longest_gap_ns = max(_LONGEST_GAP_S * 1e9, 3 * usual)
+        self.longest_gap_ns = max(longest_gap_s * 1e9, 3 * usual)
 
     def at(self, stamp_ns: int) -> tuple[Pose, float] | None:
         """Pose and distance travelled (m): position linear, orientation slerp between neighbours.

@@ -107,11 +107,11 @@ def _read_kitti(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
         matrix = np.array(_numbers(path, number, line, 12)).reshape(3, 4)
         rotation = CAMERA_TO_BODY @ matrix[:, :3] @ CAMERA_TO_BODY.T
         position = (CAMERA_TO_BODY @ matrix[:, 3]).tolist()
-        poses.append(_pose(path, number, position, list(_quaternion(rotation))))
+        poses.append(_pose(path, number, position, list(quaternion_of(rotation))))
     return PoseTable(poses)
 
 
-def _quaternion(rotation: NDArray[np.float64]) -> tuple[float, float, float, float]:
+def quaternion_of(rotation: NDArray[np.float64]) -> tuple[float, float, float, float]:
     """Quaternion (x, y, z, w) of a rotation matrix, by its largest component (Shepperd 1978)."""
     if not np.isfinite(rotation).all():
         return (math.nan,) * 4

@@ -52,7 +52,7 @@ def _check_whole(encoded: bytes, format_: str) -> None:
     if encoded.startswith(_JPEG_START):
         whole, kind = _jpeg_is_whole(encoded), "JPEG"
     elif encoded.startswith(_PNG_START):
-        whole, kind = _png_is_whole(encoded), "PNG"
+        whole, kind = png_is_whole(encoded), "PNG"
     else:
         raise SaaneError(
             f"The compressed image has format {format_!r} and is neither JPEG nor PNG: publish "
@@ -72,8 +72,10 @@ def _jpeg_is_whole(encoded: bytes) -> bool:
     return encoded.rfind(_JPEG_END) > encoded.rfind(_JPEG_SCAN) >= 0
 
 
-def _png_is_whole(encoded: bytes) -> bool:
-    """Whether the chunks follow each other up to the end chunk, each with the right checksum."""
+def png_is_whole(encoded: bytes) -> bool:
+    """Whether PNG chunks follow each other up to the end chunk, each with the right checksum."""
+    if not encoded.startswith(_PNG_START):
+        return False
     at = len(_PNG_START)
     while at + 12 <= len(encoded):
         length, kind = struct.unpack_from(">I4s", encoded, at)

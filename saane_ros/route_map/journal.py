@@ -8,7 +8,6 @@ their line, so that a line always stands for a whole row.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -19,8 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_file
+from saane_ros.files import lock_folder, replacing_file
 from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose
@@ -53,7 +51,7 @@ class Journal:
     def __init__(self, map_path: Path, head: JournalHead) -> None:
         self.folder = map_path.with_name(f".{map_path.name}.building")
         self._head = head
-        self._lock: int | None = _locked(self.folder, map_path)
+        self._lock: int | None = lock_folder(self.folder, f"build is writing {map_path}")
         if self._stored_head() != {"format": JOURNAL_FORMAT, **asdict(head)}:
             self._start()
         self.rows = self._recover()
@@ -149,22 +147,6 @@ class Journal:
         os.truncate(self._frame_path, sum(len(line) + 1 for line in lines[: len(rows)]))
         os.truncate(self._descriptor_path, len(rows) * row_bytes)
         return rows
-
-
-def _locked(folder: Path, map_path: Path) -> int:
-    """Make the folder and hold it; the lock ends with the process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A build that just ended may have removed the folder between the two calls.
-        held = os.fstat(descriptor).st_ino == folder.stat().st_ino
-    except OSError:
-        held = False
-    if not held:
-        os.close(descriptor)
-        raise SaaneError(f"Another build is writing {map_path}: wait for it or give another name.")
-    return descriptor
 
 
 def _append(path: Path, data: bytes) -> None:

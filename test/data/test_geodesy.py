@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.data.geodesy import from_enu, to_enu, to_utm, utm_zone
+from saane_ros.data.geodesy import from_enu, from_utm, to_enu, to_utm, utm_zone
 
 # latitude, longitude, zone, band, easting, northing: PROJ +proj=utm +ellps=WGS84.
 UTM = [
@@ -87,3 +87,18 @@ def test_utm_and_enu_agree_on_distances() -> None:
     here, there = to_utm(*origin[:2]), to_utm(-27.4991, 153.0)
     metres = to_enu(np.array([[-27.4991, 153.0, 0.0]]), origin)[0, 1]
     assert (there[1] - here[1]) / metres == pytest.approx(0.9996, abs=1e-6)
+
+
+@given(
+    latitude=st.floats(-79, 83),
+    beside=st.floats(-4, 4),
+    zone=st.integers(1, 60),
+)
+def test_utm_there_and_back_is_below_a_millimetre(
+    latitude: float, beside: float, zone: int
+) -> None:
+    longitude = (6 * zone - 183 + beside + 180) % 360 - 180
+    easting, northing, *_ = to_utm(latitude, longitude, zone)
+    back = from_utm(easting, northing, zone, southern=latitude < 0)
+    assert back[0] == pytest.approx(latitude, abs=1e-8)
+    assert (back[1] - longitude + 180) % 360 - 180 == pytest.approx(0, abs=1e-8 * 12)

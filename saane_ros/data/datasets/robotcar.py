@@ -11,21 +11,13 @@ from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.datasets.image_lists import ImageFiles
-from saane_ros.data.datasets.robotcar_files import (
-    image_path,
-    read_bayer,
-    read_pose_track,
-    read_timestamps,
-)
 from saane_ros.data.datasets.truth import FRAMES, RADIUS_M, along_route
 from saane_ros.data.datasets.where import Where
 from saane_ros.data.pose_track import PoseTrack
+from saane_ros.data.robotcar.images import image_path, read_bayer, read_timestamps
+from saane_ros.data.robotcar.poses import POSE_FILES, read_pose_track
+from saane_ros.data.robotcar.sampling import sampled
 from saane_ros.errors import SaaneError
-
-LONGEST_WAIT_NS = 250_000_000
-"""A second without an image nearer than this is left out."""
-
-POSE_FILES = {"ins": "gps/ins.csv", "gps": "gps/gps.csv", "rtk": "rtk.csv"}
 
 
 @dataclass(frozen=True)
@@ -92,19 +84,6 @@ def read_traversal(where: Where, name: str, options: RobotCar) -> Traversal:
     track = read_pose_track(where.file(name, *POSE_FILES[options.poses].split("/")))
     images = ImageFiles([image_path(folder, stamp) for stamp in kept], None, _decode, "bayer gbrg")
     return Traversal(images, *_placed(track, kept))
-
-
-def sampled(stamps_ns: list[int], rate: float) -> list[int]:
-    """The stamps nearest to every 1 / rate seconds from the first; gaps are left out."""
-    values = np.array(stamps_ns, np.int64)
-    period = round(1e9 / rate)
-    wanted = np.arange(values[0], values[-1] + 1, period)
-    after = np.clip(np.searchsorted(values, wanted), 1, max(len(values) - 1, 1))
-    after = np.minimum(after, len(values) - 1)
-    before = np.maximum(after - 1, 0)
-    nearer = np.where(wanted - values[before] <= values[after] - wanted, before, after)
-    close = np.abs(values[nearer] - wanted) <= LONGEST_WAIT_NS
-    return [int(stamp) for stamp in values[np.unique(nearer[close])]]
 
 
 def _decode(path: Path) -> np.ndarray:

@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 from scenes import smooth_scene
 
 from saane_ros.data.datasets import open_datasets
-from saane_ros.data.datasets.robotcar import sampled
-from saane_ros.data.datasets.robotcar_files import (
-    body_orientation,
-    read_bayer,
-    read_lens_model,
-    read_pose_track,
-    read_timestamps,
-)
 from saane_ros.data.datasets.st_lucia import interpolated, read_gps
 from saane_ros.data.datasets.town import Town
+from saane_ros.data.robotcar.images import read_bayer, read_timestamps
+from saane_ros.data.robotcar.lens import read_lens_table
+from saane_ros.data.robotcar.poses import body_orientation, read_pose_track
+from saane_ros.data.robotcar.sampling import sampled
 from saane_ros.errors import SaaneError
 
 FPS = 15
@@ -233,17 +229,15 @@ def test_rtk_and_gps_tables(tmp_path: Path) -> None:
 
 
 def test_a_lens_table_undistorts(tmp_path: Path) -> None:
-    (tmp_path / "stereo_narrow_left.txt").write_text("964.8 964.8 643.7 484.4\n1 0 0 0\n")
     rows, columns = np.mgrid[0:6, 0:8].astype("<f8")
     np.concatenate([np.minimum(columns + 1, 7).ravel(), rows.ravel()]).astype("<f8").tofile(
         tmp_path / "stereo_narrow_left_distortion_lut.bin"
     )
-    model = read_lens_model(tmp_path, size=(6, 8))
-    assert model.pinhole == (964.8, 964.8, 643.7, 484.4)
+    model = read_lens_table(tmp_path, size=(6, 8))
     image = smooth_scene(3, 6, 8)
     np.testing.assert_array_equal(model.undistort(image)[:, :7], image[:, 1:])
-    with pytest.raises(SaaneError, match="8x7 images"):
-        read_lens_model(tmp_path, size=(7, 8))
+    with pytest.raises(SaaneError, match="8x7 images need 896"):
+        read_lens_table(tmp_path, size=(7, 8))
 
 
 def test_absent_drives_say_what_to_download(tmp_path: Path) -> None:

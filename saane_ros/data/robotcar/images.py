@@ -1,0 +1,113 @@
+"""The images of an Oxford RobotCar traversal: which are there, when they were taken, their pixels.
+
+File names and `*.timestamps` are Unix microseconds; this package speaks nanoseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from saane_ros.errors import SaaneError
+from saane_ros.messages.compressed import png_is_whole
+from saane_ros.types import Rgb
+
+BAYER = {"stereo": cv2.COLOR_BayerGR2RGB, "mono": cv2.COLOR_BayerBG2RGB}
+"""OpenCV names a pattern by its second row and column: gbrg is GR, rggb is BG."""
+
+CAMERAS = (
+    "stereo/left",
+    "stereo/centre",
+    "stereo/right",
+    "mono_left",
+    "mono_right",
+    "mono_rear",
+)
+
+
+@dataclass(frozen=True)
+class ImageListing:
+    """The images of one camera.
+
+    stamps_ns: of the images to use, rising: listed and on disk, or on disk where nothing lists.
+    missing: listed, but their chunk was not downloaded.  unlisted: on disk, but not listed.
+    unreadable: lines or names that are no time.  backwards: lines earlier than the line before.
+    """
+
+    stamps_ns: list[int]
+    missing: int = 0
+    unlisted: int = 0
+    unreadable: int = 0
+    backwards: int = 0
+
+    def sentences(self) -> list[str]:
+        """For a person to read; empty where all was well."""
+        told = (
+            (self.missing, "Images listed but not on disk (chunks not downloaded)"),
+            (self.unlisted, "Images on disk that the timestamps do not list, left out"),
+            (self.unreadable, "Lines or names without a time, left out"),
+            (self.backwards, "Timestamps earlier than the one before, put in order"),
+        )
+        return [f"{what}: {count}." for count, what in told if count]
+
+
+def list_images(traversal: Path, camera: str = "stereo/centre") -> ImageListing:
+    """The images of a camera by `<camera>.timestamps`, or by their names where that is missing."""
+    listed, folder = traversal / f"{camera.split('/')[0]}.timestamps", traversal / camera
+    names = {path.stem for path in folder.glob("*.png")} if folder.is_dir() else set()
+    times = {int(name) for name in names if _is_time(name)}
+    strays = len(names) - len(times)
+    if not listed.is_file():
+        return ImageListing([1000 * time for time in sorted(times)], unreadable=strays)
+    lines = [line.split() for line in listed.read_text("utf-8", "replace").splitlines()]
+    words = [line[0] for line in lines if line]
+    order = [int(word) for word in words if _is_time(word)]
+    wanted = set(order)
+    return ImageListing(
+        [1000 * time for time in sorted(wanted & times)],
+        missing=len(wanted - times),
+        unlisted=len(times - wanted),
+        unreadable=strays + len(words) - len(order),
+        backwards=sum(after < before for before, after in pairwise(order)),
+    )
+
+
+def read_timestamps(traversal: Path, camera: str = "stereo/centre") -> list[int]:
+    """Stamps (ns), rising, of the images that are on disk."""
+    return list_images(traversal, camera).stamps_ns
+
+
+def image_path(traversal: Path, stamp_ns: int, camera: str = "stereo/centre") -> Path:
+    return traversal / camera / f"{stamp_ns // 1000}.png"
+
+
+def pattern_of(camera: str) -> int:
+    """OpenCV's conversion code for the raw images of a camera."""
+    return BAYER["stereo" if camera.startswith("stereo") else "mono"]
+
+
+def read_bayer(path: Path, pattern: int = BAYER["stereo"]) -> Rgb:
+    """One raw image (8 bits, one channel) with its colours interpolated bilinearly."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SaaneError(f"The image {path} cannot be read: {error.strerror}.") from error
+    if not png_is_whole(data):
+        raise SaaneError(
+            f"{path} is no whole PNG, as after a broken copy: extract the original archive again."
+        )
+    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if raw is None or raw.ndim != 2 or raw.dtype != np.uint8:
+        raise SaaneError(
+            f"{path} is no raw 8-bit Bayer image of RobotCar: extract the original archive again."
+        )
+    return np.asarray(cv2.cvtColor(raw, pattern), dtype=np.uint8)
+
+
+def _is_time(text: str) -> bool:
+    # isascii, as isdigit also holds for superscripts, which int() does not take.
+    return text.isascii() and text.isdigit()
