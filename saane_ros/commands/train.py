@@ -14,6 +14,7 @@ examples:
   saane train segmentation --config config/train/saane-town.yaml --out out/train
   saane train embedding    --config config/train/saane-town.yaml --out out/train
   saane train export       --config config/train/saane-town.yaml --out out/train --models models
+  saane train vocabulary   --config config/train/dense-vlad.yaml --data ~/data --out out/dense-vlad
   torchrun --nproc-per-node 4 -m saane_ros.cli train embedding --config ... --out ...
 
 A stage that was interrupted continues when it is started again with the same --out: after Ctrl-C
@@ -35,6 +36,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     for name, run, help_text in (
         ("segmentation", _segmentation, "a segmentation network, on label maps"),
         ("embedding", _embedding, "a SAANE head on frozen features"),
+        ("vocabulary", _vocabulary, "words and whitening of a VLAD system"),
         ("export", _export, "card and weight files of a trained model"),
         ("table", _table, "heads of all systems and seeds, compared on benchmarks"),
     ):
@@ -57,8 +59,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         stage.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
         if name == "export":
             stage.add_argument("--models", type=Path, required=True, help="folder of the card")
-        if name == "table":
-            stage.add_argument("--results", type=Path, required=True, help="folder of the table")
+        if name in ("segmentation", "table"):
+            needed = name == "table"
+            stage.add_argument("--results", type=Path, required=needed, help="folder of figures")
         stage.set_defaults(run=run)
 
 
@@ -76,7 +79,7 @@ def _segmentation(options: argparse.Namespace) -> None:
     from saane_ros.training.iou import iou_table
     from saane_ros.training.pipeline import train_segmentation
 
-    reports = train_segmentation(_run(options))
+    reports = train_segmentation(_run(options), options.results)
     print(iou_table(reports))
     print(f"weights and report.json in {options.out / 'segmentation'}")
 
@@ -86,6 +89,17 @@ def _embedding(options: argparse.Namespace) -> None:
 
     score = train_embedding(_run(options))
     print(f"best score on held-out places {score:.4f}; weights in {options.out / 'embedding'}")
+
+
+def _vocabulary(options: argparse.Namespace) -> None:
+    from saane_ros.training.vocabulary_stage import train_vocabulary
+
+    run = _run(options)
+    learned = train_vocabulary(run)
+    print(
+        f"{learned.features} local features of {learned.images} images, alpha {learned.alpha:.1f}, "
+        f"whitening from {learned.whitened_from} images; weights in {run.trained_file('head')}"
+    )
 
 
 def _export(options: argparse.Namespace) -> None:

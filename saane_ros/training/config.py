@@ -13,6 +13,7 @@ from saane_ros.training.augmentation import Augmentation
 from saane_ros.training.embedding_trainer import EmbeddingTraining
 from saane_ros.training.place_sources import PlaceSource
 from saane_ros.training.segmentation_trainer import SegmentationTraining
+from saane_ros.training.vocabulary import VocabularyTraining
 from saane_ros.weights.schema import read_mapping
 
 
@@ -89,6 +90,7 @@ class TrainingConfig:
     comparison: Comparison | None = None
     embedding: EmbeddingTraining = field(default_factory=EmbeddingTraining)
     segmentation: SegmentationTraining = field(default_factory=SegmentationTraining)
+    vocabulary: VocabularyTraining = field(default_factory=VocabularyTraining)
     model: dict[str, Any] = field(default_factory=dict, metadata={"key": False})
     path: Path = field(default=Path(), metadata={"key": False})
 

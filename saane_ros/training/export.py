@@ -22,7 +22,9 @@ UNKNOWN_DIGEST = "0" * 64
 def trained_roles(model: dict[str, Any]) -> list[str]:
     """The roles of a training configuration whose weights are trained, not given."""
     given = model.get("weights", {})
-    present = [role for part, role in PARTS.items() if part in model]
+    present = [
+        role for part, role in PARTS.items() if part in model and model[part].get("weights") != ""
+    ]
     return [role for role in present if role not in given]
 
 

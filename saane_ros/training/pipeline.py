@@ -55,8 +55,11 @@ def label_splits(run: Run) -> dict[str, LabelledImages]:
     }
 
 
-def train_segmentation(run: Run) -> dict[str, dict[str, Any]]:
-    """Train the segmentation and its trunk unless frozen; figures by split, also in report.json."""
+def train_segmentation(run: Run, results: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Train the segmentation and its trunk unless frozen; figures by split, also in report.json.
+
+    results: folder that is given a copy of the figures under the configuration's name.
+    """
     torch.manual_seed(run.config.segmentation.seed)
     card = run.card
     trunk = build_trunk(card)
@@ -94,8 +97,10 @@ def train_segmentation(run: Run) -> dict[str, dict[str, Any]]:
         for split, images in splits.items()
         if split != "train"
     }
-    with replacing_file(run.out / "segmentation" / "report.json") as temporary:
-        temporary.write_text(json.dumps(reports, indent=1))
+    copies = [] if results is None else [results / f"{run.config.path.stem}.json"]
+    for path in (run.out / "segmentation" / "report.json", *copies):
+        with replacing_file(path) as temporary:
+            temporary.write_text(json.dumps(reports, indent=1) + "\n")
     return reports
 
 
@@ -132,7 +137,7 @@ def export(run: Run, models: Path) -> Path:
     """Write the trained model as card and weight files; the card's path."""
     trained = {role: run.trained_file(role) for role in trained_roles(run.model)}
     calibration = None
-    if "head" in run.model:
+    if "head" in run.model and run.card.system != "dense_vlad":
         network = run.network()
         if not run.trained_file("head").is_file():
             raise SaaneError(
