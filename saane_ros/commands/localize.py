@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from saane_ros.data.folders import ImageFolder
+from saane_ros.data.pose_track import PoseTrack
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.localization.localizer import Localizer
 from saane_ros.progress import progress
+from saane_ros.ros.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings, parse_assignment, read_settings, settings_from
 from saane_ros.types import Frame, Match
@@ -26,10 +33,17 @@ examples:
   saane localize --map street.routemap --bag night.mcap --image-topic /camera/image
   saane localize --map street.routemap --images night/ --params config/localizer.yaml \\
       --set sequence_filter=false --set min_ratio=1.1
+  saane localize --map street.routemap --bag night.mcap --image-topic /camera/image \\
+      --truth-topic /ground_truth/odometry --camera-rate 8 --inference-ms 300
 
 Columns: stamp_ns, name, state (localized, uncertain, lost, off_route; unusable for a black or
-broken image), place, place_name, distance, ratio, confidence, and x, y, z while localized.
-Poses of the images are not used, nor is odometry: a bag and its images give the same matches.
+broken image, dropped for one that a newer one took the place of), place, place_name, distance,
+ratio, confidence, x, y, z while localized, and error_m where --truth-topic tells it.
+Poses of the images are not used, and odometry only of --odometry-topic: a bag and its images give
+the same matches, twice the same bytes.
+A bag goes through the node's own path in recorded order, and every image is worked on. With
+--inference-ms the model is busy that long with each image, by the recorded times, and images that
+come meanwhile wait or are dropped as in the node; --camera-rate takes fewer of the recorded ones.
 """
 COLUMNS = (
     "stamp_ns",
@@ -43,6 +57,7 @@ COLUMNS = (
     "x",
     "y",
     "z",
+    "error_m",
 )
 
 
@@ -60,6 +75,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
     source.add_argument("--bag", type=Path, help="rosbag2 bag, MCAP or sqlite3")
     parser.add_argument("--image-topic", metavar="T", help="image topic of --bag")
+    parser.add_argument("--odometry-topic", metavar="T", help="Odometry of --bag for the filter")
+    parser.add_argument("--truth-topic", metavar="T", help="poses of --bag to measure errors by")
+    parser.add_argument("--camera-rate", type=float, default=0.0, metavar="HZ", help="simulated")
+    parser.add_argument("--inference-ms", type=float, default=0.0, metavar="MS", help="simulated")
     parser.add_argument("--out", type=Path, metavar="matches.csv", help="file instead of a print")
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file")
     parser.add_argument(
@@ -87,71 +106,120 @@ def _run(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     if not settings.map:
         raise SaaneError("No route map is named: give --map, or `map` in the parameter file.")
-    with _frames(options) as (frames, total):
-        route_map = RouteMap.open(settings.map)
-        embedder = load_embedder(
-            settings.model, settings.weights, settings.device, settings.precision, settings.threads
-        )
-        localizer = Localizer(embedder, route_map, settings)
-        bar = progress(frames, "localize", total=total, unit="frame")
+    _check_source(options)
+    route_map = RouteMap.open(settings.map)
+    embedder = load_embedder(
+        settings.model, settings.weights, settings.device, settings.precision, settings.threads
+    )
+    localizer = Localizer(embedder, route_map, settings)
+    with _outcomes(options, localizer, route_map) as (outcomes, total, truth):
+        bar = progress(outcomes, "localize", total=total, unit="frame")
         if options.out is None:
-            _write(sys.stdout, localizer, bar)
+            _write(sys.stdout, bar, truth)
             return
         with (
             replacing_file(options.out) as part,
             part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
         ):
-            _write(stream, localizer, bar)
+            _write(stream, bar, truth)
+
+
+def _check_source(options: argparse.Namespace) -> None:
+    of_bag = ("image_topic", "odometry_topic", "truth_topic", "camera_rate", "inference_ms")
+    given = [f"--{name.replace('_', '-')}" for name in of_bag if getattr(options, name)]
+    if options.images is not None and given:
+        raise SaaneError(f"{', '.join(given)} goes with --bag: leave it out.")
+    if options.bag is not None and not options.image_topic:
+        raise SaaneError("--bag needs --image-topic: name the topic with the images.")
 
 
 @contextmanager
-def _frames(options: argparse.Namespace) -> Iterator[tuple[Iterable[Frame], int | None]]:
+def _outcomes(
+    options: argparse.Namespace, localizer: Localizer, route_map: RouteMap
+) -> Iterator[tuple[Iterable[Outcome], int | None, PoseTrack | None]]:
     if options.images is not None:
-        if options.image_topic:
-            raise SaaneError("--image-topic goes with --bag: leave it out.")
         folder = ImageFolder(options.images)
-        # Poses of a query are what is asked for: they must not help as odometry would.
-        yield (replace(f, pose=None, travelled=None) for f in folder.frames()), len(folder)
+        yield map(partial(_outcome, localizer), folder.frames()), len(folder), None
         return
-    if not options.image_topic:
-        raise SaaneError("--bag needs --image-topic: name the topic with the images.")
     from saane_ros.data.bags import BagReader
 
+    pace = Pace(options.camera_rate, options.inference_ms / 1e3)
     with BagReader(options.bag) as bag:
-        yield bag.frames(options.image_topic), None
+        drive = OfflineDrive(
+            bag, localizer, options.image_topic, options.odometry_topic or "", pace
+        )
+        truth = None
+        if options.truth_topic:
+            truth = bag.pose_track(options.truth_topic, route_map.info.origin)
+        yield drive.outcomes(), None, truth
+        for note in bag.notes:
+            print(f"saane: {note}", file=sys.stderr)
 
 
-def _write(stream: IO[str], localizer: Localizer, frames: Iterable[Frame]) -> None:
+def _outcome(localizer: Localizer, frame: Frame) -> Outcome:
+    try:
+        # Poses of a query are what is asked for: they must not help as odometry would.
+        match = localizer.localize(replace(frame, pose=None, travelled=None)).match
+    except SaaneError as error:
+        return Outcome(frame.stamp_ns, frame.name, UNUSABLE, reason=str(error))
+    return Outcome(frame.stamp_ns, frame.name, match.state.value, match)
+
+
+def _write(stream: IO[str], outcomes: Iterable[Outcome], truth: PoseTrack | None) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    matched, unusable, last = 0, 0, ""
-    for frame in frames:
-        try:
-            match = localizer.localize(frame).match
-        except SaaneError as error:
-            unusable, last = unusable + 1, str(error)
-            writer.writerow((frame.stamp_ns, frame.name, "unusable", *[""] * 8))
+    states: Counter[str] = Counter()
+    errors: list[float] = []
+    last = ""
+    for outcome in outcomes:
+        states[outcome.state] += 1
+        if outcome.match is None:
+            last = outcome.reason if outcome.state == UNUSABLE else last
+            rest = [""] * (len(COLUMNS) - 3)
+            writer.writerow((outcome.stamp_ns, outcome.name, outcome.state, *rest))
             continue
-        matched += 1
-        writer.writerow(_row(frame, match))
-    if not matched:
+        error = _error(outcome.match, truth)
+        errors += [] if error is None else [error]
+        writer.writerow(_row(outcome, outcome.match, error))
+    if not states.total() - states[UNUSABLE] - states[DROPPED]:
         raise SaaneError(last or "There are no frames to match: check the image source.")
-    if unusable:
-        print(f"saane: {unusable} frames could not be used; the last: {last}", file=sys.stderr)
+    if states[UNUSABLE]:
+        print(
+            f"saane: {states[UNUSABLE]} frames could not be used; the last: {last}", file=sys.stderr
+        )
+    if truth is not None or states[DROPPED]:
+        print(_accuracy(states, errors), file=sys.stderr)
 
 
-def _row(frame: Frame, match: Match) -> tuple[object, ...]:
+def _error(match: Match, truth: PoseTrack | None) -> float | None:
+    """Horizontal metres between the estimated and the true position, where both are known."""
+    found = None if truth is None or match.pose is None else truth.at(match.stamp_ns)
+    if found is None or match.pose is None:
+        return None
+    return math.dist(match.pose.position[:2], found[0].position[:2])
+
+
+def _accuracy(states: Counter[str], errors: list[float]) -> str:
+    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    if not errors:
+        return f"saane: {told}"
+    p50, p95 = np.percentile(errors, (50, 95))
+    return f"saane: {told}; error median {p50:.2f} m, 95 % {p95:.2f} m, largest {max(errors):.2f} m"
+
+
+def _row(outcome: Outcome, match: Match, error: float | None) -> tuple[object, ...]:
     position = (
         ("", "", "") if match.pose is None else tuple(f"{v:.4f}" for v in match.pose.position)
     )
     return (
-        frame.stamp_ns,
-        frame.name,
-        match.state.value,
+        outcome.stamp_ns,
+        outcome.name,
+        outcome.state,
         match.place.id,
         match.place.name,
         f"{match.distance:.6f}",
         f"{match.ratio:.6f}",
         f"{match.confidence:.6f}",
         *position,
+        "" if error is None else f"{error:.3f}",
     )

@@ -122,9 +122,9 @@ class BagReader:
         """
         self.report = BagReport()
         self.origin = None
-        type_ = self._type_of(image_topic, IMAGE_TYPES, "images")
+        type_ = self.image_type(image_topic)
         selector = Selector(every_metres, every_seconds)
-        track = self._pose_track(pose_topic) if pose_topic else None
+        track = self.pose_track(pose_topic) if pose_topic else None
         only_posed = track is not None and every_metres is not None
         return self._frames(image_topic, type_, track, selector, only_posed)
 
@@ -139,15 +139,15 @@ class BagReader:
         for number, raw in enumerate(self._storage.messages([topic])):
             name = f"{topic}#{number}"
             try:
-                message = _deserialized(raw)
-                stamp_ns = _stamp_of(message, raw)
+                message = deserialized(raw)
+                stamp_ns = stamp_of(message, raw)
                 pose, travelled = self._pose_at(track, stamp_ns)
                 if only_posed and pose is None:
                     continue
                 if not selector.keep(stamp_ns, travelled):
                     continue
-                image = _decoded(message, type_)
-            except _UndecodableError as error:
+                image = decoded(message, type_)
+            except UndecodableError as error:
                 self.report.undecodable.append(f"{name}: {error}")
                 continue
             yield Frame(image, stamp_ns, name, pose, travelled)
@@ -161,9 +161,13 @@ class BagReader:
             return None, None
         return found
 
-    def _pose_track(self, topic: str) -> PoseTrack:
+    def pose_track(self, topic: str, origin: LatLonAlt | None = None) -> PoseTrack:
+        """The poses of a topic; those of NavSatFix in metres from `origin`, else from the first.
+
+        Raises SaaneError as `frames` does.
+        """
         type_ = self._type_of(topic, POSE_TYPES, "poses")
-        poses = UsablePoses(type_, self._stamped(topic))
+        poses = UsablePoses(type_, self._stamped(topic), origin)
         self.report.ignored_poses += poses.ignored
         if not len(poses.track.stamps_ns):
             raise SaaneError(
@@ -176,11 +180,15 @@ class BagReader:
     def _stamped(self, topic: str) -> Iterator[tuple[int, Any]]:
         for raw in self._storage.messages([topic]):
             try:
-                message = _deserialized(raw)
-            except _UndecodableError:
+                message = deserialized(raw)
+            except UndecodableError:
                 self.report.ignored_poses += 1
                 continue
-            yield _stamp_of(message, raw), message
+            yield stamp_of(message, raw), message
+
+    def image_type(self, topic: str) -> str:
+        """Image or CompressedImage; SaaneError where the topic is neither, empty or absent."""
+        return self._type_of(topic, IMAGE_TYPES, "images")
 
     def _type_of(self, topic: str, types: tuple[str, ...] = (), what: str = "") -> str:
         """The type of a topic that is in the bag, has messages, and is one of `types`."""
@@ -202,25 +210,27 @@ class BagReader:
         return info.type
 
 
-class _UndecodableError(Exception):
+class UndecodableError(Exception):
     """One message cannot be used; the reason is told in the report."""
 
 
-def _deserialized(raw: RawMessage) -> Any:
+def deserialized(raw: RawMessage) -> Any:
+    """The message of these bytes, with the fields of its ROS type."""
     try:
         return message_types().deserialize_cdr(raw.data, raw.type)
     except Exception as error:  # a damaged message makes the generated code raise anything
-        raise _UndecodableError(f"its bytes are no {raw.type} ({error})") from error
+        raise UndecodableError(f"its bytes are no {raw.type} ({error})") from error
 
 
-def _decoded(message: Any, type_: str) -> Rgb:
+def decoded(message: Any, type_: str) -> Rgb:
+    """The pixels of an Image or CompressedImage."""
     try:
         return compressed_to_rgb(message) if type_ == COMPRESSED_IMAGE else image_to_rgb(message)
     except SaaneError as error:
-        raise _UndecodableError(str(error)) from error
+        raise UndecodableError(str(error)) from error
 
 
-def _stamp_of(message: Any, raw: RawMessage) -> int:
+def stamp_of(message: Any, raw: RawMessage) -> int:
     """The header's stamp in ns; the time of recording where the publisher left it 0."""
     stamp = message.header.stamp
     return (stamp.sec * 10**9 + stamp.nanosec) or raw.stamp_ns
