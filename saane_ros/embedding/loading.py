@@ -100,7 +100,8 @@ def rewired(
     """The card with another wiring and the part of its head's weights that this wiring has."""
     if card.system not in HEADS:
         raise SaaneError(
-            f"Model {card.name} is a {card.system} and has no part {system}: give it without one."
+            f"Model {card.name} is of system {card.system} and has no part {system}: give the "
+            "model without one."
         )
     appearance_only = not HEADS[system].uses_semantics and card.filter is None
     smaller = replace(card, system=system, semantics=None if appearance_only else card.semantics)
