@@ -51,13 +51,18 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Place:
-    """One reference image of a route map."""
+    """One reference image of a route map.
+
+    along: metres along the route where the map tells it, as one of several drives does; otherwise
+    it follows from the poses.
+    """
 
     id: int
     name: str
     stamp_ns: int
     pose: Pose | None = None
     thumbnail: Path | None = None
+    along: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How strongly a distance speaks for a place: log p(z | same) / p(z | other) = offset - slope z.
+    """What a distance says of a place: log p(z | same) / p(z | other) = offset - slope z.
 
     z is the distance standardised by the query's own distances to the whole map:
     (d - median) / (97.5 % quantile - 2.5 % quantile).

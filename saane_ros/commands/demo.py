@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -51,9 +50,6 @@ def add(subparsers: argparse._SubParsersAction) -> None:
 def _run(options: argparse.Namespace) -> None:
     if options.rate < 0:
         raise SaaneError(f"--rate is {options.rate:g}: give images per second.")
-    # Node, camera and collector share the cores: a thread that spins while it waits would take
-    # them from the one that it waits for. Read when PyTorch is loaded, and by the child processes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from saane_ros.demo.run import DemoOptions, run_demo
 
     signal.signal(signal.SIGTERM, _interrupt)  # ends the children as Ctrl-C does

@@ -47,7 +47,8 @@ def overview(
     """
     tiles = [Tile("query", query), Tile("matched place", matched)]
     for modality, attention in embedding.attention.items():
-        tiles.append(Tile(f"{modality} attention", overlay_attention(query, attention, opacity)))
+        overlay = overlay_attention(query, attention, opacity, stretch=True)
+        tiles.append(Tile(f"{modality} attention", overlay))
     if embedding.labels is not None:
         labelled = overlay_labels(query, embedding.labels, class_names, opacity)
         tiles.append(Tile("segmentation", labelled))

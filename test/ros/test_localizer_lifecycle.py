@@ -297,7 +297,7 @@ def test_the_process_refuses_a_bad_parameter_in_one_sentence() -> None:
 def test_the_process_stays_up_without_a_map_and_ends_quietly(ending: int, peer: Peer) -> None:
     reports = peer.hear(DiagnosticArray, "/diagnostics")
     process = run_module("-p", "map:=/no/such.routemap")
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(180, process.kill)
     watchdog.start()
     try:
         until(lambda: reports, "a report of the process")

@@ -81,8 +81,8 @@ def test_overview_shows_query_place_attention_and_labels(
     expected = [
         query,
         place,
-        overlay_attention(query, embedding.attention["appearance"], 0.4),
-        overlay_attention(query, embedding.attention["semantic"], 0.4),
+        overlay_attention(query, embedding.attention["appearance"], 0.4, stretch=True),
+        overlay_attention(query, embedding.attention["semantic"], 0.4, stretch=True),
         overlay_labels(query, embedding.labels, names, 0.4),
     ]
     for i, tile in enumerate(expected):
