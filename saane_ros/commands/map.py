@@ -1,4 +1,4 @@
-"""`saane map`: build a route map from a folder or a bag, and look at one."""
+"""`saane map`: build a route map from a folder or a bag, look at one, cut and join them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+
+from saane_ros.commands.map_editing import (
+    CROP_EXAMPLES,
+    MERGE_EXAMPLES,
+    add_crop,
+    add_merge,
+    crop,
+    merge,
+)
 from saane_ros.data.folders import ImageFolder
 from saane_ros.errors import SaaneError
-from saane_ros.files import sha256_of
+from saane_ros.files import replacing_file, sha256_of
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
-from saane_ros.route_map.info import Origin
+from saane_ros.route_map.info import PLANE, MapInfo, Origin
+from saane_ros.route_map.plot import route_plot
+from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame
@@ -37,12 +49,13 @@ An interrupted build goes on where it was when the same command is given again.
 INFO_EXAMPLES = """\
 examples:
   saane map info street.routemap
+  saane map info street.routemap --plot street.png
 """
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
-    """Add `saane map build` and `saane map info`."""
-    parser = _parser(subparsers, "map", "build and inspect route maps", BUILD_EXAMPLES)
+    """Add `saane map build`, `info`, `crop` and `merge`."""
+    parser = _parser(subparsers, "map", "build, inspect, cut and join route maps", BUILD_EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     build = _parser(actions, "build", "build a route map from images or a bag", BUILD_EXAMPLES)
     source = build.add_mutually_exclusive_group(required=True)
@@ -68,7 +81,14 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.set_defaults(run=_build)
     info = _parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
     info.add_argument("map", type=Path, help="folder of the map")
+    info.add_argument("--plot", type=Path, metavar="X.png", help="draw the route from above")
     info.set_defaults(run=_info)
+    cropping = _parser(actions, "crop", "cut a part out of a route map", CROP_EXAMPLES)
+    add_crop(cropping)
+    cropping.set_defaults(run=_crop)
+    merging = _parser(actions, "merge", "make one route map of several", MERGE_EXAMPLES)
+    add_merge(merging)
+    merging.set_defaults(run=_merge)
 
 
 def _parser(
@@ -91,6 +111,7 @@ class _Source:
     frames: Iterator[Frame]
     label: str
     origin: Origin | None
+    grid: str
     total: int | None
     notes: list[str]
 
@@ -116,6 +137,7 @@ def _build(options: argparse.Namespace) -> None:
             embedder,
             options.out,
             origin=source.origin,
+            grid=source.grid,
             batch=options.batch,
             source=source.label,
             dtype="float16" if options.half else "float32",
@@ -142,7 +164,7 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
         if folder.pose_file is not None:
             label += f" with poses {sha256_of(folder.pose_file)}"
         total = len(folder.selected(*every))
-        yield _Source(folder.frames(*every), label, folder.origin, total, [])
+        yield _Source(folder.frames(*every), label, folder.origin, PLANE, total, [])
         return
     if options.poses:
         raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
@@ -157,7 +179,7 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
             frames = (frame for frame in frames if frame.pose is not None)
         label += f"bag {options.bag.resolve()} {options.image_topic} {options.pose_topic}"
         notes: list[str] = []
-        yield _Source(_with_notes(frames, bag, notes), label, bag.origin, None, notes)
+        yield _Source(_with_notes(frames, bag, notes), label, bag.origin, bag.grid, None, notes)
 
 
 def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> Iterator[Frame]:
@@ -167,19 +189,34 @@ def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> It
 
 
 def _info(options: argparse.Namespace) -> None:
-    _show(RouteMap.open(options.map))
+    route_map = RouteMap.open(options.map)
+    _show(route_map)
+    if options.plot is not None:
+        picture = cv2.cvtColor(route_plot(route_map), cv2.COLOR_RGB2BGR)
+        with replacing_file(options.plot) as part:
+            part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        print(f"wrote {options.plot}")
+
+
+def _crop(options: argparse.Namespace) -> None:
+    _show(crop(options))
+
+
+def _merge(options: argparse.Namespace) -> None:
+    _show(merge(options))
 
 
 def _show(route_map: RouteMap) -> None:
     info = route_map.info
     length = "no poses"
     if route_map.metric:
-        length = f"{route_map.arc_length[-1]:.1f} m along the route"
+        length = f"{route_map.arc_length[-1] - route_map.arc_length[0]:.1f} m along the route"
     size = sum(path.stat().st_size for path in route_map.path.rglob("*") if path.is_file())
     rows = [
         ("map", f"{route_map.path} ({size / 1e6:.1f} MB, created {info.created})"),
         ("places", f"{info.count}, {length}"),
-        ("frame", info.frame_id + _origin_text(info.origin)),
+        *statistics(route_map),
+        ("frame", info.frame_id + _origin_text(info)),
         ("model", f"{info.model}, fingerprint {info.fingerprint}"),
         ("descriptors", f"{info.descriptor_size} values, {info.dtype}, {info.index} search"),
         ("calibration", _calibration_text(route_map)),
@@ -188,10 +225,12 @@ def _show(route_map: RouteMap) -> None:
         print(f"{name:<12} {text}")
 
 
-def _origin_text(origin: Origin | None) -> str:
-    if origin is None:
+def _origin_text(info: MapInfo) -> str:
+    if info.origin is None:
         return ""
-    return f", origin {origin[0]:.7f} {origin[1]:.7f} altitude {origin[2]:.2f} m"
+    latitude, longitude, altitude = info.origin
+    along = "" if info.grid == PLANE else f", axes of {info.grid}"
+    return f", origin {latitude:.7f} {longitude:.7f} altitude {altitude:.2f} m{along}"
 
 
 def _calibration_text(route_map: RouteMap) -> str:

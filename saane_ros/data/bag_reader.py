@@ -12,17 +12,20 @@ from typing import Any
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from saane_ros.data.bag_poses import POSE_TYPES, UsablePoses
+from saane_ros.data.bag_poses import FIX, POSE_TYPES, UsablePoses
 from saane_ros.data.bag_storage import open_storage
 from saane_ros.data.geodesy import LatLonAlt
 from saane_ros.data.pose_track import PoseTrack
 from saane_ros.data.raw_messages import RawMessage, TopicInfo
 from saane_ros.errors import SaaneError
 from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
+from saane_ros.route_map.info import PLANE
 from saane_ros.route_map.selection import Selector
 from saane_ros.types import Frame, Pose, Rgb
 
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+ORIGIN_NAME = "origin"
+"""Last part of the name of a NavSatFix topic that tells where the zero of poses lies."""
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_IMAGE)
 
 
@@ -62,13 +65,16 @@ class BagReport:
 class BagReader:
     """A rosbag2 bag: a folder, or one .mcap or .db3 file. Also a context manager.
 
-    origin: after `frames` with a NavSatFix topic, latitude, longitude and altitude of the poses'
-    zero.  report: of the latest reading of frames.
+    origin: after `frames` with a pose topic, latitude, longitude and altitude of the poses' zero
+    where that is known: of NavSatFix it is the first fix, of other poses what a NavSatFix topic
+    "origin" beside theirs tells.  grid: how the poses' frame lies there, "enu" or the frame_id of
+    that topic, such as "utm_30N".  report: of the latest reading of frames.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.origin: LatLonAlt | None = None
+        self.grid = PLANE
         self.report = BagReport()
         self._storage = open_storage(self.path)
         self._topics = self._storage.topics()
@@ -121,7 +127,7 @@ class BagReader:
         message or usable pose.
         """
         self.report = BagReport()
-        self.origin = None
+        self.origin, self.grid = None, PLANE
         type_ = self.image_type(image_topic)
         selector = Selector(every_metres, every_seconds)
         track = self.pose_track(pose_topic) if pose_topic else None
@@ -174,8 +180,22 @@ class BagReader:
                 f"Topic {topic} of {self.path} holds no usable pose (all are NaN or without fix): "
                 "name another pose topic, or none."
             )
-        self.origin = poses.origin
+        if type_ == FIX:
+            self.origin = poses.origin
+        else:
+            self._read_origin(f"{topic.rsplit('/', 1)[0]}/{ORIGIN_NAME}")
         return poses.track
+
+    def _read_origin(self, topic: str) -> None:
+        if (info := self._topics.get(topic)) is None or info.type != FIX or not info.count:
+            return
+        try:
+            message = deserialized(next(self._storage.messages([topic])))
+        except (UndecodableError, StopIteration):
+            return
+        self.origin = (message.latitude, message.longitude, message.altitude)
+        if message.header.frame_id.startswith("utm_"):
+            self.grid = message.header.frame_id
 
     def _stamped(self, topic: str) -> Iterator[tuple[int, Any]]:
         for raw in self._storage.messages([topic]):

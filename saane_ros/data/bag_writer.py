@@ -21,7 +21,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from saane_ros.data.bag_reader import COMPRESSED_IMAGE, message_types
+from saane_ros.data.bag_reader import COMPRESSED_IMAGE, ORIGIN_NAME, message_types
 from saane_ros.data.raw_messages import RawMessage
 from saane_ros.errors import SaaneError
 from saane_ros.files import replace_folder
@@ -30,8 +30,6 @@ from saane_ros.types import Pose, Rgb
 
 _NO_COVARIANCE = np.zeros(36)
 STATIC_TRANSFORMS = "/tf_static"
-ORIGIN_NAME = "origin"
-"""Last part of the name of a NavSatFix topic that tells where a map frame's zero lies."""
 _FOREVER = QosTime(9223372036, 854775807)
 _LATCHED = Qos(
     QosHistory.KEEP_LAST,

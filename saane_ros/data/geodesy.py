@@ -26,15 +26,13 @@ def to_enu(points: NDArray[np.float64], origin: LatLonAlt) -> NDArray[np.float64
     """
     base = np.array([origin], dtype=np.float64)
     offset = _earth_centred(np.asarray(points, dtype=np.float64)) - _earth_centred(base)
-    return offset @ _enu_axes(origin).T
+    return offset @ enu_axes(origin).T
 
 
 def from_enu(points: NDArray[np.float64], origin: LatLonAlt) -> NDArray[np.float64]:
     """Metres east, north, up (n, 3) of the origin as latitude, longitude, altitude (n, 3)."""
     base = np.array([origin], dtype=np.float64)
-    return _geodetic(
-        np.asarray(points, dtype=np.float64) @ _enu_axes(origin) + _earth_centred(base)
-    )
+    return _geodetic(np.asarray(points, dtype=np.float64) @ enu_axes(origin) + _earth_centred(base))
 
 
 def _earth_centred(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,7 +58,7 @@ def _geodetic(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack((np.degrees(latitude), np.degrees(np.arctan2(y, x)), altitude), axis=1)
 
 
-def _enu_axes(origin: LatLonAlt) -> NDArray[np.float64]:
+def enu_axes(origin: LatLonAlt) -> NDArray[np.float64]:
     """Rows: east, north and up at the origin in Earth-centred axes."""
     latitude, longitude = math.radians(origin[0]), math.radians(origin[1])
     sine, cosine = math.sin(latitude), math.cos(latitude)

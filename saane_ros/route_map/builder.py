@@ -16,7 +16,7 @@ from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.progress import progress
 from saane_ros.route_map.frame_check import image_fault, pose_fault
-from saane_ros.route_map.info import MapInfo, Origin
+from saane_ros.route_map.info import PLANE, MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import check_target, write_map
@@ -65,7 +65,8 @@ class _Entry:
 class RouteMapBuilder:
     """Embeds frames, journals them beside the map, and writes the map.
 
-    path: folder of the map to be.  origin: latitude, longitude, altitude of the poses' zero.
+    path: folder of the map to be.  origin: latitude, longitude, altitude of the poses' zero, grid:
+    how their frame lies there (`MapInfo`).
     source: names what the frames come from; an interrupted build of the same source by the same
     embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
     rather than a recording), so they are places of this build from the start.
@@ -78,6 +79,7 @@ class RouteMapBuilder:
         *,
         frame_id: str = "map",
         origin: Origin | None = None,
+        grid: str = PLANE,
         batch: int = 8,
         source: str = "",
         dtype: str = "float32",
@@ -88,6 +90,7 @@ class RouteMapBuilder:
         check_target(self.path)
         self._embedder = embedder
         self._frame_id = frame_id
+        self._grid = grid
         self._batch = batch
         self._dtype = dtype
         head = JournalHead(embedder.fingerprint, embedder.descriptor_size, source)
@@ -221,6 +224,7 @@ class RouteMapBuilder:
             descriptor_size=self._embedder.descriptor_size,
             dtype=self._dtype,
             calibration=self._embedder.calibration,
+            grid=self._grid,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from saane_ros.types import Calibration
 FORMAT_VERSION = 1
 INFO_FILE = "map.yaml"
 
+PLANE = "enu"
 Origin = tuple[float, float, float]
 """Latitude and longitude in degrees, altitude in metres above the WGS84 ellipsoid."""
 
@@ -24,7 +26,9 @@ class MapInfo:
     """What `map.yaml` says.
 
     fingerprint, model: of the embedder.  frame_id: frame of the poses (ENU, metres).
-    origin: where that frame's zero lies on the Earth, if known.  created: ISO 8601, UTC.
+    origin: where that frame's zero lies on the Earth, if known.  grid: "enu" where the frame is
+    the plane that touches the Earth there, "utm_30N" where it is that zone's grid.
+    created: ISO 8601, UTC.
     index: "flat" or "hnsw".  files: SHA-256 by name; a folder's is over its names and bytes.
     """
 
@@ -40,6 +44,7 @@ class MapInfo:
     index: str = "flat"
     calibration: Calibration | None = None
     files: dict[str, str] = field(default_factory=dict)
+    grid: str = PLANE
 
 
 def info_text(info: MapInfo) -> str:
@@ -104,7 +109,16 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
         **{name: values[name] for name in _KINDS},
         origin=_origin(path, values.get("origin")),
         calibration=_calibration(path, values.get("calibration")),
+        grid=_grid(path, values.get("grid", PLANE)),
     )
+
+
+def _grid(path: Path, value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(
+        rf"{PLANE}|utm_([1-9]|[1-5]\d|60)[NS]", value
+    ):
+        raise _damaged(path, f"grid is neither {PLANE} nor utm_<zone><N or S>")
+    return value
 
 
 def _origin(path: Path, value: Any) -> Origin | None:

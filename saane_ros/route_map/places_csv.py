@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from saane_ros.errors import SaaneError
@@ -13,6 +14,8 @@ from saane_ros.types import Place, Pose
 PLACES_FILE = "places.csv"
 THUMBNAIL_FOLDER = "thumbnails"
 COLUMNS = ("id", "name", "stamp_ns", "x", "y", "z", "qx", "qy", "qz", "qw")
+ALONG = "along"
+"""A further column of maps whose places tell where along the route they lie."""
 
 
 def thumbnail_name(place: int) -> str:
@@ -20,15 +23,17 @@ def thumbnail_name(place: int) -> str:
     return f"{place:06d}.jpg"
 
 
-def write_places(path: Path, places: Iterable[Place]) -> None:
+def write_places(path: Path, places: Sequence[Place]) -> None:
     """Write the table; numbers keep every bit, a place without a pose has empty columns."""
+    with_along = any(place.along is not None for place in places)
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
+        writer.writerow((*COLUMNS, ALONG) if with_along else COLUMNS)
         for place in places:
             pose = place.pose
             numbers = ("",) * 7 if pose is None else tuple(map(repr, _numbers(pose)))
-            writer.writerow((place.id, place.name, place.stamp_ns, *numbers))
+            along = (repr(place.along),) if with_along else ()
+            writer.writerow((place.id, place.name, place.stamp_ns, *numbers, *along))
 
 
 def _numbers(pose: Pose) -> list[float]:
@@ -41,7 +46,8 @@ def read_places(path: Path) -> list[Place]:
     has_thumbnails = thumbnails.is_dir()
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
         rows = csv.reader(stream)
-        if next(rows, None) != list(COLUMNS):
+        head = next(rows, None)
+        if head not in (list(COLUMNS), [*COLUMNS, ALONG]):
             raise SaaneError(
                 f"{path} does not begin with the columns {','.join(COLUMNS)}: "
                 "build the map again or restore a copy."
@@ -49,8 +55,23 @@ def read_places(path: Path) -> list[Place]:
         places: list[Place] = []
         for row in rows:
             thumbnail = thumbnails / thumbnail_name(len(places)) if has_thumbnails else None
-            places.append(_place(path, rows.line_num, row, len(places), thumbnail))
+            where = path, rows.line_num
+            along = _along(*where, row) if len(head) > len(COLUMNS) else None
+            place = _place(*where, row[: len(COLUMNS)], len(places), thumbnail)
+            places.append(replace(place, along=along))
     return places
+
+
+def _along(path: Path, line: int, row: list[str]) -> float:
+    try:
+        value = float(row[len(COLUMNS)])
+    except (ValueError, IndexError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise SaaneError(
+            f"{path} line {line} does not tell where along the route it lies: build the map again."
+        )
+    return value
 
 
 def _place(path: Path, line: int, row: list[str], expected: int, thumbnail: Path | None) -> Place:

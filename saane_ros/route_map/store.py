@@ -77,6 +77,9 @@ class RouteMap:
     @cached_property
     def arc_length(self) -> NDArray[np.float64]:
         """Distance along the route to each place (N,): metres where metric, else place indices."""
+        along = [place.along for place in self.places if place.along is not None]
+        if along and len(along) == len(self.places):
+            return np.asarray(along, dtype=np.float64)
         points = [place.pose.position for place in self.places if place.pose is not None]
         if len(points) < len(self.places):
             return np.arange(len(self.places), dtype=np.float64)

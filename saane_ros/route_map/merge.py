@@ -1,0 +1,62 @@
+"""Several route maps as one: roads joined, and several conditions of one road side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from saane_ros.errors import SaaneError
+from saane_ros.route_map.alignment import route_of
+from saane_ros.route_map.derived import write_derived
+from saane_ros.route_map.map_frames import into_frame
+from saane_ros.route_map.store import RouteMap
+
+
+def merge_maps(maps: Sequence[RouteMap], path: Path) -> RouteMap:
+    """Write the places of all maps in the order of one route, in the frame of the first.
+
+    Places of two drives at the same point of a road lie beside each other, so that the sequence
+    filter can follow whichever condition fits and a belief in the one is a belief in the other.
+    Their names are those of their maps and their own. Raises SaaneError where the maps are of
+    different models, lack poses, or lie in frames that nothing relates.
+    """
+    first = maps[0]
+    for other in maps:
+        _check(first, other)
+    places = []
+    route = None
+    for one in maps:
+        move = into_frame(one, first)
+        poses = [move(place.pose) for place in one.places if place.pose is not None]
+        points = np.array([pose.position[:2] for pose in poses], np.float64)
+        if route is None:
+            along = one.arc_length
+            route = route_of(points, along)
+        else:
+            along = route.add(points)
+        for place, pose, metres in zip(one.places, poses, along, strict=True):
+            name = f"{one.info.name}/{place.name}"
+            places.append(replace(place, name=name, pose=pose, along=float(metres)))
+    along_all = np.array([place.along for place in places], np.float64)
+    order = np.argsort(along_all, kind="stable").tolist()
+    start = float(along_all.min())
+    ordered = [replace(places[row], along=float(along_all[row]) - start) for row in order]
+    kinds = {np.dtype(one.info.dtype) for one in maps}
+    stacked = np.concatenate([one.descriptors for one in maps]).astype(max(kinds), copy=False)
+    return write_derived(path, first, ordered, stacked, order)
+
+
+def _check(first: RouteMap, other: RouteMap) -> None:
+    if other.info.fingerprint != first.info.fingerprint:
+        raise SaaneError(
+            f"{other.path} was made by {other.info.model} (fingerprint {other.info.fingerprint}) "
+            f"and {first.path} by {first.info.model} ({first.info.fingerprint}): build both with "
+            "one model."
+        )
+    if not other.metric:
+        raise SaaneError(
+            f"Route map {other.path} has no poses, by which maps are merged: build it with poses."
+        )
