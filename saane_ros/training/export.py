@@ -69,7 +69,11 @@ def _card_text(
             "offset": round(calibration.offset, 4),
         }
     trained = {
-        role: {"file": _file_name(model, role), "sha256": digest}
+        role: {
+            "file": _file_name(model, role),
+            "sha256": digest,
+            **{key: model[key] for key in ("licence", "trained_on") if key in model},
+        }
         for role, digest in digests.items()
     }
     card["weights"] = {**model.get("weights", {}), **trained}

@@ -1,0 +1,126 @@
+"""Vocabularies and whitening, learned from small images and checked by their definition."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scenes import smooth_scene
+
+from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.errors import SaaneError
+from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.dense_sift import DenseGrid
+from saane_ros.model.dense_vlad import DenseVlad
+from saane_ros.model.netvlad import NetVlad
+from saane_ros.model.saane import SaaneNetwork
+from saane_ros.model.vlad import VladSizes
+from saane_ros.training.vocabulary import Learner, VocabularyTraining, spread
+from saane_ros.training.whitening import pca_projection, pca_whitening
+from saane_ros.types import Rgb
+
+OPTIONS = VocabularyTraining(images=8, per_image=12, iterations=10)
+CPU = torch.device("cpu")
+
+
+class Scenes:
+    key = "scenes"
+
+    def __init__(self, count: int = 12) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int) -> Rgb:
+        noise = np.random.default_rng(index).integers(0, 60, (120, 160, 3))
+        return (smooth_scene(index) // 2 + noise).astype(np.uint8)
+
+
+@pytest.mark.parametrize("count", [40, 9])
+def test_whitened_descriptors_have_unit_covariance(count: int) -> None:
+    generator = np.random.default_rng(0)
+    values = (generator.normal(size=(count, 12)) * np.linspace(3, 1, 12) + 5).astype(np.float32)
+    weight, bias = pca_whitening(values, 6)
+    assert weight.shape == (6, 12)
+    whitened = values @ weight.numpy().T + bias.numpy()
+    np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.cov(whitened.T), np.eye(6), atol=1e-3)
+    # The directions are those of the largest variance: numpy's own, whatever their sign.
+    covariance = np.cov(values.astype(np.float64).T)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    expected = (vectors[:, ::-1] / np.sqrt(eigenvalues[::-1].clip(1e-12)))[:, :6].T
+    for found, wanted in zip(weight.numpy(), expected, strict=True):
+        np.testing.assert_allclose(found * np.sign(found @ wanted), wanted, rtol=1e-2, atol=1e-3)
+
+
+def test_a_whitening_needs_more_images_than_values() -> None:
+    with pytest.raises(SaaneError, match="6 descriptors of 12 values have fewer than 6 directions"):
+        pca_whitening(np.random.default_rng(0).normal(size=(6, 12)).astype(np.float32), 6)
+
+
+def test_projection_keeps_the_largest_directions() -> None:
+    features = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    features = features * torch.tensor([1.0, 5.0, 0.1, 3.0, 0.1]) + 2
+    weight, bias = pca_projection(features, 2)
+    np.testing.assert_allclose((weight @ weight.T).numpy(), np.eye(2), atol=1e-5)
+    assert weight.abs().argmax(dim=1).tolist() == [1, 3]
+    np.testing.assert_allclose((features @ weight.T + bias).mean(dim=0).numpy(), 0, atol=1e-5)
+
+
+def test_rows_are_spread_over_all() -> None:
+    assert spread(10, 4) == [0, 3, 6, 9]
+    assert spread(3, 10) == [0, 1, 2]
+
+
+def dense_network(whitening: int = 0) -> DenseVlad:
+    return DenseVlad(6, whitening, (0.0,) * 3, (1.0,) * 3, DenseGrid(bins=(4,), step=8))
+
+
+def learn(network: SaaneNetwork | DenseVlad, options: VocabularyTraining = OPTIONS) -> object:
+    preprocessing = Preprocessing(64, 96, (0.0,) * 3, (1.0,) * 3)
+    return Learner(network, preprocessing, Scenes(), options, CPU).run()
+
+
+def test_dense_words_are_unit_means_of_their_features_and_come_out_the_same_again() -> None:
+    first, second = dense_network(whitening=4), dense_network(whitening=4)
+    learned = learn(first)
+    learn(second)
+    assert (learned.images, learned.features, learned.whitened_from) == (8, 96, 12)
+    for name, values in first.state_dict().items():
+        assert torch.equal(values, second.state_dict()[name]), name
+    words = first.centroids.numpy()
+    np.testing.assert_allclose(np.linalg.norm(words, axis=1), 1, atol=1e-5)
+    assert len(np.unique(words.round(4), axis=0)) == 6
+    pixels = Preprocessing(64, 96, (0.0,) * 3, (1.0,) * 3)([Scenes().read(0)], CPU)
+    assert first(pixels).descriptor.shape == (1, 4)
+
+
+def small_netvlad(**sizes: int) -> SaaneNetwork:
+    torch.manual_seed(0)
+    trunk = ResNetTrunk("resnet18", width=8)
+    head = NetVlad(VladSizes(inputs=trunk.channels16, words=5, **sizes))
+    return SaaneNetwork(trunk, None, head)
+
+
+def test_netvlad_is_filled_and_its_whitening_fits_what_it_gives() -> None:
+    network = small_netvlad(project=8, whitening=4)
+    learned = learn(network)
+    assert learned.alpha > 0
+    whitening = network.head.whitening
+    network.head.whitening = torch.nn.Identity()
+    preprocessing = Preprocessing(64, 96, (0.0,) * 3, (1.0,) * 3)
+    with torch.no_grad():
+        plain = torch.cat(
+            [network(preprocessing([Scenes().read(i)], CPU)).descriptor for i in range(12)]
+        )
+        whitened = plain @ whitening.weight.T + whitening.bias
+    np.testing.assert_allclose(np.cov(whitened.numpy().T), np.eye(4), atol=2e-2)
+    assert float(network.head.centroids.norm(dim=1).max()) <= 1 + 1e-5
+
+
+def test_too_few_features_are_told() -> None:
+    with pytest.raises(SaaneError, match=r"6 clusters need at least as many .* 4 were found"):
+        learn(dense_network(), replace(OPTIONS, images=2, per_image=2))
