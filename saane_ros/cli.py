@@ -10,7 +10,7 @@ import sys
 from saane_ros import __version__
 from saane_ros.errors import SaaneError
 
-COMMANDS = ("map", "localize", "robotcar", "evaluate", "train", "models", "demo")
+COMMANDS = ("map", "localize", "bag", "robotcar", "evaluate", "train", "models", "demo")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -73,7 +73,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--map", type=Path, metavar="X.routemap", help="route map")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
-    source.add_argument("--bag", type=Path, help="rosbag2 bag, MCAP or sqlite3")
+    source.add_argument("--bag", type=Path, help="bag: MCAP, sqlite3, or ROS 1 .bag")
     parser.add_argument("--image-topic", metavar="T", help="image topic of --bag")
     parser.add_argument("--odometry-topic", metavar="T", help="Odometry of --bag for the filter")
     parser.add_argument("--truth-topic", metavar="T", help="poses of --bag to measure errors by")

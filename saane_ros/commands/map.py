@@ -60,7 +60,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build = _parser(actions, "build", "build a route map from images or a bag", BUILD_EXAMPLES)
     source = build.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
-    source.add_argument("--bag", type=Path, help="rosbag2 bag, MCAP or sqlite3")
+    source.add_argument("--bag", type=Path, help="bag: MCAP, sqlite3, or ROS 1 .bag")
     build.add_argument("--poses", type=Path, metavar="FILE", help="pose file for --images")
     build.add_argument("--image-topic", metavar="T", help="image topic of --bag")
     build.add_argument(

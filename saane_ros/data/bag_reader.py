@@ -1,22 +1,18 @@
-"""Frames with poses from a rosbag2 bag."""
+"""Frames with poses from a bag."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
 
 from saane_ros.data.bag_poses import FIX, POSE_TYPES, UsablePoses
 from saane_ros.data.bag_storage import open_storage
 from saane_ros.data.geodesy import LatLonAlt
 from saane_ros.data.pose_track import PoseTrack
-from saane_ros.data.raw_messages import RawMessage, TopicInfo
+from saane_ros.data.raw_messages import RawMessage, TopicInfo, message_types
 from saane_ros.errors import SaaneError
 from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
 from saane_ros.route_map.info import PLANE
@@ -27,12 +23,6 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 ORIGIN_NAME = "origin"
 """Last part of the name of a NavSatFix topic that tells where the zero of poses lies."""
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_IMAGE)
-
-
-@lru_cache(maxsize=1)
-def message_types() -> Typestore:
-    """The standard messages, the same in every ROS 2 from Humble on."""
-    return get_typestore(Stores.ROS2_HUMBLE)
 
 
 @dataclass
@@ -63,7 +53,7 @@ class BagReport:
 
 
 class BagReader:
-    """A rosbag2 bag: a folder, or one .mcap or .db3 file. Also a context manager.
+    """A rosbag2 bag (a folder, or one .mcap or .db3 file) or a ROS 1 .bag file; a context manager.
 
     origin: after `frames` with a pose topic, latitude, longitude and altitude of the poses' zero
     where that is known: of NavSatFix it is the first fix, of other poses what a NavSatFix topic
@@ -102,6 +92,10 @@ class BagReader:
     def topics(self) -> dict[str, TopicInfo]:
         """Topic name to type and number of messages."""
         return dict(self._topics)
+
+    def span_ns(self) -> tuple[int, int] | None:
+        """Times (ns) of the first and the last message; None where there is none."""
+        return self._storage.span_ns()
 
     def messages(self, topics: Collection[str] = ()) -> Iterator[RawMessage]:
         """Undecoded messages of these topics (none: of all), in the order of recording."""

@@ -1,4 +1,4 @@
-"""Raw messages from the files of a rosbag2 bag, whole or cut short."""
+"""Raw messages from the files of a bag, whole or cut short."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from rosbags.rosbag2.errors import ReaderError
 from saane_ros.data.cut_bags import CutMcap, CutSqlite
 from saane_ros.data.folders import natural_key
 from saane_ros.data.raw_messages import RawMessage, TopicInfo
+from saane_ros.data.ros1_bags import CutRos1Bag, Ros1Bag
 from saane_ros.errors import SaaneError
 
 _SUFFIXES = (".mcap", ".db3")
+_ROS_1 = ".bag"
 _DAMAGE = (ReaderError, apsw.Error, AssertionError, ValueError, EOFError, struct.error)
 
 
@@ -32,21 +34,26 @@ class Storage(Protocol):
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         """The messages of these topics, in the order of their recording."""
 
+    def span_ns(self) -> tuple[int, int] | None:
+        """Times of the first and the last message; None where there is none."""
+
     def close(self) -> None:
         """Close the files."""
 
 
 def open_storage(path: Path) -> Storage:
-    """Open a bag's folder, or one .mcap or .db3 file of it.
+    """Open a bag's folder, or one .mcap or .db3 file of it, or a ROS 1 .bag file.
 
     A bag whose recording was cut (no metadata.yaml, no summary, a file without its end) is read as
     far as it goes. Raises SaaneError where there is no bag.
     """
     if not path.exists():
         raise SaaneError(f"There is no bag at {path}: name a rosbag2 folder or .mcap or .db3 file.")
+    if path.is_file() and path.suffix == _ROS_1:
+        return _open_ros1(path)
     if path.is_file() and path.suffix not in _SUFFIXES:
         raise SaaneError(
-            f"{path} is no rosbag2 bag: name a folder with metadata.yaml, or a .mcap or .db3 file."
+            f"{path} is no bag: name a folder with metadata.yaml, or a .mcap, .db3 or .bag file."
         )
     try:
         return _Whole(path)
@@ -87,6 +94,11 @@ class _Whole:
             if note not in self.notes:
                 self.notes.append(note)
 
+    def span_ns(self) -> tuple[int, int] | None:
+        if not self._reader.message_count:
+            return None
+        return self._reader.start_time, self._reader.end_time - 1
+
     def close(self) -> None:
         self._reader.close()
 
@@ -116,6 +128,10 @@ class _Parts:
         for part in self._parts:
             yield from part.messages(topics)
 
+    def span_ns(self) -> tuple[int, int] | None:
+        spans = [span for part in self._parts if (span := part.span_ns()) is not None]
+        return (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None
+
     def close(self) -> None:
         for part in self._parts:
             part.close()
@@ -126,6 +142,13 @@ def _open_file(file: Path) -> Storage:
         return _Whole(file)
     except _DAMAGE:
         return CutMcap(file) if file.suffix == ".mcap" else CutSqlite(file)
+
+
+def _open_ros1(file: Path) -> Storage:
+    try:
+        return Ros1Bag(file)
+    except Exception:  # a damaged index makes the reader raise anything
+        return CutRos1Bag(file)
 
 
 def _storage_files(folder: Path) -> list[Path]:

@@ -24,7 +24,7 @@ class CutMcap:
         self._path = path
         self._types: dict[int, str] = {}
         self._channels: dict[int, tuple[str, str]] = {}
-        counts = Counter(channel for channel, _, _ in self._scan())
+        counts, self._span = survey(self._scan())
         self._topics = {
             name: TopicInfo(type_, counts[channel])
             for channel, (name, type_) in self._channels.items()
@@ -32,6 +32,9 @@ class CutMcap:
 
     def topics(self) -> dict[str, TopicInfo]:
         return dict(self._topics)
+
+    def span_ns(self) -> tuple[int, int] | None:
+        return self._span
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         for channel, stamp_ns, data in self._scan():
@@ -84,6 +87,18 @@ class CutMcap:
             self.notes.append(note)
 
 
+def survey(
+    messages: Iterable[tuple[int, int, bytes]],
+) -> tuple[Counter[int], tuple[int, int] | None]:
+    """Messages by their topic's number, and the first and the last time (ns)."""
+    counts: Counter[int] = Counter()
+    first, last = 1 << 63, 0
+    for number, stamp_ns, _ in messages:
+        counts[number] += 1
+        first, last = min(first, stamp_ns), max(last, stamp_ns)
+    return counts, (first, last) if counts else None
+
+
 def _records_of_chunk(body: bytes) -> Iterable[tuple[int, bytes]]:
     (size,) = struct.unpack_from("<Q", body, 16)
     compression, at = _text(body, 28)
@@ -118,13 +133,16 @@ class CutSqlite:
             self._ids = {id_: (name, type_) for id_, name, type_ in rows}
         except sqlite3.Error as error:
             self._note(error)
-        counts = Counter(id_ for id_, _, _ in self._scan())
+        counts, self._span = survey(self._scan())
         self._topics = {
             name: TopicInfo(type_, counts[id_]) for id_, (name, type_) in self._ids.items()
         }
 
     def topics(self) -> dict[str, TopicInfo]:
         return dict(self._topics)
+
+    def span_ns(self) -> tuple[int, int] | None:
+        return self._span
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         for id_, stamp_ns, data in self._scan():

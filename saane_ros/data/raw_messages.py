@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 
 @dataclass(frozen=True)
@@ -21,3 +25,9 @@ class RawMessage:
     type: str
     stamp_ns: int
     data: bytes | memoryview
+
+
+@lru_cache(maxsize=1)
+def message_types() -> Typestore:
+    """The standard messages, the same in every ROS 2 from Humble on."""
+    return get_typestore(Stores.ROS2_HUMBLE)

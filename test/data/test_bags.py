@@ -268,7 +268,7 @@ def test_what_is_no_bag_is_told(tmp_path):
     (tmp_path / "empty.mcap").write_bytes(b"")
     for path, told in (
         (tmp_path / "gone", "There is no bag at"),
-        (tmp_path / "notes.txt", "is no rosbag2 bag"),
+        (tmp_path / "notes.txt", "is no bag"),
     ):
         with pytest.raises(SaaneError, match=told):
             BagReader(path)

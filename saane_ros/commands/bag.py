@@ -1,0 +1,65 @@
+"""`saane bag`: what a recorded bag holds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+EXAMPLES = """\
+examples:
+  saane bag info drive/
+  saane bag info night.mcap
+  saane bag info old_robot.bag
+
+Bags of ROS 2 (MCAP and sqlite3) and ROS 1 .bag files are read alike, also by `saane map build` and
+`saane localize`. Of a bag that was cut off what can be read is used, and the rest is named.
+"""
+
+
+def add(subparsers: argparse._SubParsersAction) -> None:
+    """Add `saane bag info`."""
+    parser = _parser(subparsers, "bag", "look into recorded bags")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    info = _parser(actions, "info", "list image and pose topics, and what can make a map")
+    info.add_argument("bag", type=Path, help="rosbag2 folder, or .mcap, .db3 or .bag file")
+    info.set_defaults(run=_info)
+
+
+def _parser(
+    subparsers: argparse._SubParsersAction, name: str, text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _info(options: argparse.Namespace) -> None:
+    from saane_ros.data.bag_survey import map_commands, survey_bag
+    from saane_ros.data.bags import BagReader
+
+    with BagReader(options.bag) as bag:
+        survey = survey_bag(bag)
+        print(f"{options.bag}: {survey.seconds:.1f} s")
+        for title, topics in (("images", survey.images), ("poses", survey.poses)):
+            for topic in topics:
+                rate = topic.count / survey.seconds if survey.seconds else 0.0
+                mark = "usable" if topic.usable else "not usable"
+                print(f"  {title:<7} {topic.name}  ({topic.type}, {topic.count}, {rate:.1f} Hz)")
+                print(f"          {mark}: {topic.text}")
+        for name, (type_, count) in survey.others.items():
+            print(f"  other   {name}  ({type_}, {count})")
+        commands = list(map_commands(bag, survey))
+        if commands:
+            print("A map can be made with:")
+            for command in commands:
+                print(f"  {command}")
+        else:
+            print("No map can be made: the bag has no usable image topic.")
+        for note in bag.notes:
+            print(f"saane: {note}", file=sys.stderr)
