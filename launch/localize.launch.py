@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from launch.action import Action
 from launch.actions import OpaqueFunction
-from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from saane_ros.paths import share_folder
 from saane_ros.ros import launching
 
 ARGUMENTS = {
@@ -36,14 +34,5 @@ def _actions(context: LaunchContext) -> list[Action]:
         # The handler must wait before the node can become active.
         actions.insert(-1, launching.once_active(localizer, [launching.bag_player(bag)]))
     if launching.switch(context, "rviz"):
-        actions.append(_rviz(simulated=bool(bag)))
+        actions.append(launching.rviz(simulated=bool(bag)))
     return actions
-
-
-def _rviz(simulated: bool) -> Node:
-    return Node(
-        package="rviz2",
-        executable="rviz2",
-        arguments=["-d", str(share_folder() / "config" / "saane.rviz")],
-        parameters=[{"use_sim_time": simulated}],
-    )

@@ -12,7 +12,7 @@ from launch.actions import (
     SetEnvironmentVariable,
 )
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 
 from launch import LaunchContext
@@ -85,9 +85,22 @@ def large_images() -> list[Action]:
     return [SetEnvironmentVariable(name, value) for name, value in profile_environment().items()]
 
 
-def bag_player(bag: str) -> ExecuteProcess:
-    """`ros2 bag play` of a bag, with `/clock`."""
-    return ExecuteProcess(cmd=["ros2", "bag", "play", bag, "--clock"], output="screen", name="bag")
+def bag_player(bag: str, rate: str = "") -> ExecuteProcess:
+    """`ros2 bag play` of a bag, with `/clock`; rate: so many times as fast as it was recorded."""
+    faster = ["--rate", rate] if rate else []
+    return ExecuteProcess(
+        cmd=["ros2", "bag", "play", bag, "--clock", *faster], output="screen", name="bag"
+    )
+
+
+def rviz(simulated: bool) -> Node:
+    """RViz with everything that the localizer publishes; simulated: by the time on /clock."""
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(share_folder() / "config" / "saane.rviz")],
+        parameters=[{"use_sim_time": simulated}],
+    )
 
 
 def once_active(waited_for: LifecycleNode, actions: list[Action]) -> RegisterEventHandler:

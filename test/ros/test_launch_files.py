@@ -14,12 +14,21 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from ros_world import PATIENCE_S, Peer, spinning, until, values
+from scenes import smooth_scene
+from sensor_msgs.msg import Image
 
+from saane_ros.data.bags import BagWriter
+from saane_ros.errors import SaaneError
 from saane_ros.ros.map_builder_settings import MapBuilderSettings
+from saane_ros.ros.model_loading import load_model
+from saane_ros.ros.replay import image_topic_of, playing_rate
+from saane_ros.route_map.builder import build_map
 from saane_ros.settings import Settings, default_settings
+from saane_ros.types import Frame, Pose
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 ALWAYS = {
@@ -66,6 +75,7 @@ def asked_for(name: str) -> set[str]:
     ("name", "more", "kind"),
     [
         ("localize.launch.py", {"rviz"}, Settings),
+        ("replay.launch.py", {"traverse", "rate", "rviz"}, Settings),
         (
             "build_map.launch.py",
             {"pose_source", "pose_topic", "every", "unit"},
@@ -75,12 +85,13 @@ def asked_for(name: str) -> set[str]:
 )
 def test_every_argument_is_described_and_read(name: str, more: set[str], kind: type) -> None:
     table = launch_arguments(name)
-    assert set(table) == ALWAYS | more
+    assert set(table) == ALWAYS - ({"bag"} if "traverse" in more else set()) | more
     assert all(len(description) > 10 for description in table.values())
     read = asked_for(name)
     # `autostart` and `use_sim_time` are read in a loop over both.
     assert set(table) - {"autostart", "use_sim_time"} <= read
     ros_only = {"image_topic", "params_file", "use_sim_time", "rviz", "bag", "autostart"}
+    ros_only |= {"traverse", "rate"}
     assert set(table) - ros_only - {"pose_topic"} <= set(default_settings(kind))
 
 
@@ -167,3 +178,55 @@ def test_build_map_starts_the_builder(tmp_path: Path) -> None:
         names = ("pose_source", "every", "unit", "autostart")
         assert parameters(peer, "map_builder", *names) == ["fix", 1.0, "metres", False]
     assert process.returncode == 0
+
+
+def write_replay(tmp_path: Path) -> tuple[Path, Path]:
+    """A map and a bag of the same drive, with another image topic and true poses."""
+    frames = [
+        Frame(smooth_scene(i), i * 10**9, f"p{i}", Pose((2.0 * i, 0.0, 0.0))) for i in range(8)
+    ]
+    with BagWriter(tmp_path / "drive") as bag:
+        for i, frame in enumerate(frames):
+            stamp = (1_000 + i) * 10**9
+            bag.write_odometry("/ground_truth/odometry", stamp, frame.pose or Pose((0, 0, 0)))
+            bag.write_image("/stereo/centre/image_raw/compressed", frame.image, stamp, "c", 90)
+            bag.write_image("/also/raw", frame.image, stamp)
+    route_map = build_map(frames, load_model(Settings(model="saane-town")), tmp_path / "m.routemap")
+    return tmp_path / "drive", route_map.path
+
+
+def test_replay_chooses_the_topic_and_shows_the_drive(tmp_path: Path) -> None:
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed")
+    bag, route_map = write_replay(tmp_path)
+    with spinning(Peer) as peer:
+        matches = peer.hear(DiagnosticArray, "/localizer/place_match")
+        truths = peer.hear(Odometry, "/ground_truth/odometry")
+        overviews = peer.hear(Image, "/localizer/overview")
+        with launched(
+            "replay.launch.py", f"traverse:={bag}", f"map:={route_map}", "rate:=0.5"
+        ) as process:
+            until(lambda: len(matches) >= 4 and len(truths) >= 4, "matches and true poses")
+            until(lambda: overviews, "a picture of query, attention and match")
+            names = ("map", "image_transport", "use_sim_time")
+            expected = [str(route_map), "compressed", True]
+            assert parameters(peer, "localizer", *names) == expected
+    assert process.returncode == 0
+
+
+def test_the_image_topic_of_a_replay(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "drive") as bag:
+        bag.write_image("/a/raw", smooth_scene(1), 10**9)
+        bag.write_image("/b/compressed", smooth_scene(1), 10**9, jpeg_quality=90)
+        bag.write_pose("/pose", 10**9, Pose((0, 0, 0)))
+    path = str(tmp_path / "drive")
+    assert image_topic_of(path) == "/b/compressed"
+    assert image_topic_of(path, "/a/raw") == "/a/raw"
+    for wanted, message in (("/pose", "holds no images"), ("/c", "is not in")):
+        with pytest.raises(SaaneError, match=message):
+            image_topic_of(path, wanted)
+    with pytest.raises(SaaneError, match="traverse is empty"):
+        image_topic_of("")
+    assert playing_rate("0.5") == "0.5"
+    for text in ("0", "-1", "fast", "inf"):
+        with pytest.raises(SaaneError, match="give a number above 0"):
+            playing_rate(text)
