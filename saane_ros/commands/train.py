@@ -37,6 +37,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         ("segmentation", _segmentation, "a segmentation network, on label maps"),
         ("embedding", _embedding, "a SAANE head on frozen features"),
         ("vocabulary", _vocabulary, "words and whitening of a VLAD system"),
+        ("classification", _classification, "an AMOSNet with its trunk, by telling places apart"),
         ("export", _export, "card and weight files of a trained model"),
         ("table", _table, "heads of all systems and seeds, compared on benchmarks"),
     ):
@@ -100,6 +101,13 @@ def _vocabulary(options: argparse.Namespace) -> None:
         f"{learned.features} local features of {learned.images} images, alpha {learned.alpha:.1f}, "
         f"whitening from {learned.whitened_from} images; weights in {run.trained_file('head')}"
     )
+
+
+def _classification(options: argparse.Namespace) -> None:
+    from saane_ros.training.classification_stage import train_classification
+
+    accuracy = train_classification(_run(options))
+    print(f"running accuracy {accuracy:.3f}; weights in {options.out}")
 
 
 def _export(options: argparse.Namespace) -> None:
