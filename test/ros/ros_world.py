@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,26 @@ from saane_ros.messages.encode import rgb_to_image_fields
 from saane_ros.ros.clock import to_stamp
 from saane_ros.types import Frame, Pose, Rgb
 
-DOMAIN = 1 + os.getpid() % 100
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
 MS = 1_000_000
 PATIENCE_S = 60.0
+
+_domains = count(os.getpid())
+
+
+def use_own_domain() -> None:
+    """Let the nodes of a test meet one another on this machine, and none of the test before.
+
+    A node that has just ended is discoverable for a while, and would be sent requests.
+    """
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(1 + next(_domains) % 100)
 
 
 @contextmanager
 def spinning(make_node: Callable[[Context], Node]) -> Iterator[Any]:
     """A node that spins on a thread and a context (a DDS participant) of its own."""
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
+    rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
     executor = SingleThreadedExecutor(context=context)
     node = make_node(context)
     executor.add_node(node)
