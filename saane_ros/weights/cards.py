@@ -128,6 +128,7 @@ class WeightSource:
 
     sha256 may be empty only where there is a url; torchvision's file names carry a hash.
     alternatives: SHA-256 by name of files with the same values that may stand in for it.
+    licence, trained_on: where they differ from the card's.
     """
 
     file: str = ""
