@@ -23,6 +23,7 @@ examples:
   saane evaluate --model trunk:resnet18:max trunk:resnet18:avg:std saane-resnet18:app \\
       --weights ~/weights --dataset grief_season corridor --root ~/data --out results/seasons
   saane evaluate --model scores/ descriptors.npz --dataset my/ref-and-query-folder
+  saane evaluate --model saane-town --dataset robotcar --pair am-pm --root ~/data
   saane evaluate --list
 
 models:
@@ -39,6 +40,9 @@ datasets:
 """
 
 
+ROBOTCAR, PAIRS = "robotcar", ("am-pm", "sum-win")
+
+
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane evaluate`."""
     parser = subparsers.add_parser(
@@ -52,6 +56,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     add_argument = parser.add_argument
     add_argument("--model", nargs="+", default=[], metavar="MODEL", help="see below")
     add_argument("--dataset", nargs="+", default=[], metavar="DATASET", help="see below")
+    add_argument(
+        "--pair", choices=PAIRS, help="of --dataset robotcar: one experiment; by default both"
+    )
     add_argument("--root", default="", help="folder that the datasets' folders lie in")
     add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder of the results")
     add_argument("--weights", default="", help="folder (or trunk file) looked into first")
@@ -76,7 +83,8 @@ def _run(options: argparse.Namespace) -> None:
     from saane_ros.evaluation.predictions import write_predictions
     from saane_ros.evaluation.results_table import as_text, blocks
 
-    datasets = [one for name in options.dataset for one in open_datasets(name, options.root)]
+    names = _dataset_names(options)
+    datasets = [one for name in names for one in open_datasets(name, options.root)]
     opened = {spec: _model(spec, options) for spec in options.model}
     evaluations = [row for dataset in datasets for row in _rows(dataset, opened)]
     found = blocks(evaluations)
@@ -87,6 +95,18 @@ def _run(options: argparse.Namespace) -> None:
     write_report(evaluations, found, embedders, command, options.out / "report.html")
     print(as_text(found))
     print(f"\nwrote {options.out}/results.json, predictions.csv and report.html")
+
+
+def _dataset_names(options: argparse.Namespace) -> list[str]:
+    """The datasets, "robotcar" by its two experiments."""
+    if options.pair and ROBOTCAR not in options.dataset:
+        raise SaaneError("--pair names an experiment of RobotCar: give --dataset robotcar too.")
+    pairs = [options.pair] if options.pair else PAIRS
+    return [
+        each
+        for name in options.dataset
+        for each in ([f"{name}-{pair}" for pair in pairs] if name == ROBOTCAR else [name])
+    ]
 
 
 def _rows(dataset: Dataset, opened: dict[str, System | None]) -> list[Evaluation]:
@@ -140,7 +160,7 @@ def _write_json(evaluations: list[Evaluation], command: str, path: Path) -> None
 def _command(options: argparse.Namespace) -> str:
     """The command that gives these results again."""
     parts = ["saane", "evaluate", "--model", *options.model, "--dataset", *options.dataset]
-    for name in ("root", "weights", "device", "precision", "threads", "max_side"):
+    for name in ("root", "weights", "device", "precision", "threads", "max_side", "pair"):
         value = getattr(options, name)
         if value and value != "auto":
             parts += [f"--{name.replace('_', '-')}", str(value)]

@@ -1,4 +1,8 @@
-"""Oxford RobotCar: pairs of traversals, one image a second of the centre camera, INS positions."""
+"""Oxford RobotCar: pairs of traversals, one image a second of the centre camera, with positions.
+
+A traversal is read from its raw files or from the bag that `saane robotcar to-bag` made of it; both
+give the same places.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.data.bag_reader import IMAGE_TYPES, BagReader
+from saane_ros.data.datasets.bag_images import BagImages
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageFiles
+from saane_ros.data.datasets.image_lists import ImageFiles, ImageList
 from saane_ros.data.datasets.truth import FRAMES, RADIUS_M, along_route
 from saane_ros.data.datasets.where import Where
+from saane_ros.data.geodesy import to_utm
 from saane_ros.data.pose_track import PoseTrack
-from saane_ros.data.robotcar.images import image_path, read_bayer, read_timestamps
+from saane_ros.data.robotcar.drive_messages import TRUTH
+from saane_ros.data.robotcar.images import ends_whole, image_path, read_bayer, read_timestamps
 from saane_ros.data.robotcar.poses import POSE_FILES, read_pose_track
 from saane_ros.data.robotcar.sampling import sampled
 from saane_ros.errors import SaaneError
@@ -22,7 +30,8 @@ from saane_ros.errors import SaaneError
 
 @dataclass(frozen=True)
 class RobotCar:
-    """references, queries: traversals.  rate: images per second.  poses: which file positions.
+    """references, queries: folders of traversals, or bags of them.  rate: images per second.
+    poses: which file of a raw traversal positions it; a bag has its own.
 
     frames, radius: tolerance; revisit_ok: any pass in the same direction is right.
     """
@@ -38,11 +47,15 @@ class RobotCar:
 
 @dataclass(frozen=True)
 class Traversal:
-    """images: debayered.  positions: UTM (n, 2), NaN outside the track.  courses: degrees (n,)."""
+    """images: debayered.  positions: UTM (n, 2), NaN outside the track.  courses: degrees (n,).
 
-    images: ImageFiles
+    words: where images and positions come from.
+    """
+
+    images: ImageList
     positions: NDArray[np.float64]
     courses: NDArray[np.float64]
+    words: str
 
 
 def read(where: Where, options: RobotCar) -> list[Dataset]:
@@ -65,8 +78,8 @@ def read(where: Where, options: RobotCar) -> list[Dataset]:
             query.images,
             reference.images,
             correct,
-            f"traversal {options.queries} searched in {options.references}, stereo/centre at "
-            f"{options.rate:g} images/s, {options.poses.upper()} positions",
+            f"traversal {options.queries} ({query.words}) searched in {options.references} "
+            f"({reference.words}), stereo/centre at {options.rate:g} images/s",
             f"{options.frames} frames around a pass within {options.radius:g} m and 45 degrees"
             + ("" if options.revisit_ok else ", the nearest pass only"),
             query.positions,
@@ -77,13 +90,41 @@ def read(where: Where, options: RobotCar) -> list[Dataset]:
 
 def read_traversal(where: Where, name: str, options: RobotCar) -> Traversal:
     folder = where.folder(name)
+    if any(folder.glob("*.mcap")) or any(folder.glob("*.db3")):
+        return _read_bag(folder, options.rate)
     stamps = read_timestamps(folder)
     if not stamps:
         raise SaaneError(f"{folder / 'stereo/centre'} holds no image of RobotCar: {where.source}")
-    kept = sampled(stamps, options.rate)
+    wanted = sampled(stamps, options.rate)
+    kept = [stamp for stamp in wanted if ends_whole(image_path(folder, stamp))]
+    cut = "" if len(kept) == len(wanted) else f", {len(wanted) - len(kept)} cut files left out"
     track = read_pose_track(where.file(name, *POSE_FILES[options.poses].split("/")))
     images = ImageFiles([image_path(folder, stamp) for stamp in kept], None, _decode, "bayer gbrg")
-    return Traversal(images, *_placed(track, kept))
+    return Traversal(images, *_placed(track, kept), f"raw, {options.poses.upper()} positions{cut}")
+
+
+def _read_bag(path: Path, rate: float) -> Traversal:
+    with BagReader(path) as bag:
+        names = [n for n, info in sorted(bag.topics().items()) if info.type in IMAGE_TYPES]
+        if not names or TRUTH not in bag.topics():
+            raise SaaneError(
+                f"The bag {path} has no images or no {TRUTH}: make it with `saane robotcar to-bag`."
+            )
+        topic = next((name for name in names if name.startswith("/stereo/centre/")), names[0])
+        stamps = [message.stamp_ns for message in bag.messages([topic])]
+        track = bag.pose_track(TRUTH)
+        if bag.origin is None:
+            raise SaaneError(
+                f"The bag {path} does not tell where its poses lie: make it with `saane robotcar "
+                "to-bag`."
+            )
+        zero = to_utm(bag.origin[0], bag.origin[1])[:2]
+    kept = sampled(stamps, rate)
+    # A frame without a message of its own had no pose: nothing is filled in between others.
+    posed = set(track.stamps_ns.tolist())
+    positions, courses = _placed(track, kept)
+    positions[[stamp not in posed for stamp in kept]] = np.nan
+    return Traversal(BagImages(path, topic, kept), positions + zero, courses, "bag")
 
 
 def _decode(path: Path) -> np.ndarray:

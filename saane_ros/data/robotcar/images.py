@@ -19,6 +19,8 @@ from saane_ros.types import Rgb
 BAYER = {"stereo": cv2.COLOR_BayerGR2RGB, "mono": cv2.COLOR_BayerBG2RGB}
 """OpenCV names a pattern by its second row and column: gbrg is GR, rggb is BG."""
 
+_PNG_END = b"IEND\xaeB`\x82"
+
 CAMERAS = (
     "stereo/left",
     "stereo/centre",
@@ -83,6 +85,13 @@ def read_timestamps(traversal: Path, camera: str = "stereo/centre") -> list[int]
 
 def image_path(traversal: Path, stamp_ns: int, camera: str = "stereo/centre") -> Path:
     return traversal / camera / f"{stamp_ns // 1000}.png"
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether a file ends as a PNG does, which one that was copied half does not."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - len(_PNG_END)))
+        return stream.read() == _PNG_END
 
 
 def pattern_of(camera: str) -> int:

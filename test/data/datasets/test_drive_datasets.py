@@ -154,6 +154,17 @@ def test_robotcar_pairs_two_traversals(tmp_path: Path) -> None:
     assert dataset.references.read(0).shape == (8, 8, 3)
 
 
+def test_a_half_copied_image_is_left_out_and_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_traversal(tmp_path / name, 5, 0.0)
+    cut = tmp_path / "b" / "stereo" / "centre" / f"{START_US + 2_000_000}.png"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    (tmp_path / "p.yaml").write_text("reader: robotcar\nreferences: a\nqueries: b\n")
+    (dataset,) = open_datasets(str(tmp_path / "p.yaml"))
+    assert (len(dataset.references), len(dataset.queries)) == (5, 4)
+    assert "INS positions, 1 cut files left out" in dataset.protocol
+
+
 def test_robotcar_lists_only_images_on_disk(tmp_path: Path) -> None:
     write_traversal(tmp_path, 2, 0.0)
     stamps = read_timestamps(tmp_path)
