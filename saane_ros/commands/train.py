@@ -38,6 +38,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         ("embedding", _embedding, "a SAANE head on frozen features"),
         ("vocabulary", _vocabulary, "words and whitening of a VLAD system"),
         ("classification", _classification, "an AMOSNet with its trunk, by telling places apart"),
+        ("filter", _filter, "one weight per class for a static filter"),
         ("export", _export, "card and weight files of a trained model"),
         ("table", _table, "heads of all systems and seeds, compared on benchmarks"),
     ):
@@ -108,6 +109,14 @@ def _classification(options: argparse.Namespace) -> None:
 
     accuracy = train_classification(_run(options))
     print(f"running accuracy {accuracy:.3f}; weights in {options.out}")
+
+
+def _filter(options: argparse.Namespace) -> None:
+    from saane_ros.training.class_weights_stage import train_filter
+
+    weights, (first, last) = train_filter(_run(options))
+    print(", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()))
+    print(f"loss {first:.4f} at first, {last:.4f} at last; weights in {options.out}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import yaml
 from saane_ros.errors import SaaneError
 from saane_ros.training.augmentation import Augmentation
 from saane_ros.training.camera_classification import ClassificationTraining
+from saane_ros.training.class_weights import ClassWeightTraining
 from saane_ros.training.embedding_trainer import EmbeddingTraining
 from saane_ros.training.place_sources import PlaceSource
 from saane_ros.training.segmentation_trainer import SegmentationTraining
@@ -93,6 +94,7 @@ class TrainingConfig:
     segmentation: SegmentationTraining = field(default_factory=SegmentationTraining)
     vocabulary: VocabularyTraining = field(default_factory=VocabularyTraining)
     classification: ClassificationTraining = field(default_factory=ClassificationTraining)
+    class_weights: ClassWeightTraining = field(default_factory=ClassWeightTraining)
     model: dict[str, Any] = field(default_factory=dict, metadata={"key": False})
     path: Path = field(default=Path(), metadata={"key": False})
 

@@ -19,11 +19,19 @@ PARTS = {"appearance": "trunk", "semantics": "segmentation", "head": "head"}
 UNKNOWN_DIGEST = "0" * 64
 
 
+def parts_of(model: dict[str, Any]) -> dict[str, str]:
+    """PARTS, and the filter where its class weights are learned."""
+    learned = model.get("filter", {}).get("mode") == "learned"
+    return {**PARTS, "filter": "filter"} if learned else PARTS
+
+
 def trained_roles(model: dict[str, Any]) -> list[str]:
     """The roles of a training configuration whose weights are trained, not given."""
     given = model.get("weights", {})
     present = [
-        role for part, role in PARTS.items() if part in model and model[part].get("weights") != ""
+        role
+        for part, role in parts_of(model).items()
+        if part in model and model[part].get("weights") != ""
     ]
     return [role for role in present if role not in given]
 
@@ -60,7 +68,7 @@ def _card_text(
     model: dict[str, Any], digests: dict[str, str], calibration: Calibration | None = None
 ) -> str:
     card = dict(model)
-    for part, role in PARTS.items():
+    for part, role in parts_of(model).items():
         if part in card:
             card[part] = {"weights": role, **card[part]}
     if calibration is not None:

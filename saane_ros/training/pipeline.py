@@ -137,7 +137,7 @@ def export(run: Run, models: Path) -> Path:
     """Write the trained model as card and weight files; the card's path."""
     trained = {role: run.trained_file(role) for role in trained_roles(run.model)}
     calibration = None
-    if "head" in run.model and run.card.system != "dense_vlad":
+    if "head" in trained and run.card.system != "dense_vlad":
         network = run.network()
         if not run.trained_file("head").is_file():
             raise SaaneError(
