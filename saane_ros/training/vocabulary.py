@@ -32,6 +32,8 @@ from saane_ros.types import Rgb
 Describe = Callable[[Rgb], tuple[Tensor, Tensor]]
 """Local features (n, D) of an image, and which of them lie on moving things (n,)."""
 
+FEATURES_PER_CANDIDATE = 10
+
 
 @dataclass(frozen=True)
 class VocabularyTraining:
@@ -112,7 +114,13 @@ class Learner:
             return features, initialise_netvlad(head, centres, features, self.options.assignment)
         shadow, representative = features[moving], features[~moving]
         centres = self._centres(representative, head.words)
-        candidates = self._centres(shadow, min(self.options.candidates, len(shadow) // 10))
+        count = min(self.options.candidates, len(shadow) // FEATURES_PER_CANDIDATE)
+        if count < head.shadows:
+            raise SaaneError(
+                f"{len(shadow)} of {len(features)} local features lie on moving things, too few "
+                f"for {head.shadows} shadows: give more images, or a segmentation that finds them."
+            )
+        candidates = self._centres(shadow, count)
         unit = functional.normalize
         return features, initialise_sralnet(
             head, unit(centres, dim=1), unit(candidates, dim=1), representative

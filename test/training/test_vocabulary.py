@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from scenes import smooth_scene
 
+from saane_ros.cli import main
+from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import ResNetTrunk
@@ -16,8 +22,9 @@ from saane_ros.model.dense_sift import DenseGrid
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.saane import SaaneNetwork
+from saane_ros.model.sralnet import SralNet
 from saane_ros.model.vlad import VladSizes
-from saane_ros.training.vocabulary import Learner, VocabularyTraining, spread
+from saane_ros.training.vocabulary import Learner, VocabularyTraining, moving_cells, spread
 from saane_ros.training.whitening import pca_projection, pca_whitening
 from saane_ros.types import Rgb
 
@@ -118,9 +125,99 @@ def test_netvlad_is_filled_and_its_whitening_fits_what_it_gives() -> None:
         )
         whitened = plain @ whitening.weight.T + whitening.bias
     np.testing.assert_allclose(np.cov(whitened.numpy().T), np.eye(4), atol=2e-2)
-    assert float(network.head.centroids.norm(dim=1).max()) <= 1 + 1e-5
+    assert float(network.head.centroids.detach().norm(dim=1).max()) <= 1 + 1e-5
 
 
 def test_too_few_features_are_told() -> None:
     with pytest.raises(SaaneError, match=r"6 clusters need at least as many .* 4 were found"):
         learn(dense_network(), replace(OPTIONS, images=2, per_image=2))
+
+
+class BlueMoves:
+    """Stands in for a segmentation by the colour of a pixel: bluish ones move."""
+
+    class_names = ("still", "moving")
+    dynamic = ("moving",)
+
+    def __init__(self, blur: int = 1, more: int = 0) -> None:
+        self.blur, self.more = (blur, blur), more
+
+    def logits(self, images: Sequence[Rgb]) -> torch.Tensor:
+        blurred = [cv2.blur(image, self.blur).astype(int) for image in images]
+        bluish = [image[:, :, 2] > image[:, :, 0] + self.more for image in blurred]
+        return torch.from_numpy(np.stack([np.stack([~b, b]) for b in bluish])).float()
+
+
+def test_cells_are_moving_by_their_largest_logit() -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[:2, 2:4, 2] = 200
+    image[3, 5, 2] = 200
+    moving = moving_cells(BlueMoves(), image, (2, 3)).reshape(2, 3)
+    # Of two classes with one certain pixel each, the first of the list stands.
+    assert moving.tolist() == [[False, True, False], [False, False, False]]
+
+
+def test_shadows_come_from_moving_things() -> None:
+    torch.manual_seed(0)
+    trunk = ResNetTrunk("resnet18", width=8)
+    head = SralNet(VladSizes(inputs=trunk.channels16, words=3, shadows=2))
+    options = replace(OPTIONS, images=12, per_image=24, candidates=4)
+    preprocessing = Preprocessing(64, 96, (0.0,) * 3, (1.0,) * 3)
+    network = SaaneNetwork(trunk, None, head)
+    learned = Learner(network, preprocessing, Scenes(), options, CPU, BlueMoves(25)).run()
+    assert learned.alpha > 0
+    np.testing.assert_allclose(head.centroids.detach().norm(dim=1).numpy(), 1, atol=1e-5)
+    weights = head.assignment.weight.detach()[:, :, 0, 0].unflatten(0, (3, 3))
+    centres = weights / (2 * learned.alpha)
+    torch.testing.assert_close(centres[:, 0], head.centroids.detach(), atol=1e-4, rtol=1e-4)
+    distances = (centres[:, 1:] - centres[:, :1]).norm(dim=2)
+    assert (distances[:, 0] <= distances[:, 1] + 1e-5).all()
+
+
+def test_the_command_learns_exports_and_its_card_loads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(6):
+        folder = tmp_path / "photos" / f"camera{index % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        image = cv2.cvtColor(Scenes().read(index), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+    config = tmp_path / "words.yaml"
+    values = {
+        "model": {
+            "name": "words",
+            "system": "dense_vlad",
+            "appearance": {"trunk": "dense_sift", "weights": ""},
+            "head": {},
+            "aggregation": {"words": 4, "whitening": 3},
+            "preprocessing": {"height": 48, "width": 64},
+            "licence": "MIT",
+            "trained_on": "scenes",
+        },
+        "places": [{"kind": "cameras", "folder": "photos"}],
+        "vocabulary": {"images": 6, "per_image": 20, "iterations": 5},
+    }
+    config.write_text(yaml.safe_dump(values))
+    common = ["--config", str(config), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(["train", "vocabulary", *common]) == 0
+    assert "120 local features of 6 images" in capsys.readouterr().out
+    assert main(["train", "export", *common, "--models", str(tmp_path)]) == 0
+    embedder = load_embedder(str(tmp_path / "words.yaml"), device="cpu")
+    (found,) = embedder.embed([Scenes().read(0)])
+    assert found.descriptor.shape == (3,)
+    values["model"]["system"] = "apanet"
+    del values["model"]["aggregation"]
+    values["model"]["appearance"] = {"trunk": "resnet18"}
+    config.write_text(yaml.safe_dump(values))
+    assert main(["train", "vocabulary", *common]) == 1
+    assert "apanet model, which has no vocabulary" in capsys.readouterr().err
+
+
+def test_too_little_that_moves_is_told() -> None:
+    torch.manual_seed(0)
+    trunk = ResNetTrunk("resnet18", width=8)
+    head = SralNet(VladSizes(inputs=trunk.channels16, words=3, shadows=2))
+    network = SaaneNetwork(trunk, None, head)
+    learner = Learner(network, Preprocessing(64, 96), Scenes(), OPTIONS, CPU, BlueMoves(1, 999))
+    with pytest.raises(SaaneError, match="0 of 96 local features lie on moving things"):
+        learner.run()
