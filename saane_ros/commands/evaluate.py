@@ -80,6 +80,7 @@ def _run(options: argparse.Namespace) -> None:
         raise SaaneError("An evaluation needs --model and --dataset: see saane evaluate --help.")
     from saane_ros.data.datasets import open_datasets
     from saane_ros.evaluation.evaluation_report import write_report
+    from saane_ros.evaluation.model_notes import training_notes
     from saane_ros.evaluation.predictions import write_predictions
     from saane_ros.evaluation.results_table import as_text, blocks
 
@@ -89,11 +90,14 @@ def _run(options: argparse.Namespace) -> None:
     evaluations = [row for dataset in datasets for row in _rows(dataset, opened)]
     found = blocks(evaluations)
     command = _command(options)
-    _write_json(evaluations, command, options.out / "results.json")
+    notes = training_notes(options.model)
+    _write_json(evaluations, notes, command, options.out / "results.json")
     write_predictions(evaluations, options.out / "predictions.csv")
     embedders = {one.name: one.embedder for one in opened.values() if one and one.embedder}
     write_report(evaluations, found, embedders, command, options.out / "report.html")
     print(as_text(found))
+    for model, note in notes.items():
+        print(f"{model} was trained on: {note}")
     print(f"\nwrote {options.out}/results.json, predictions.csv and report.html")
 
 
@@ -147,10 +151,13 @@ def _list() -> None:
         print(f"{one.name}  ({one.reader})\n  {one.about}\n  to get it: {one.source}")
 
 
-def _write_json(evaluations: list[Evaluation], command: str, path: Path) -> None:
+def _write_json(
+    evaluations: list[Evaluation], notes: dict[str, str], command: str, path: Path
+) -> None:
     content = {
         "command": command,
         "version": __version__,
+        "trained_on": notes,
         "rows": [evaluation.as_dict() for evaluation in evaluations],
     }
     with replacing_file(path) as temporary:
