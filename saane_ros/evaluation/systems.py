@@ -167,9 +167,15 @@ class RecordedSystem:
 
 
 def recorded_systems(folder: Path, dataset: Dataset) -> list[System]:
-    """One system a score file of a folder, or of its sub-folder with the dataset's name."""
+    """One system a score file of a folder, or of its sub-folder with the dataset's name.
+
+    None where the folder has a sub-folder for other datasets alone, so that one table may hold
+    datasets with and without recorded scores.
+    """
     inside = folder / dataset.name
     files = sorted((inside if inside.is_dir() else folder).glob("*.npz"))
+    if not files and not inside.is_dir() and any(folder.glob("*/*.npz")):
+        return []
     if not files:
         raise SaaneError(
             f"{folder} holds no recorded scores (*.npz) of {dataset.name}: give the folder that "

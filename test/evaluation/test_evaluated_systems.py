@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -240,6 +241,7 @@ def test_folders_of_scores_and_names_that_clash(scenes: Dataset, tmp_path: Path)
         distinct_names(recorded_systems(folder, scenes)[:1] * 2)
     with pytest.raises(SaaneError, match="no recorded scores"):
         recorded_systems(tmp_path / "scenes", scenes)
+    assert recorded_systems(folder.parent, replace(scenes, name="elsewhere")) == []
 
 
 def test_a_card_is_unknown_by_name() -> None:
