@@ -80,13 +80,17 @@ class RegionAttention(nn.Module):
 
 
 def attention_map(weights: Tensor, regions: list[Region], grid: tuple[int, int]) -> Tensor:
-    """The mean weight of the regions over each cell, the largest 1 and the negative 0."""
+    """The mean magnitude of the weights of the regions over each cell, the largest 1.
+
+    A region counts as much with a negative weight as with a positive one.
+    """
+    strength = weights.abs()
     total = weights.new_zeros(len(weights), 1, *grid)
     count = weights.new_zeros(1, 1, *grid)
     for index, r in enumerate(regions):
-        total[:, :, r.top : r.bottom, r.left : r.right] += weights[:, index, None, None, None]
+        total[:, :, r.top : r.bottom, r.left : r.right] += strength[:, index, None, None, None]
         count[:, :, r.top : r.bottom, r.left : r.right] += 1
-    mean = (total / count).clamp(min=0)
+    mean = total / count
     return mean / mean.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)
 
 
