@@ -42,6 +42,7 @@ lint: setup
 
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark
+	$(RUN) -m saane_ros.data.robotcar.benchmark
 
 clean:
 	rm -rf $(VENV) out build install log

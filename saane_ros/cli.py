@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -10,6 +11,8 @@ import sys
 from saane_ros import __version__
 from saane_ros.errors import SaaneError
 
+TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR)
+"""Failures of the system that a person can mend."""
 COMMANDS = ("map", "localize", "bag", "robotcar", "evaluate", "train", "models", "demo")
 
 
@@ -26,6 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in TOLD:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(
+            f"saane: {error.strerror}{where}: what was finished is kept; free some space or choose "
+            "another place, and give the same command again.",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

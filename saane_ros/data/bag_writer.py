@@ -273,10 +273,13 @@ class BagWriter:
 
 def image_fields(image: Rgb, jpeg_quality: int | None = None) -> dict[str, Any]:
     """Fields of an Image (rgb8), or with a quality (1 to 100) of a CompressedImage (JPEG)."""
-    fields = (
+    return serializable(
         rgb_to_image_fields(image)
         if jpeg_quality is None
         else rgb_to_jpeg_fields(image, jpeg_quality)
     )
-    fields["data"] = np.frombuffer(fields["data"], np.uint8)
-    return fields
+
+
+def serializable(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an image message as `BagWriter.write_image_fields` takes them."""
+    return {**fields, "data": np.frombuffer(fields["data"], np.uint8)}

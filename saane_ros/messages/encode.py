@@ -30,7 +30,11 @@ def mono_to_image_fields(mono: NDArray[np.uint8]) -> dict[str, Any]:
 
 def rgb_to_jpeg_fields(rgb: Rgb, quality: int = 90) -> dict[str, Any]:
     """Fields of a sensor_msgs/CompressedImage, all but the header; quality 1 to 100."""
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return bgr_to_jpeg_fields(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)), quality)
+
+
+def bgr_to_jpeg_fields(bgr: NDArray[np.uint8], quality: int = 90) -> dict[str, Any]:
+    """The same of a uint8 H x W x 3 array in BGR, the order in which OpenCV encodes."""
     _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return {"format": "rgb8; jpeg compressed bgr8", "data": _bytes_array(encoded)}
 

@@ -21,6 +21,11 @@ BAYER = {"stereo": cv2.COLOR_BayerGR2RGB, "mono": cv2.COLOR_BayerBG2RGB}
 
 _PNG_END = b"IEND\xaeB`\x82"
 
+_TO_BGR = {
+    cv2.COLOR_BayerGR2RGB: cv2.COLOR_BayerGR2BGR,
+    cv2.COLOR_BayerBG2RGB: cv2.COLOR_BayerBG2BGR,
+}
+
 CAMERAS = (
     "stereo/left",
     "stereo/centre",
@@ -97,6 +102,11 @@ def ends_whole(path: Path) -> bool:
 def pattern_of(camera: str) -> int:
     """OpenCV's conversion code for the raw images of a camera."""
     return BAYER["stereo" if camera.startswith("stereo") else "mono"]
+
+
+def pattern_to_bgr(pattern: int) -> int:
+    """The code that gives BGR, as OpenCV encodes it, where `pattern` gives RGB."""
+    return _TO_BGR[pattern]
 
 
 def read_bayer(path: Path, pattern: int = BAYER["stereo"]) -> Rgb:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import cv2
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -20,8 +22,13 @@ def worker_count() -> int:
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`function` of every item, in their order, at most two results a thread ahead of their use."""
+    """`function` of every item, in their order, at most two results a thread ahead of their use.
+
+    OpenCV's own threads rest meanwhile: they would only wait for each other.
+    """
     workers = worker_count()
+    inner = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[R]] = deque()
         try:
@@ -34,3 +41,4 @@ def in_order(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in waiting:
                 future.cancel()
+            cv2.setNumThreads(inner)

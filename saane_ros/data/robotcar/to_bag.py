@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from saane_ros.data.bag_resume import resumable_bag
-from saane_ros.data.bag_writer import BagWriter, image_fields
+from saane_ros.data.bag_writer import BagWriter, image_fields, serializable
 from saane_ros.data.robotcar.drive_messages import BODY_FRAME, DriveMessages
 from saane_ros.data.robotcar.extrinsics import camera_on_body
 from saane_ros.data.robotcar.images import (
@@ -18,6 +22,7 @@ from saane_ros.data.robotcar.images import (
     image_path,
     list_images,
     pattern_of,
+    pattern_to_bgr,
     read_bayer,
 )
 from saane_ros.data.robotcar.lens import LensTable, Pinhole, read_lens_table, read_pinhole
@@ -25,9 +30,9 @@ from saane_ros.data.robotcar.ordered import in_order
 from saane_ros.data.robotcar.poses import PoseRecord, find_pose_record
 from saane_ros.data.robotcar.sampling import sampled
 from saane_ros.errors import SaaneError
+from saane_ros.messages.encode import bgr_to_jpeg_fields
 from saane_ros.progress import progress
 from saane_ros.route_map.selection import Selector
-from saane_ros.types import Rgb
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def convert(traversal: Path, out: Path, options: Conversion) -> ConversionReport
     report.notes += notes
     stamps = _chosen(listing.stamps_ns, record, options)
     sensor = _Sensor(traversal, options, report)
-    with resumable_bag(out, _source(traversal, options), options.image_topic) as bag:
+    with resumable_bag(out, _source(traversal, options, stamps), options.image_topic) as bag:
         done = bag.taken_over
         left = [stamp for stamp in stamps if not done or stamp > done[-1]]
         report.continued = report.frames = len(done)
@@ -165,8 +170,11 @@ def _chosen(stamps: list[int], record: PoseRecord | None, options: Conversion) -
     return chosen
 
 
-def _source(traversal: Path, options: Conversion) -> str:
-    return json.dumps({"traversal": str(traversal.resolve()), **asdict(options)}, default=str)
+def _source(traversal: Path, options: Conversion, stamps: list[int]) -> str:
+    """Names what is converted; images that came since an interruption make it another source."""
+    digest = hashlib.sha256(str(stamps).encode()).hexdigest()
+    named = {"traversal": str(traversal.resolve()), "stamps": digest, **asdict(options)}
+    return json.dumps(named, default=str)
 
 
 def _images(
@@ -176,7 +184,7 @@ def _images(
 
     def encoded(stamp: int) -> tuple[int, dict[str, Any] | SaaneError]:
         try:
-            return stamp, image_fields(sensor.read(stamp), sensor.options.jpeg_quality)
+            return stamp, sensor.encoded(stamp)
         except SaaneError as error:
             return stamp, error
 
@@ -206,9 +214,18 @@ class _Sensor:
                 "No static transforms, as extrinsics/ or models/ of the SDK is not given."
             )
 
-    def read(self, stamp_ns: int) -> Rgb:
+    def encoded(self, stamp_ns: int) -> dict[str, Any]:
+        """The image as the fields of its message."""
+        quality = self.options.jpeg_quality
+        if quality is None:
+            return image_fields(self._read(stamp_ns, self._pattern))
+        # Through RGB another copy of each image would cost more than writing all of it.
+        bgr = self._read(stamp_ns, pattern_to_bgr(self._pattern))
+        return serializable(bgr_to_jpeg_fields(bgr, quality))
+
+    def _read(self, stamp_ns: int, pattern: int) -> NDArray[np.uint8]:
         path = image_path(self._traversal, stamp_ns, self.options.camera)
-        image = read_bayer(path, self._pattern)
+        image = read_bayer(path, pattern)
         if image.shape[:2] != self.size:
             height, width = image.shape[:2]
             raise SaaneError(

@@ -423,3 +423,42 @@ def test_wrong_calls_are_told(
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "bag").exists()
+
+
+def test_an_interrupted_conversion_is_kept_unless_the_images_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = write_world(tmp_path / "drive", seconds=3, size=(240, 320))
+    call = ["robotcar", "to-bag", str(world.traversal), "--raw", "--out", str(tmp_path / "bag")]
+    close_chunk, chunks = McapWriter.close_chunk, []
+
+    def interrupted(self: McapWriter) -> None:
+        if len(chunks) == 4:
+            raise KeyboardInterrupt
+        chunks.append(1)
+        close_chunk(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(McapWriter, "close_chunk", interrupted)
+        assert main(call) == 130
+        chunks.clear()
+    assert main([*call[:-1], str(tmp_path / "other")]) == 0
+    assert "Taken over" not in capsys.readouterr().out
+    (world.traversal / "stereo/centre" / f"{world.stamps[1] // 1000}.png").unlink()
+    assert main(call) == 0
+    assert "Taken over" not in capsys.readouterr().out
+    with BagReader(tmp_path / "bag") as bag:
+        found = [message.stamp_ns for message in bag.messages([IMAGES])]
+    assert found == [world.stamps[0], *world.stamps[2:]]
+
+
+def test_a_place_that_cannot_be_written_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = write_world(tmp_path / "drive", seconds=0.4)
+    (tmp_path / "file").touch()
+    call = ["robotcar", "to-bag", str(world.traversal), "--out", str(tmp_path / "file" / "bag")]
+    assert main(call) == 1
+    error = capsys.readouterr().err
+    assert "Not a directory at" in error
+    assert "Traceback" not in error
