@@ -197,6 +197,8 @@ def write_replay(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_replay_chooses_the_topic_and_shows_the_drive(tmp_path: Path) -> None:
     pytest.importorskip("launch_ros", reason="launch_ros is not installed")
+    if subprocess.run(["ros2", "bag", "play", "--help"], capture_output=True).returncode:
+        pytest.skip("ros2 bag is not installed")
     bag, route_map = write_replay(tmp_path)
     with spinning(Peer) as peer:
         matches = peer.hear(DiagnosticArray, "/localizer/place_match")
