@@ -5,6 +5,7 @@ PYTHON ?= python3
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DATA ?=
+WEIGHTS ?=
 MODEL ?=
 
 # A sourced ROS 2 brings its own client library; the wheels are for machines without one.
@@ -19,7 +20,7 @@ VENV_OPTIONS :=
 EXTRA := $(ROS_WHEELS)
 endif
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench results clean
 
 setup: $(STAMP)
 
@@ -43,6 +44,16 @@ lint: setup
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark
 	$(RUN) -m saane_ros.data.robotcar.benchmark
+
+# Trains and measures again what results/ holds; DATA is the folder of the images, WEIGHTS one with
+# the trunk's weights (downloaded where it is left out).
+TRAIN_FOLDERS = --data "$(DATA)" --weights "$(WEIGHTS)"
+
+results: setup
+	$(RUN) -m saane_ros.cli train segmentation --config config/train/camvid-resnet18.yaml \
+		$(TRAIN_FOLDERS) --out out/camvid --results results
+	$(RUN) -m saane_ros.cli train table --config config/train/saane-resnet18.yaml \
+		$(TRAIN_FOLDERS) --out out/resnet18 --results results
 
 clean:
 	rm -rf $(VENV) out build install log

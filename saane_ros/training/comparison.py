@@ -23,6 +23,7 @@ from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.features import FeatureCache, cached_features
+from saane_ros.training.initialisation import start_whitened
 from saane_ros.training.pipeline import train_head, with_embedding
 from saane_ros.training.places import EmbeddingData, embedding_data
 from saane_ros.training.run import Run
@@ -42,7 +43,10 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Figures:
-    """One head on one benchmark, raw or standardised by the map: Recall@1 and AUC of its curve."""
+    """Recall@1 and AUC of one head on one benchmark.
+
+    post: "raw", or "standardised": each traverse by its own mean and deviation per dimension.
+    """
 
     system: str
     seed: int | None
@@ -85,6 +89,9 @@ def _heads(
     for pool in POOLS:
         sizes = HeadSizes(c_a=channels, channels=channels, pool=pool)
         yield f"untrained trunk, {pool}", None, TrunkPooling(sizes)
+    whitened = run.network("app", 0).head
+    start_whitened(whitened, data.training)
+    yield f"whitened trunk, {run.card.head.pool}", None, whitened
     for seed in wanted.seeds:
         yield "app, random projection", seed, run.network("app", seed).head
     for system in wanted.systems:
@@ -123,7 +130,8 @@ def _measured(
 ) -> list[Figures]:
     queries = describe_all(head, benchmark.queries, device)
     references = describe_all(head, benchmark.references, device)
-    pairs = {"raw": (queries, references), "standardised": standardised(queries, references)}
+    by_itself = [standardised(values, values)[0] for values in (queries, references)]
+    pairs = {"raw": (queries, references), "standardised": (by_itself[0], by_itself[1])}
     return [
         Figures(name, seed, benchmark.dataset.name, post, *_scores(*pair, benchmark.dataset))
         for post, pair in pairs.items()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_world import OPTIONS, small_cache, small_head, small_trainer
 
 from saane_ros.errors import SaaneError
@@ -98,3 +99,22 @@ def test_two_processes_compute_the_gradient_of_one(tmp_path: Path) -> None:
     for name, parameter in head.named_parameters():
         for gradients in shared:
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_best_blend_of_start_and_end_is_kept(tmp_path: Path) -> None:
+    options = replace(OPTIONS, blends=(0.5,), learning_rate=0.5)
+    trainer = small_trainer(tmp_path, launched_fabric("cpu"), options)
+    start = {name: value.clone() for name, value in trainer.head.state_dict().items()}
+    trainer.run()
+    trained = trainer.head.state_dict()
+    kept = load_file(tmp_path / "head.safetensors")
+    scores = [row["score"] for row in trainer.history]
+    assert "blend" in trainer.history[-1]
+    assert trainer.best == max(scores)
+    half = {name: (start[name] + trained[name]) / 2 for name in start}
+    candidates = {0: start, len(scores) - 2: trained, len(scores) - 1: half}
+    best = scores.index(max(scores))
+    if best in candidates:
+        for name, value in kept.items():
+            torch.testing.assert_close(value, candidates[best][name])
+    assert json.loads((tmp_path / "history.json").read_text()) == trainer.history
