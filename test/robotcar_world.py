@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mcap.reader import make_reader
+from mcap_ros2.reader import read_ros2_messages
 from scenes import smooth_scene
 
 from saane_ros.simulation import Town, Traverse
@@ -71,3 +73,19 @@ def bent(u: np.ndarray, v: np.ndarray, bend: float) -> tuple[np.ndarray, np.ndar
     x, y = (u - cx) / fx, (v - cy) / fy
     factor = 1 - bend * (x * x + y * y)
     return cx + fx * x * factor, cy + fy * y * factor
+
+
+def recorded(bag: Path) -> list[tuple[str, int, bytes]]:
+    """Topic, time and bytes of every message, read by the mcap package."""
+    (file,) = bag.glob("*.mcap")
+    with file.open("rb") as stream:
+        return [(c.topic, m.log_time, m.data) for _, c, m in make_reader(stream).iter_messages()]
+
+
+def messages(bag: Path) -> dict[str, list]:
+    """Every message by topic, read by mcap-ros2-support."""
+    (file,) = bag.glob("*.mcap")
+    found: dict[str, list] = {}
+    for read in read_ros2_messages(str(file)):
+        found.setdefault(read.channel.topic, []).append(read)
+    return found

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from saane_ros.commands.parsers import command_parser
+
 EXAMPLES = """\
 examples:
   saane bag info drive/
@@ -19,24 +21,13 @@ Bags of ROS 2 (MCAP and sqlite3) and ROS 1 .bag files are read alike, also by `s
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane bag info`."""
-    parser = _parser(subparsers, "bag", "look into recorded bags")
+    parser = command_parser(subparsers, "bag", "look into recorded bags", EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
-    info = _parser(actions, "info", "list image and pose topics, and what can make a map")
+    info = command_parser(
+        actions, "info", "list image and pose topics, and what can make a map", EXAMPLES
+    )
     info.add_argument("bag", type=Path, help="rosbag2 folder, or .mcap, .db3 or .bag file")
     info.set_defaults(run=_info)
-
-
-def _parser(
-    subparsers: argparse._SubParsersAction, name: str, text: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _info(options: argparse.Namespace) -> None:

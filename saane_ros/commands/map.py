@@ -19,6 +19,7 @@ from saane_ros.commands.map_editing import (
     crop,
     merge,
 )
+from saane_ros.commands.parsers import command_parser
 from saane_ros.data.folders import ImageFolder
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
@@ -55,9 +56,13 @@ examples:
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane map build`, `info`, `crop` and `merge`."""
-    parser = _parser(subparsers, "map", "build, inspect, cut and join route maps", BUILD_EXAMPLES)
+    parser = command_parser(
+        subparsers, "map", "build, inspect, cut and join route maps", BUILD_EXAMPLES
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
-    build = _parser(actions, "build", "build a route map from images or a bag", BUILD_EXAMPLES)
+    build = command_parser(
+        actions, "build", "build a route map from images or a bag", BUILD_EXAMPLES
+    )
     source = build.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
     source.add_argument("--bag", type=Path, help="bag: MCAP, sqlite3, or ROS 1 .bag")
@@ -79,29 +84,16 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument("--batch", type=int, default=8, help="images embedded at once (%(default)s)")
     build.add_argument("--half", action="store_true", help="store descriptors as float16")
     build.set_defaults(run=_build)
-    info = _parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
+    info = command_parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
     info.add_argument("map", type=Path, help="folder of the map")
     info.add_argument("--plot", type=Path, metavar="X.png", help="draw the route from above")
     info.set_defaults(run=_info)
-    cropping = _parser(actions, "crop", "cut a part out of a route map", CROP_EXAMPLES)
+    cropping = command_parser(actions, "crop", "cut a part out of a route map", CROP_EXAMPLES)
     add_crop(cropping)
     cropping.set_defaults(run=_crop)
-    merging = _parser(actions, "merge", "make one route map of several", MERGE_EXAMPLES)
+    merging = command_parser(actions, "merge", "make one route map of several", MERGE_EXAMPLES)
     add_merge(merging)
     merging.set_defaults(run=_merge)
-
-
-def _parser(
-    subparsers: argparse._SubParsersAction, name: str, text: str, examples: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 @dataclass(frozen=True)

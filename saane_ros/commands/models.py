@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
 from saane_ros.weights.cards import ModelCard, WeightSource, list_cards, load_card
 from saane_ros.weights.store import (
@@ -31,31 +32,20 @@ cache folder ($SAANE_CACHE, else ~/.cache/saane_ros) under weights/.
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane models` and its actions."""
-    parser = _parser(subparsers, "models", "list, verify and fetch models and their weights")
+    parser = command_parser(
+        subparsers, "models", "list, verify and fetch models and their weights", EXAMPLES
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, run, help_text, models in (
         ("list", _list, "show every model and where its weights are", None),
         ("verify", _verify, "check digests and load the weights strictly", "*"),
         ("fetch", _fetch, "download what is missing of a model's weights", "+"),
     ):
-        action = _parser(actions, name, help_text)
+        action = command_parser(actions, name, help_text, EXAMPLES)
         if models is not None:
             action.add_argument("model", nargs=models, help="name or path of a model card")
         action.add_argument("--weights", default="", help="folder looked into first")
         action.set_defaults(run=run)
-
-
-def _parser(
-    subparsers: argparse._SubParsersAction, name: str, text: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _list(options: argparse.Namespace) -> None:

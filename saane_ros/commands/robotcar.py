@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from saane_ros.commands.parsers import command_parser
 from saane_ros.data.robotcar.images import CAMERAS
 from saane_ros.data.robotcar.poses import POSE_FILES
 
@@ -24,9 +25,11 @@ it was when the same command is given again.
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane robotcar to-bag`."""
-    parser = _parser(subparsers, "robotcar", "use traversals of Oxford RobotCar")
+    parser = command_parser(subparsers, "robotcar", "use traversals of Oxford RobotCar", EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
-    to_bag = _parser(actions, "to-bag", "write one camera and the poses as a rosbag2 bag")
+    to_bag = command_parser(
+        actions, "to-bag", "write one camera and the poses as a rosbag2 bag", EXAMPLES
+    )
     argument = to_bag.add_argument
     argument("traversal", type=Path, help="folder of the traversal")
     argument("--out", type=Path, required=True, metavar="BAG", help="folder of the bag")
@@ -44,19 +47,6 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     argument("--models", type=Path, metavar="DIR", help="models/ of the RobotCar SDK")
     argument("--extrinsics", type=Path, metavar="DIR", help="extrinsics/ of the RobotCar SDK")
     to_bag.set_defaults(run=_to_bag)
-
-
-def _parser(
-    subparsers: argparse._SubParsersAction, name: str, text: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _to_bag(options: argparse.Namespace) -> None:
