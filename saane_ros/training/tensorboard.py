@@ -21,7 +21,10 @@ OPACITY = 0.6
 
 
 class TrainingLog:
-    """Event files in `folder`; `views` are pictured with the attention that the head gives them."""
+    """Event files in `folder`; `views` are pictured with the attention that the head gives them.
+
+    Each map is stretched to its own range: early in training they are nearly flat.
+    """
 
     def __init__(
         self, folder: Path, cache: FeatureCache, views: PlaceViews, rows: list[int]
@@ -43,7 +46,7 @@ class TrainingLog:
             if values is None:
                 continue
             for row, value in zip(self.rows, values[:, 0].float().cpu().numpy(), strict=True):
-                picture = overlay_attention(self.views.read(row), value, OPACITY)
+                picture = overlay_attention(self.views.read(row), value, OPACITY, stretch=True)
                 name = f"attention/{modality}/{row}"
                 self.writer.add_image(name, picture, step, dataformats="HWC")
         self.writer.flush()
