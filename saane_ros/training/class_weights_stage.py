@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from safetensors.torch import save_file
 
 from saane_ros.embedding.assembly import build_network, fill_network
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_file
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.class_weights import class_vlads, train_class_weights
 from saane_ros.training.places import training_views
 from saane_ros.training.run import Run
+from saane_ros.training.weight_files import save_tensors
 
 
 def train_filter(run: Run) -> tuple[dict[str, float], tuple[float, float]]:
@@ -37,9 +36,7 @@ def train_filter(run: Run) -> tuple[dict[str, float], tuple[float, float]]:
         network.static_filter.cpu(), vlads, views.labels, run.config.class_weights
     )
     theta = network.static_filter.theta.detach()
-    with replacing_file(run.trained_file("filter")) as temporary:
-        save_file({"theta": theta}, temporary)
-        temporary.chmod(0o644)  # safetensors keeps others from reading
+    save_tensors({"theta": theta}, run.trained_file("filter"))
     assert card.semantics is not None
     names = card.semantics.classes
     return dict(zip(names, theta.sigmoid().tolist(), strict=True)), losses

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from saane_ros.embedding.assembly import build_card_head, build_trunk, load_trunk
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_file
 from saane_ros.model.amosnet import AmosNet, CameraClassifier
 from saane_ros.training.camera_classification import ClassificationTrainer
 from saane_ros.training.places import training_views
 from saane_ros.training.run import Run
+from saane_ros.training.weight_files import save_weights
 from saane_ros.weights.cards import load_card
 from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors
@@ -42,8 +41,5 @@ def train_classification(run: Run) -> float:
     )
     accuracy = trainer.run()
     for role, module in (("trunk", trunk), ("head", head)):
-        with replacing_file(run.trained_file(role)) as temporary:
-            tensors = {k: v.contiguous().cpu() for k, v in module.state_dict().items()}
-            save_file(tensors, temporary)
-            temporary.chmod(0o644)  # safetensors keeps others from reading
+        save_weights(module, run.trained_file(role))
     return accuracy

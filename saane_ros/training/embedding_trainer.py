@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
 from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_file
 from saane_ros.model.heads import Head
-from saane_ros.progress import progress
-from saane_ros.training.checkpoint import load_checkpoint, save_checkpoint
 from saane_ros.training.devices import gathered
 from saane_ros.training.features import FeatureCache
 from saane_ros.training.initialisation import start_at_trunk, start_whitened
-from saane_ros.training.interruption import deferred_interrupt
 from saane_ros.training.place_views import PlaceViews
 from saane_ros.training.sampling import ClassBatchSampler
 from saane_ros.training.tensorboard import TrainingLog
+from saane_ros.training.trainer import Trainer
 from saane_ros.training.triplets import sample_triplets, triplet_loss
+from saane_ros.training.weight_files import save_weights
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -66,27 +62,33 @@ class EmbeddingTraining:
     seed: int = 0
 
 
-class EmbeddingTrainer:
+class EmbeddingTrainer(Trainer):
     """Trains one head; the best by validation is `head.safetensors` in the output folder.
+
+    measure: figures of a head on held-out places, "score" among them.
 
     With several processes each computes its share of one batch: all draw the same places and
     negatives, so the gradient is that of the whole batch whatever their number.
     """
+
+    validates_start = True
+    remembered = (*Trainer.remembered, "since_best")
 
     def __init__(
         self,
         head: Head,
         cache: FeatureCache,
         views: PlaceViews,
-        validate: Callable[[Head], dict[str, float]],
+        measure: Callable[[Head], dict[str, float]],
         options: EmbeddingTraining,
         out: Path,
         fabric: Fabric,
         source_weights: list[float] | None = None,
         log: TrainingLog | None = None,
     ) -> None:
-        self.head, self.cache, self.validate = head.to(fabric.device), cache, validate
-        self.options, self.out, self.fabric, self.log = options, out, fabric, log
+        super().__init__(out, options.steps, options.validate_every, options.seed)
+        self.head, self.cache, self.measure = head.to(fabric.device), cache, measure
+        self.options, self.fabric, self.log = options, fabric, log
         if options.classes * options.images % fabric.world_size:
             raise SaaneError(
                 f"A batch of {options.classes} x {options.images} images cannot be shared evenly "
@@ -105,7 +107,6 @@ class EmbeddingTrainer:
             options.seed,
         )
         self.labels = torch.from_numpy(views.labels)
-        self.generator = torch.Generator().manual_seed(options.seed)
         if options.start == "trunk":
             start_at_trunk(head)
         elif options.start == "whitened":
@@ -115,36 +116,11 @@ class EmbeddingTrainer:
         )
         self.start = {name: value.clone() for name, value in head.state_dict().items()}
         self.model, self.optimizer = fabric.setup(head, optimizer)
-        self.best, self.running, self.since_best = -1.0, 0.0, 0
-        self.history: list[dict[str, float]] = []
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.out / "checkpoint.pt"
+        self.modules, self.generators = {"head": head}, {"sampler": self.sampler.generator}
+        self.since_best = 0
 
     def run(self) -> float:
-        """Train to the last step, going on from a checkpoint where there is one; the best score.
-
-        Ctrl-C writes a checkpoint first; a killed run has lost the steps since its last validation.
-        """
-        self.out.mkdir(parents=True, exist_ok=True)
-        start = self._resume() if self.checkpoint.exists() else 0
-        if start == 0:
-            self._validate(0)
-        bar = progress(range(start, self.options.steps), "training", unit="step")
-        with deferred_interrupt() as stop:
-            for step in bar:
-                if self._out_of_patience():
-                    break
-                loss = self.step(step)
-                self.running = loss if step == 0 else 0.98 * self.running + 0.02 * loss
-                if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
-                    score = self._validate(step + 1)
-                    bar.set_postfix({"loss": f"{self.running:.3f}", "score": f"{score:.3f}"})
-                elif stop.requested:
-                    self._save(step + 1)
-                if stop.requested:
-                    raise KeyboardInterrupt
+        super().run()
         self._try_blends()
         return self.best
 
@@ -175,7 +151,8 @@ class EmbeddingTrainer:
             return self.options.learning_rate
         return self.options.learning_rate * float(1 + np.cos(np.pi * step / self.options.steps)) / 2
 
-    def _out_of_patience(self) -> bool:
+    def finished(self) -> bool:
+        """Whether patience is at its end."""
         return 0 < self.options.patience <= self.since_best
 
     def _try_blends(self) -> None:
@@ -185,65 +162,36 @@ class EmbeddingTrainer:
             self.head.load_state_dict(
                 {name: self.start[name].lerp(value, share) for name, value in trained.items()}
             )
-            figures = self.validate(self.head)
+            figures = self.measure(self.head)
             self.history.append({"blend": share, **figures})
             self._keep_if_best(figures["score"])
         self.head.load_state_dict(trained)
         if self.options.blends:
-            self._write_history()
+            self.write_history()
 
     def _keep_if_best(self, score: float) -> bool:
         if score <= self.best:
             return False
         self.best = score
         if self.fabric.is_global_zero:
-            tensors = {k: v.contiguous().cpu() for k, v in self.head.state_dict().items()}
-            with replacing_file(self.out / "head.safetensors") as temporary:
-                save_file(tensors, temporary)
+            save_weights(self.head, self.out / "head.safetensors")
         return True
 
-    def _validate(self, step: int) -> float:
-        figures = self.validate(self.head)
+    def validate(self, step: int) -> float:
+        figures = self.measure(self.head)
         self.history.append({"step": step, "loss": self.running, **figures})
         self.since_best = 0 if self._keep_if_best(figures["score"]) else self.since_best + 1
-        self._save(step)
         if self.log is not None:
             self.log.scalars(step, {f"validation/{k}": v for k, v in figures.items()})
             self.log.attention(step, self.head)
         return figures["score"]
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
+        """As ever, by the first of several processes; the others wait for it."""
         if self.fabric.is_global_zero:
-            save_checkpoint(
-                self.checkpoint,
-                step,
-                {"head": self.head},
-                self.optimizer,
-                {"sampler": self.sampler.generator},
-                self.generator,
-                {
-                    "best": self.best,
-                    "running": self.running,
-                    "since_best": self.since_best,
-                    "history": self.history,
-                },
-            )
-            self._write_history()
+            super().save(step)
         self.fabric.barrier()
 
-    def _write_history(self) -> None:
+    def write_history(self) -> None:
         if self.fabric.is_global_zero:
-            with replacing_file(self.out / "history.json") as temporary:
-                temporary.write_text(json.dumps(self.history, indent=1))
-
-    def _resume(self) -> int:
-        step, extra = load_checkpoint(
-            self.checkpoint,
-            {"head": self.head},
-            self.optimizer,
-            {"sampler": self.sampler.generator},
-            self.generator,
-        )
-        self.best, self.history = extra["best"], extra["history"]
-        self.running, self.since_best = extra["running"], extra["since_best"]
-        return step
+            super().write_history()

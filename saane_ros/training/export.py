@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
+from saane_ros.training.weight_files import save_tensors
 from saane_ros.types import Calibration
 from saane_ros.weights.cards import ModelCard, parse_card
 
@@ -99,6 +100,4 @@ def _write_half(source: Path, target: Path) -> None:
         for key, value in load_file(source).items()
         if not key.endswith("num_batches_tracked")
     }
-    with replacing_file(target) as temporary:
-        save_file(tensors, temporary)
-        temporary.chmod(0o644)  # safetensors keeps others from reading, installations do not
+    save_tensors(tensors, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_file
 from saane_ros.model.appearance import Trunk
-from saane_ros.progress import progress
-from saane_ros.training.checkpoint import load_checkpoint, save_checkpoint
-from saane_ros.training.interruption import deferred_interrupt
 from saane_ros.training.iou import Confusion, confusion_of, intersection_over_union
 from saane_ros.training.label_augmentation import augment
 from saane_ros.training.label_features import label_features
 from saane_ros.training.label_images import IGNORED, LabelledImages
+from saane_ros.training.trainer import Trainer
+from saane_ros.training.weight_files import save_weights
 
 BALANCE_SAMPLES = 500
 VALIDATION_BATCH = 4
@@ -57,11 +53,13 @@ class SegmentationTraining:
     bf16: bool = False
 
 
-class SegmentationTrainer:
+class SegmentationTrainer(Trainer):
     """Trains a network on a trunk, or one that takes images; the best by validation mIoU is kept.
 
     segmentation: a network with `levels`, the trunk features that it takes, or one of images.
     """
+
+    title, score = "segmentation", "mIoU"
 
     def __init__(
         self,
@@ -76,9 +74,10 @@ class SegmentationTrainer:
     ) -> None:
         if options.copies and options.train_trunk:
             raise SaaneError("segmentation.copies needs train_trunk: false, a frozen trunk.")
+        super().__init__(out, options.steps, options.validate_every, options.seed)
         self.trunk, self.segmentation = trunk.to(device), segmentation.to(device)
         self.preprocessing, self.training, self.validation = preprocessing, training, validation
-        self.options, self.out, self.device = options, out, device
+        self.options, self.device = options, device
         self.on_trunk = hasattr(segmentation, "levels")
         self.trains_trunk = options.train_trunk and self.on_trunk
         trunk.requires_grad_(self.trains_trunk)
@@ -87,37 +86,11 @@ class SegmentationTrainer:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
         )
-        self.generator = np.random.default_rng(options.seed)
-        self.torch_generator = torch.Generator().manual_seed(options.seed)
+        self.modules = {"trunk": self.trunk, "segmentation": self.segmentation}
+        self.random = np.random.default_rng(options.seed)
+        self.generators = {"batches": self.random}
         self.features = self._features() if options.copies else None
         self.weights = self._class_weights()
-        self.best, self.running = -1.0, 0.0
-        self.history: list[dict[str, float]] = []
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.out / "checkpoint.pt"
-
-    def run(self) -> float:
-        """Train to the last step, going on from a checkpoint where there is one; the best mIoU.
-
-        Ctrl-C writes a checkpoint first; a killed run has lost the steps since its last validation.
-        """
-        self.out.mkdir(parents=True, exist_ok=True)
-        start = self._resume() if self.checkpoint.exists() else 0
-        bar = progress(range(start, self.options.steps), "segmentation", unit="step")
-        with deferred_interrupt() as stop:
-            for step in bar:
-                loss = self.step(step)
-                self.running = loss if step == 0 else 0.98 * self.running + 0.02 * loss
-                if (step + 1) % self.options.validate_every == 0 or step + 1 == self.options.steps:
-                    score = self._validate(step + 1)
-                    bar.set_postfix({"loss": f"{self.running:.3f}", "mIoU": f"{score:.3f}"})
-                elif stop.requested:
-                    self._save(step + 1)
-                if stop.requested:
-                    raise KeyboardInterrupt
-        return self.best
 
     def step(self, step: int) -> float:
         """One batch under a cosine schedule; returns its loss."""
@@ -149,12 +122,12 @@ class SegmentationTrainer:
 
     def _draw(self) -> tuple[Any, Tensor]:
         if self.features is not None:
-            rows = self.generator.integers(len(self.features), size=self.options.batch)
+            rows = self.random.integers(len(self.features), size=self.options.batch)
             return self.features.batch(np.sort(rows), self.device)
         height, width = self.preprocessing.height, self.preprocessing.width
-        chosen = self.generator.integers(len(self.training), size=self.options.batch)
+        chosen = self.random.integers(len(self.training), size=self.options.batch)
         pairs = [
-            augment(*self.training.read(int(i), height, width), self.generator, self.options.scale)
+            augment(*self.training.read(int(i), height, width), self.random, self.options.scale)
             for i in chosen
         ]
         return self._batch(pairs)
@@ -193,35 +166,16 @@ class SegmentationTrainer:
         weights /= (weights * frequency).sum()
         return torch.tensor(weights, dtype=torch.float32, device=self.device)
 
-    def _validate(self, step: int) -> float:
+    def validate(self, step: int) -> float:
         ious = intersection_over_union(self.confusion(self.validation))
         score = float(np.nanmean(ious))
-        self.history.append({"step": step, "loss": self.running, "mIoU": score})
+        named = dict(zip(self.training.class_names, map(float, ious), strict=True))
+        self.history.append({"step": step, "loss": self.running, "mIoU": score, "IoU": named})
         if score > self.best:
             self.best = score
-            self._save_weights()
-        self._save(step)
-        named = dict(zip(self.training.class_names, map(float, ious), strict=True))
-        with replacing_file(self.out / "history.json") as temporary:
-            temporary.write_text(json.dumps({"steps": self.history, "IoU": named}, indent=1))
+            for name, module in self.modules.items():
+                save_weights(module, self.out / f"{name}.safetensors")
         return score
-
-    def _save(self, step: int) -> None:
-        save_checkpoint(
-            self.checkpoint,
-            step,
-            {"trunk": self.trunk, "segmentation": self.segmentation},
-            self.optimizer,
-            {"batches": self.generator},
-            self.torch_generator,
-            {"best": self.best, "running": self.running, "history": self.history},
-        )
-
-    def _save_weights(self) -> None:
-        for name, module in (("trunk", self.trunk), ("segmentation", self.segmentation)):
-            tensors = {k: v.contiguous().cpu() for k, v in module.state_dict().items()}
-            with replacing_file(self.out / f"{name}.safetensors") as temporary:
-                save_file(tensors, temporary)
 
     @torch.no_grad()
     def confusion(self, images: LabelledImages) -> Confusion:
@@ -240,18 +194,6 @@ class SegmentationTrainer:
         for start in range(0, len(images), VALIDATION_BATCH):
             stop = min(start + VALIDATION_BATCH, len(images))
             yield self._batch([images.read(i, height, width) for i in range(start, stop)])
-
-    def _resume(self) -> int:
-        step, extra = load_checkpoint(
-            self.checkpoint,
-            {"trunk": self.trunk, "segmentation": self.segmentation},
-            self.optimizer,
-            {"batches": self.generator},
-            self.torch_generator,
-        )
-        self.best, self.history = extra["best"], extra["history"]
-        self.running = extra.get("running", 0.0)
-        return step
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from safetensors.torch import save_file
-
 from saane_ros.embedding.assembly import build_network
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.embedding.segmenting import Segmentation, load_segmentation
 from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_file
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.places import training_views
 from saane_ros.training.run import Run
 from saane_ros.training.vocabulary import Learner, Vocabulary
+from saane_ros.training.weight_files import save_weights
 
 
 def train_vocabulary(run: Run) -> Vocabulary:
@@ -37,9 +35,7 @@ def train_vocabulary(run: Run) -> Vocabulary:
     )
     learned = learner.run()
     holder = network if isinstance(network, DenseVlad) else network.head
-    with replacing_file(run.trained_file("head")) as temporary:
-        save_file({k: v.contiguous().cpu() for k, v in holder.state_dict().items()}, temporary)
-        temporary.chmod(0o644)  # safetensors keeps others from reading
+    save_weights(holder, run.trained_file("head"))
     return learned
 
 

@@ -82,7 +82,8 @@ def test_a_cut_segmentation_run_goes_on_bit_for_bit(tmp_path: Path, network: str
     cut = make_trainer(images, tmp_path / "cut", OPTIONS, network)
     for step in range(2):
         cut.step(step)
-    cut._validate(2)
+    cut.validate(2)
+    cut.save(2)
     torch.manual_seed(5)
     resumed = make_trainer(images, tmp_path / "cut", OPTIONS, network)
     resumed.run()
