@@ -18,10 +18,12 @@ from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.embedding.untrained import TrunkPooling
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.metrics import RetrievalScores, evaluate_retrieval
-from saane_ros.evaluation.searches import search_descriptors, standardised
+from saane_ros.evaluation.postprocessed import by_own_statistics
+from saane_ros.evaluation.searches import search_descriptors
 from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
 from saane_ros.model.saane import SaaneNetwork
+from saane_ros.route_map.postprocessing import NONE, STANDARDISE
 from saane_ros.training.features import FeatureCache, cached_features
 from saane_ros.training.initialisation import start_whitened
 from saane_ros.training.pipeline import train_head, with_embedding
@@ -30,6 +32,8 @@ from saane_ros.training.run import Run
 from saane_ros.training.validation import AUC, describe_all
 
 POOLS = ("max", "avg")
+POSTS = {"raw": NONE, "standardised": STANDARDISE}
+"""Post-processing by its name in the table; each traverse by its own statistics."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Benchmark:
 class Figures:
     """Recall@1 and AUC of one head on one benchmark.
 
-    post: "raw", or "standardised": each traverse by its own mean and deviation per dimension.
+    post: of `POSTS`.
     """
 
     system: str
@@ -130,11 +134,15 @@ def _measured(
 ) -> list[Figures]:
     queries = describe_all(head, benchmark.queries, device)
     references = describe_all(head, benchmark.references, device)
-    by_itself = [standardised(values, values)[0] for values in (queries, references)]
-    pairs = {"raw": (queries, references), "standardised": (by_itself[0], by_itself[1])}
     return [
-        Figures(name, seed, benchmark.dataset.name, post, *_scores(*pair, benchmark.dataset))
-        for post, pair in pairs.items()
+        Figures(
+            name,
+            seed,
+            benchmark.dataset.name,
+            post,
+            *_scores(*by_own_statistics(kind, queries, references), benchmark.dataset),
+        )
+        for post, kind in POSTS.items()
     ]
 
 

@@ -1,0 +1,140 @@
+"""Post-processing of descriptors by statistics of the traverse that they come from.
+
+What a season or a light adds to every image of a traverse says nothing of the place, and it goes
+when each traverse is centred, or standardised, by its own mean and deviation of every dimension
+(Schubert, Neubert & Protzel, ICRA 2020). PCA whitening (Jegou & Chum, ECCV 2012) then weighs
+directions by how little they vary along the map, and keeps only the leading ones. A projection is
+fitted to a map's standardised rows and is the same for all traverses; the statistics are not.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.errors import SaaneError
+
+NONE, MEAN, STANDARDISE = "none", "mean", "standardise"
+PROJECTIONS = {"pca512": 512, "pca1024": 1024}
+"""Kinds with PCA whitening, by the values that they keep at most."""
+KINDS = (NONE, MEAN, STANDARDISE, *PROJECTIONS)
+
+NORM = 10.0
+"""Of every processed row, as of every descriptor."""
+DEVIATION_FLOOR = 0.1
+"""Of the mean deviation: a feature that is rare in a traverse must not decide alone."""
+SHRINKAGE = 1.0
+"""Of the mean eigenvalue, added to each: directions that few places show are not blown up."""
+RANK = 1e-6
+"""Of the largest eigenvalue: directions below vary by rounding alone and are left out."""
+PCA_PLACES = 4096
+"""Places at most, evenly spread, that a projection is fitted to: its cost grows with their cube."""
+_TINY = 1e-12
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class TraverseStatistics:
+    """mean, deviation: of every dimension over a traverse, float64 (D,).  count: of its images."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    count: int
+
+    def standardised(self, rows: NDArray[np.floating], divide: bool = True) -> NDArray[np.float32]:
+        """Rows (n, D) without the mean, in units of the deviation with `divide`, at norm 10.
+
+        Deviations count as a tenth of the mean one at least. A row that is the mean stays zero.
+        """
+        values = np.asarray(rows, np.float32) - self.mean.astype(np.float32)
+        if divide:
+            floor = max(DEVIATION_FLOOR * float(self.deviation.mean()), _TINY)
+            values /= np.maximum(self.deviation, floor).astype(np.float32)
+        return at_norm(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Postprocessing:
+    """What a map's descriptors went through and its queries go through.
+
+    kind: of `KINDS`, not "none".  statistics: of the map's own traverse.  step: distance of raw
+    descriptors of successive places, the median.  projection: float32 (P, D), of PCA kinds alone.
+    """
+
+    kind: str
+    statistics: TraverseStatistics
+    step: float
+    projection: NDArray[np.float32] | None = None
+
+    @property
+    def size(self) -> int:
+        """Values of a processed descriptor."""
+        return len(self.statistics.mean if self.projection is None else self.projection)
+
+    def apply(
+        self, rows: NDArray[np.floating], statistics: TraverseStatistics | None = None
+    ) -> NDArray[np.float32]:
+        """Raw descriptors (n, D) as processed ones (n, P), float32 of norm 10.
+
+        statistics: of the traverse that the rows come from; the map's own where None.
+        """
+        traverse = self.statistics if statistics is None else statistics
+        values = traverse.standardised(rows, divide=self.kind != MEAN)
+        return values if self.projection is None else at_norm(values @ self.projection.T)
+
+
+def fit(kind: str, rows: NDArray[np.floating]) -> Postprocessing | None:
+    """The post-processing of one traverse's raw descriptors (N, D); None for "none".
+
+    Raises SaaneError where fewer than two rows differ, of which there are no statistics.
+    """
+    if kind == NONE:
+        return None
+    statistics = statistics_of(rows)
+    if not statistics.deviation.any():
+        raise SaaneError(
+            f"Post-processing {kind} needs places that differ, and of {len(rows)} all descriptors "
+            "are equal: add places or choose none."
+        )
+    steps = [float(np.linalg.norm(b - a)) for a, b in itertools.pairwise(rows)]
+    projection = None
+    if kind in PROJECTIONS:
+        spread = np.linspace(0, len(rows) - 1, min(len(rows), PCA_PLACES)).round().astype(int)
+        projection = projection_of(statistics.standardised(rows[spread]), PROJECTIONS[kind])
+    return Postprocessing(kind, statistics, float(np.median(steps)), projection)
+
+
+def statistics_of(rows: NDArray[np.floating]) -> TraverseStatistics:
+    """Mean and population deviation of every dimension of rows (N, D)."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
+    sums = [rows[block].sum(axis=0, dtype=np.float64) for block in blocks]
+    mean = np.sum(sums, axis=0) / len(rows)
+    squares = [np.square(rows[block] - mean).sum(axis=0) for block in blocks]
+    return TraverseStatistics(mean, np.sqrt(np.sum(squares, axis=0) / len(rows)), len(rows))
+
+
+def projection_of(rows: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Whitening onto the `size` largest directions, or all there are: W (P, D), y = W x.
+
+    W = diag(1 / sqrt(lambda + s)) U^T of the second moments of standardised rows (n, D), s the
+    shrinkage. The smaller of the n x n products and the D x D moments is decomposed.
+    """
+    values = rows.astype(np.float64)
+    few = len(values) <= values.shape[1]
+    moments = (values @ values.T if few else values.T @ values) / len(values)
+    eigenvalues, vectors = np.linalg.eigh(moments)
+    kept = np.flatnonzero(eigenvalues > RANK * eigenvalues[-1])[::-1][:size]
+    directions = vectors[:, kept]
+    if few:
+        directions = values.T @ directions / np.sqrt(len(values) * eigenvalues[kept])
+    shrunk = eigenvalues[kept] + SHRINKAGE * eigenvalues[kept].mean()
+    return np.ascontiguousarray((directions / np.sqrt(shrunk)).T, np.float32)
+
+
+def at_norm(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows (n, D) brought to norm 10; a row of zeros stays one."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(NORM * rows / np.maximum(lengths, _TINY), np.float32)
