@@ -29,6 +29,7 @@ setup(
     extras_require={
         "train": ["scipy", "lightning-fabric", "tensorboard"],
         "transformers": ["transformers", "scipy"],
+        "sralnet": ["h5py"],
         "test": [
             "pytest",
             "hypothesis",
@@ -40,6 +41,7 @@ setup(
             "mcap-ros2-support",
             "transformers",
             "scipy",
+            "h5py",
         ],
     },
     data_files=[

@@ -18,17 +18,20 @@ from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.semantics import LightPspNet
-from saane_ros.model.sralnet import SralNet
+from saane_ros.model.sralnet import PUBLISHED_ALPHA, SralNet, set_centroids
 from saane_ros.model.static_filter import StaticFilter
 from saane_ros.model.unet import UNet
 from saane_ros.model.vgg import VggTrunk
-from saane_ros.model.vlad import VladSizes
+from saane_ros.model.vlad import VladHead, VladSizes
 from saane_ros.weights.cards import ModelCard
+from saane_ros.weights.centroid_files import fitting_centroids
 from saane_ros.weights.checkpoints import load_strict, merged, trunk_tensors
 from saane_ros.weights.netvlad_layouts import netvlad_head, netvlad_trunk
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
 
 UNTRAINED_SEED = 0
+NETVLAD_LAYOUTS = ("nanne", "patch_netvlad", "hloc")
+"""Checkpoints that hold the trunk too."""
 
 Tensors = Mapping[str, Tensor]
 
@@ -82,7 +85,9 @@ def _new_head(card: ModelCard, c_a: int, c_s: int) -> Head:
 def vlad_sizes(card: ModelCard, inputs: int) -> VladSizes:
     part = card.aggregation
     assert part is not None
-    return VladSizes(inputs, part.words, part.shadows, part.project, part.whitening)
+    return VladSizes(
+        inputs, part.words, part.shadows, part.project, part.whitening, part.residual_gate
+    )
 
 
 def build_filter(card: ModelCard, semantics: nn.Module | None) -> StaticFilter | None:
@@ -130,9 +135,18 @@ def load_head(network: SaaneNetwork | DenseVlad, card: ModelCard, tensors: Tenso
         load_strict(network, tensors, f"The vocabulary of {card.name}")
         return
     what = f"The head of {card.name}"
+    if card.aggregation is not None and card.aggregation.layout == "centroids":
+        assert isinstance(network.head, SralNet)
+        set_centroids(network.head, own_centroids(network.head, tensors, what), PUBLISHED_ALPHA)
+        return
     if card.aggregation is not None and card.system == "netvlad":
         tensors = netvlad_head(tensors, card.aggregation.layout, what)
     load_strict(network.head, tensors, what)
+
+
+def own_centroids(head: VladHead, tensors: Tensors, what: str) -> Tensor:
+    """SRALNet's published centroids (K, 1 + S, D), of the sizes of a head."""
+    return fitting_centroids(tensors, head.words, head.shadows, head.centroids.shape[1], what)
 
 
 def fill_trunks(
@@ -146,7 +160,7 @@ def fill_trunks(
 
 
 def load_trunk(trunk: Trunk, card: ModelCard, tensors: Tensors) -> None:
-    if card.aggregation is not None and card.aggregation.layout != "own":
+    if card.aggregation is not None and card.aggregation.layout in NETVLAD_LAYOUTS:
         tensors = netvlad_trunk(
             tensors, card.aggregation.layout, f"The appearance trunk of {card.name}"
         )

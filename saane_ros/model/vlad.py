@@ -6,6 +6,7 @@ ordered cluster by cluster (K, D): value d of cluster k is at k * D + d.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ class VladSizes:
 
     words: clusters K.  shadows: shadow centroids per cluster, SRALNet only.
     whitening: values of the whitened descriptor, 0 for none.
+    residual_gate: SRALNet only, see `sralnet.py`.
     """
 
     inputs: int = 512
@@ -30,6 +32,7 @@ class VladSizes:
     shadows: int = 0
     project: int = 0
     whitening: int = 0
+    residual_gate: bool = False
 
     @property
     def local(self) -> int:
@@ -46,7 +49,7 @@ class Whitening(nn.Linear):
         return functional.normalize(whitened.float(), dim=1, eps=EPSILON)
 
 
-class VladHead(Head):
+class VladHead(Head, ABC):
     """Local features of unit length, softly assigned to clusters, summed as residuals.
 
     A subclass says by `weigh` how much each cell counts for each cluster. weights of the
@@ -93,9 +96,9 @@ class VladHead(Head):
         assert bias is not None
         return functional.conv2d(x, self.assignment.weight.float(), bias.float())
 
+    @abstractmethod
     def weigh(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weights B x K x H x W of the cells; a map B x 1 x H x W of how much each counts."""
-        raise NotImplementedError
 
 
 def residual_sums(x: Tensor, weights: Tensor, centroids: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.model.dense_vlad import DenseVlad, unit_words
 from saane_ros.model.netvlad import initialise_netvlad
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.model.sralnet import initialise_sralnet
+from saane_ros.model.sralnet import initialise_sralnet, start_at_centroids
 from saane_ros.model.vlad import VladHead, Whitening
 from saane_ros.progress import progress
 from saane_ros.training.features import Images
@@ -44,6 +44,7 @@ class VocabularyTraining:
     whitening_images: that the whitening is learned from, as far as there are so many.
     segmentation: the model card that tells SRALNet's representative features from those of
     shadows.  candidates: clusters that shadows are chosen from.
+    centroids: a file of SRALNet's centroids below the data folder, taken instead of clusters.
     """
 
     images: int = 500
@@ -53,6 +54,7 @@ class VocabularyTraining:
     whitening_images: int = 10_000
     segmentation: str = ""
     candidates: int = 256
+    centroids: str = ""
     seed: int = 0
 
 
@@ -77,10 +79,11 @@ class Learner:
         options: VocabularyTraining,
         device: torch.device,
         segmentation: Segmentation | None = None,
+        centroids: Tensor | None = None,
     ) -> None:
         self.network = network.eval().to(device)
         self.preprocessing, self.images, self.options = preprocessing, images, options
-        self.device, self.segmentation = device, segmentation
+        self.device, self.segmentation, self.centroids = device, segmentation, centroids
         self.random = np.random.default_rng(options.seed)
 
     @torch.no_grad()
@@ -109,6 +112,8 @@ class Learner:
             head.projection.weight.copy_(weight[:, :, None, None])
             head.projection.bias.copy_(bias)
         features = head.local_features(raw.T[None, :, :, None].to(self.device))[0, :, :, 0].T.cpu()
+        if self.centroids is not None:
+            return features, start_at_centroids(head, self.centroids, features[~moving])
         if not head.shadows:
             centres = self._centres(features, head.words)
             return features, initialise_netvlad(head, centres, features, self.options.assignment)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from saane_ros.embedding.assembly import build_network
+from torch import Tensor
+
+from saane_ros.embedding.assembly import build_network, own_centroids
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.embedding.segmenting import Segmentation, load_segmentation
 from saane_ros.errors import SaaneError
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.saane import SaaneNetwork
+from saane_ros.model.sralnet import SralNet
 from saane_ros.training.places import training_views
 from saane_ros.training.run import Run
 from saane_ros.training.vocabulary import Learner, Vocabulary
 from saane_ros.training.weight_files import save_weights
+from saane_ros.weights.tensors import read_tensors
 
 
 def train_vocabulary(run: Run) -> Vocabulary:
@@ -32,6 +36,7 @@ def train_vocabulary(run: Run) -> Vocabulary:
         run.config.vocabulary,
         run.device,
         _segmentation(run),
+        _centroids(run, network),
     )
     learned = learner.run()
     holder = network if isinstance(network, DenseVlad) else network.head
@@ -39,15 +44,31 @@ def train_vocabulary(run: Run) -> Vocabulary:
     return learned
 
 
+def _centroids(run: Run, network: SaaneNetwork | DenseVlad) -> Tensor | None:
+    """Centroids to be taken from a file instead of clusters."""
+    name = run.config.vocabulary.centroids
+    if not name:
+        return None
+    head = None if isinstance(network, DenseVlad) else network.head
+    if not isinstance(head, SralNet):
+        raise SaaneError(
+            f"{run.config.path} gives vocabulary.centroids to a {run.card.system} model: they are "
+            "SRALNet's."
+        )
+    path = run.data / name
+    return own_centroids(head, read_tensors(path), str(path))
+
+
 def _segmentation(run: Run) -> Segmentation | None:
     """What tells shadows from representative features: needed by SRALNet alone."""
     name = run.config.vocabulary.segmentation
-    if run.card.system != "sralnet":
+    if run.card.system != "sralnet" or (run.config.vocabulary.centroids and not name):
         return None
     if not name:
         raise SaaneError(
-            f"{run.config.path} describes SRALNet and names no vocabulary.segmentation: give the "
-            "model card whose classes tell moving from static features."
+            f"{run.config.path} describes SRALNet and names neither vocabulary.segmentation nor "
+            "vocabulary.centroids: give the model card whose classes tell moving from static "
+            "features, or a file of centroids."
         )
     found = load_segmentation(name, run.weights, str(run.device))
     if not found.dynamic:

@@ -90,7 +90,12 @@ def _aggregation_problems(card: ModelCard) -> Iterator[str]:
         yield "aggregation has a negative size or no words"
     if (part.shadows > 0) != (card.system == "sralnet"):
         yield f"aggregation.shadows is {part.shadows} with system {card.system}"
-    if part.layout != "own" and (card.system != "netvlad" or card.appearance.trunk != "vgg16"):
+    if part.residual_gate and card.system != "sralnet":
+        yield "aggregation.residual_gate is for sralnet only"
+    if part.layout == "centroids":
+        if card.system != "sralnet" or part.whitening or part.project:
+            yield "aggregation.layout centroids is for sralnet without project and whitening"
+    elif part.layout != "own" and (card.system != "netvlad" or card.appearance.trunk != "vgg16"):
         yield f"aggregation.layout {part.layout} is for netvlad with trunk vgg16"
     if card.system == "dense_vlad" and part.project:
         yield "aggregation.project does not apply to dense_vlad"

@@ -90,14 +90,17 @@ class Aggregation:
 
     words: clusters.  shadows: shadow centroids per cluster, sralnet only.
     project: channels of local features after a 1x1 convolution.  whitening: values of the whitened
-    descriptor.  Each 0 for none.  layout: whose checkpoint it is, `netvlad_layouts.py`.
+    descriptor.  Each 0 for none.  layout: whose checkpoint it is, `netvlad_layouts.py`;
+    "centroids" is SRALNet's published file of centroids.  residual_gate: sralnet only, see
+    `model/sralnet.py`.
     """
 
     words: int = 64
     shadows: int = 0
     project: int = 0
     whitening: int = 0
-    layout: Literal["own", "nanne", "patch_netvlad", "hloc"] = "own"
+    layout: Literal["own", "nanne", "patch_netvlad", "hloc", "centroids"] = "own"
+    residual_gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,8 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     }
     # Absent parts leave no trace, so that maps made before there were such parts stay valid.
     parts |= {name: asdict(part) for name, part in card.optional_parts().items()}
+    if card.aggregation is not None and not card.aggregation.residual_gate:
+        parts["aggregation"].pop("residual_gate")
     for stream in parts.keys() & {"appearance", "semantics", "head", "filter"}:
         for key in ("weights", "checkpoint"):
             if parts[stream]:

@@ -13,13 +13,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from saane_ros.errors import SaaneError
+from saane_ros.weights.centroid_files import read_centroids
 from saane_ros.weights.matconvnet import read_matconvnet
 
 READ_ERRORS = (RuntimeError, EOFError, ValueError, KeyError, OSError, SafetensorError)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a .safetensors, PyTorch or MatConvNet .mat file by name, in its own dtype.
+    """Every tensor of a weight file by name, in its own dtype.
+
+    .safetensors, PyTorch, MatConvNet's .mat, or .h5 with SRALNet's centroids.
 
     A PyTorch file may hold the tensors directly or under "state_dict". Code in it is never run:
     a file that needs code is refused with a SaaneError, as is a damaged one.
@@ -29,6 +32,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         if path.suffix == ".mat":
             return read_matconvnet(path)
+        if path.suffix == ".h5":
+            return read_centroids(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise SaaneError(

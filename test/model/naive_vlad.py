@@ -27,6 +27,7 @@ def naive_vlad(
     centroids: Array,
     shadows: int = 0,
     static: Array | None = None,
+    residual_gate: bool = False,
 ) -> tuple[Array, Array]:
     """Descriptor (K * D,) and saliency (H, W) of one image D x H x W."""
     words, channels = centroids.shape
@@ -45,6 +46,8 @@ def naive_vlad(
                 own = scores[k * (1 + shadows) : (k + 1) * (1 + shadows)]
                 counts = assigned[k] * softmax(own)[0]
                 saliency[row, column] += counts
+                if residual_gate:
+                    counts += assigned[k]
                 if static is not None:
                     counts *= static[row, column]
                 for d in range(channels):

@@ -11,12 +11,12 @@ from torch.nn import functional
 from saane_ros.errors import SaaneError
 from saane_ros.model.netvlad import NetVlad, initialise_netvlad
 from saane_ros.model.sralnet import SralNet, initialise_sralnet, nearest_shadows
-from saane_ros.model.vlad import VladSizes
+from saane_ros.model.vlad import VladHead, VladSizes
 
 
-def random_head(shadows: int = 2) -> SralNet:
+def random_head(shadows: int = 2, residual_gate: bool = False) -> SralNet:
     torch.manual_seed(0)
-    head = SralNet(VladSizes(inputs=6, words=3, shadows=shadows))
+    head = SralNet(VladSizes(inputs=6, words=3, shadows=shadows, residual_gate=residual_gate))
     torch.nn.init.normal_(head.assignment.weight, std=3)
     torch.nn.init.normal_(head.centroids)
     return head.eval()
@@ -31,9 +31,12 @@ def unit_rows(count: int, seed: int) -> torch.Tensor:
     return functional.normalize(rows, dim=1)
 
 
+@pytest.mark.parametrize("residual_gate", [False, True])
 @pytest.mark.parametrize("filtered", [False, True])
-def test_layer_and_attention_equal_a_recomputation_with_loops(filtered: bool) -> None:
-    head, x = random_head(), features()
+def test_layer_and_attention_equal_a_recomputation_with_loops(
+    filtered: bool, residual_gate: bool
+) -> None:
+    head, x = random_head(residual_gate=residual_gate), features()
     static = (torch.rand(2, 1, 4, 5, generator=torch.Generator().manual_seed(2)) > 0.5).float()
     with torch.no_grad():
         output = head.filtered(x, None, static) if filtered else head(x)
@@ -45,6 +48,7 @@ def test_layer_and_attention_equal_a_recomputation_with_loops(filtered: bool) ->
             head.centroids.detach().double().numpy(),
             shadows=2,
             static=static[image, 0].double().numpy() if filtered else None,
+            residual_gate=residual_gate,
         )
         np.testing.assert_allclose(output.descriptor[image].numpy(), expected, atol=2e-6)
         np.testing.assert_allclose(
@@ -91,3 +95,8 @@ def test_too_few_shadow_candidates_are_told() -> None:
     head = SralNet(VladSizes(inputs=6, words=3, shadows=4))
     with pytest.raises(SaaneError, match=r"4 shadows per cluster need .* 2 were found"):
         initialise_sralnet(head, unit_rows(3, 3), unit_rows(2, 5), unit_rows(50, 4))
+
+
+def test_a_vlad_head_needs_a_rule_for_the_weights_of_its_cells() -> None:
+    with pytest.raises(TypeError, match="weigh"):
+        VladHead(VladSizes(inputs=6, words=3))

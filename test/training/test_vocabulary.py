@@ -221,3 +221,16 @@ def test_too_little_that_moves_is_told() -> None:
     learner = Learner(network, Preprocessing(64, 96), Scenes(), OPTIONS, CPU, BlueMoves(1, 999))
     with pytest.raises(SaaneError, match="0 of 96 local features lie on moving things"):
         learner.run()
+
+
+def test_given_centroids_replace_the_clusters() -> None:
+    torch.manual_seed(0)
+    trunk = ResNetTrunk("resnet18", width=8)
+    head = SralNet(VladSizes(inputs=trunk.channels16, words=3, shadows=2))
+    network = SaaneNetwork(trunk, None, head)
+    given = torch.nn.functional.normalize(torch.randn(3, 3, trunk.channels16), dim=2)
+    preprocessing = Preprocessing(64, 96, (0.0,) * 3, (1.0,) * 3)
+    learned = Learner(network, preprocessing, Scenes(), OPTIONS, CPU, centroids=given).run()
+    weights = head.assignment.weight.detach()[:, :, 0, 0].unflatten(0, (3, 3))
+    torch.testing.assert_close(weights / (2 * learned.alpha), given, atol=1e-5, rtol=1e-4)
+    assert torch.equal(head.centroids.detach(), given[:, 0])

@@ -1,0 +1,48 @@
+"""SRALNet's published centroids: an HDF5 file with one dataset, `centroids` (K, 1 + S, D)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saane_ros.errors import SaaneError
+
+DATASET = "centroids"
+
+
+def read_centroids(path: Path) -> dict[str, Tensor]:
+    """The dataset `centroids` by name, float32; needs h5py, of the extra `sralnet`."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise SaaneError(
+            f"Reading {path} needs h5py: pip install 'saane_ros[sralnet]', or pip install h5py."
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            values = np.asarray(file[DATASET][()], np.float32)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SaaneError(
+            f"{path} is no HDF5 file with a dataset {DATASET!r} ({error}): get it again from its "
+            "source."
+        ) from error
+    return {DATASET: torch.from_numpy(values)}
+
+
+def fitting_centroids(
+    tensors: Mapping[str, Tensor], words: int, shadows: int, channels: int, what: str
+) -> Tensor:
+    """The centroids (K, 1 + S, D); SaaneError where the model has other sizes."""
+    wanted = (words, 1 + shadows, channels)
+    found = tensors.get(DATASET, torch.empty(0))
+    if tuple(found.shape) != wanted:
+        raise SaaneError(
+            f"{what} has centroids of shape {tuple(found.shape)} instead of {wanted} (words, "
+            "representative and shadows, channels): give the sizes of the model in aggregation, or "
+            "another file."
+        )
+    return found
