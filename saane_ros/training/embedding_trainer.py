@@ -14,6 +14,7 @@ from torch import Tensor
 
 from saane_ros.errors import SaaneError
 from saane_ros.model.heads import Head
+from saane_ros.training.blends import copy_of, try_blends
 from saane_ros.training.devices import gathered
 from saane_ros.training.features import FeatureCache
 from saane_ros.training.initialisation import start_at_trunk, start_whitened
@@ -38,7 +39,7 @@ class EmbeddingTraining:
     schedule: "constant" as in the paper, or "cosine" down to zero.
     groups, same_occasions: which places a batch mixes, see `sampling.py`.
     blends: at the end also the heads that lie such shares of the way from the start to the trained
-        weights are validated (Wortsman et al. 2022, Robust fine-tuning of zero-shot models).
+        weights are validated, see `blends.py`.
     patience: validations without a better score after which training ends, 0: never.
     precision: "fp32", "bf16" (mixed; the features of the trunks too), or "auto", which is bf16 for
         the head alone on CUDA and fp32 on the CPU.
@@ -114,14 +115,15 @@ class EmbeddingTrainer(Trainer):
         optimizer = torch.optim.Adam(
             head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
-        self.start = {name: value.clone() for name, value in head.state_dict().items()}
+        self.start = copy_of(head)
         self.model, self.optimizer = fabric.setup(head, optimizer)
         self.modules, self.generators = {"head": head}, {"sampler": self.sampler.generator}
         self.since_best = 0
 
     def run(self) -> float:
         super().run()
-        self._try_blends()
+        try_blends(self.head, self.start, self.options.blends, self._judge_blend)
+        self.write_history()
         return self.best
 
     def step(self, step: int) -> float:
@@ -155,19 +157,10 @@ class EmbeddingTrainer(Trainer):
         """Whether patience is at its end."""
         return 0 < self.options.patience <= self.since_best
 
-    def _try_blends(self) -> None:
-        """Less training generalises better where training places are few; held-out ones tell."""
-        trained = {name: value.clone() for name, value in self.head.state_dict().items()}
-        for share in self.options.blends:
-            self.head.load_state_dict(
-                {name: self.start[name].lerp(value, share) for name, value in trained.items()}
-            )
-            figures = self.measure(self.head)
-            self.history.append({"blend": share, **figures})
-            self._keep_if_best(figures["score"])
-        self.head.load_state_dict(trained)
-        if self.options.blends:
-            self.write_history()
+    def _judge_blend(self, share: float) -> None:
+        figures = self.measure(self.head)
+        self.history.append({"blend": share, **figures})
+        self._keep_if_best(figures["score"])
 
     def _keep_if_best(self, score: float) -> bool:
         if score <= self.best:

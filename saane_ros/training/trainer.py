@@ -59,6 +59,12 @@ class Trainer(ABC):
     def validate(self, step: int) -> float:
         """Measure after so many steps, add to the history and keep the best; the score."""
 
+    def begin(self) -> None:
+        """Before the first step of a run that is not taken up again."""
+        if self.validates_start:
+            self.validate(0)
+            self.save(0)
+
     def finished(self) -> bool:
         """Whether to end before the last step."""
         return False
@@ -70,9 +76,8 @@ class Trainer(ABC):
         """
         self.out.mkdir(parents=True, exist_ok=True)
         start = self.resume() if self.checkpoint.exists() else 0
-        if start == 0 and self.validates_start:
-            self.validate(0)
-            self.save(0)
+        if start == 0:
+            self.begin()
         bar = progress(range(start, self.steps), self.title, unit="step")
         with deferred_interrupt() as stop:
             for step in bar:

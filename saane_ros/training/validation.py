@@ -109,8 +109,14 @@ def validation_figures(
     searches: list[Retrieval],
     device: torch.device,
 ) -> dict[str, float]:
+    """`search_figures` of a head over cached features."""
+    return search_figures(describe_all(head, cache, device), labels, searches)
+
+
+def search_figures(
+    descriptors: NDArray[np.float32], labels: NDArray[np.int64], searches: list[Retrieval]
+) -> dict[str, float]:
     """Recall@1 by search name, their mean as "recall", the mean AUC, and the "score" of both."""
-    descriptors = describe_all(head, cache, device)
     recalls: dict[str, list[float]] = {}
     areas: dict[str, list[float]] = {}
     for search in searches:
