@@ -27,6 +27,7 @@ from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import PLANE, MapInfo, Origin
 from saane_ros.route_map.plot import route_plot
+from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -45,6 +46,9 @@ examples:
 Pose files: TUM (t x y z qx qy qz qw), KITTI (3x4 rows), or CSV with a header that names its columns
 (name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw). poses.csv or poses.txt inside the
 folder is found by itself, and so are positions in '@' names.
+--postprocessing mean takes out what season and light add to every image, standardise scales every
+dimension by its deviation too, pca512 and pca1024 then whiten and keep as many values at most. The
+map keeps its drive's statistics; a query drive's begin there and move to its own as it goes.
 An interrupted build goes on where it was when the same command is given again.
 """
 INFO_EXAMPLES = """\
@@ -83,6 +87,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
     build.add_argument("--batch", type=int, default=8, help="images embedded at once (%(default)s)")
     build.add_argument("--half", action="store_true", help="store descriptors as float16")
+    build.add_argument(
+        "--postprocessing", choices=KINDS, default=NONE, help="of descriptors, see below (none)"
+    )
     build.set_defaults(run=_build)
     info = command_parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
     info.add_argument("map", type=Path, help="folder of the map")
@@ -133,6 +140,7 @@ def _build(options: argparse.Namespace) -> None:
             batch=options.batch,
             source=source.label,
             dtype="float16" if options.half else "float32",
+            postprocessing=options.postprocessing,
         )
         try:
             builder.add(progress(source.frames, "map", total=source.total, unit="frame"))
@@ -211,6 +219,7 @@ def _show(route_map: RouteMap) -> None:
         ("frame", info.frame_id + _origin_text(info)),
         ("model", f"{info.model}, fingerprint {info.fingerprint}"),
         ("descriptors", f"{info.descriptor_size} values, {info.dtype}, {info.index} search"),
+        ("processing", _postprocessing_text(route_map)),
         ("calibration", _calibration_text(route_map)),
     ]
     for name, text in rows:
@@ -223,6 +232,16 @@ def _origin_text(info: MapInfo) -> str:
     latitude, longitude, altitude = info.origin
     along = "" if info.grid == PLANE else f", axes of {info.grid}"
     return f", origin {latitude:.7f} {longitude:.7f} altitude {altitude:.2f} m{along}"
+
+
+def _postprocessing_text(route_map: RouteMap) -> str:
+    used = route_map.postprocessing
+    if used is None:
+        return "none: descriptors are as the model gives them"
+    raw = len(used.statistics.mean)
+    return (
+        f"{used.kind}, {raw} to {used.size} values by statistics of {used.statistics.count} places"
+    )
 
 
 def _calibration_text(route_map: RouteMap) -> str:

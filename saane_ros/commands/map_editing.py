@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from saane_ros.errors import SaaneError
+from saane_ros.route_map.postprocessing import PROJECTIONS
 from saane_ros.route_map.store import RouteMap
 
 N = TypeVar("N", int, float)
@@ -20,10 +21,13 @@ examples:
 MERGE_EXAMPLES = """\
 examples:
   saane map merge noon.routemap night.routemap --out both.routemap
+  saane map merge noon.routemap night.routemap --out both.routemap --postprocessing pca512
   saane map merge north.routemap south.routemap --out road.routemap
 
 Drives of one road come to lie side by side along one route, several conditions per place; drives
-that meet nowhere are joined end to end. Poses end up in the frame of the first map.
+that meet nowhere are joined end to end. Poses end up in the frame of the first map. Maps of
+--postprocessing mean or standardise keep what each has; standardised ones can be whitened together
+with --postprocessing pca512 or pca1024.
 """
 
 
@@ -39,6 +43,7 @@ def add_crop(parser: argparse.ArgumentParser) -> None:
 def add_merge(parser: argparse.ArgumentParser) -> None:
     """The arguments of `saane map merge`."""
     parser.add_argument("maps", type=Path, nargs="+", metavar="map", help="folders of the maps")
+    parser.add_argument("--postprocessing", choices=PROJECTIONS, help="of standardised maps")
     parser.add_argument("--out", type=Path, required=True, metavar="X.routemap")
 
 
@@ -55,7 +60,8 @@ def merge(options: argparse.Namespace) -> RouteMap:
 
     if len(options.maps) < 2:
         raise SaaneError("A merge needs two maps or more: name them all.")
-    return merge_maps([RouteMap.open(path) for path in options.maps], options.out)
+    maps = [RouteMap.open(path) for path in options.maps]
+    return merge_maps(maps, options.out, options.postprocessing)
 
 
 def _ends(text: str, kind: Callable[[str], N], name: str) -> tuple[N, N]:

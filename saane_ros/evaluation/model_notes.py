@@ -8,7 +8,8 @@ from pathlib import Path
 
 from saane_ros.embedding.untrained import PREFIX
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.model_specs import ARRAY_SUFFIXES, STANDARDISED
+from saane_ros.evaluation.model_specs import ARRAY_SUFFIXES
+from saane_ros.evaluation.postprocessed import split_suffix
 from saane_ros.model.heads import HEADS
 from saane_ros.weights.cards import load_card
 
@@ -17,9 +18,7 @@ def training_notes(specs: Sequence[str]) -> dict[str, str]:
     """`trained_on` of every specification that names a card."""
     notes = {}
     for spec in specs:
-        plain = spec
-        for suffix in STANDARDISED:
-            plain = plain.removesuffix(suffix)
+        plain, _ = split_suffix(spec)
         card, _, wiring = plain.rpartition(":")
         name = card if wiring in HEADS and card else plain
         path = Path(name).expanduser()

@@ -9,17 +9,11 @@ from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.embedding.untrained import PREFIX, load_untrained
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.systems import (
-    InputSize,
-    ModelSystem,
-    Standardise,
-    System,
-    file_system,
-)
+from saane_ros.evaluation.postprocessed import RAW, SUFFIXES, split_suffix
+from saane_ros.evaluation.systems import InputSize, ModelSystem, System, file_system
 from saane_ros.model.heads import HEADS
 from saane_ros.weights.cards import System as Wiring
 
-STANDARDISED: dict[str, Standardise] = {":std": "references", ":std-each": "each"}
 ARRAY_SUFFIXES = (".npz", ".npy")
 
 
@@ -31,16 +25,18 @@ def open_system(
     threads: int = 0,
     size: InputSize | None = None,
 ) -> System:
-    """A descriptor or score file, an untrained trunk, or a card with an optional wiring."""
+    """A descriptor or score file, an untrained trunk, or a card with an optional wiring.
+
+    Trunks and cards may have a suffix of `postprocessed.SUFFIXES`.
+    """
     path = Path(spec).expanduser()
     if path.suffix in ARRAY_SUFFIXES:
         return file_system(path)
     if size is not None and min(size.longer or size.height, size.longer or size.width) < 1:
         raise SaaneError("An input side below 1 pixel: give --size or --max-side above 0.")
-    suffix = next((suffix for suffix in STANDARDISED if spec.endswith(suffix)), "")
-    embedder = _embedder(spec.removesuffix(suffix), weights, device, precision, threads)
-    standardise = STANDARDISED.get(suffix, "no")
-    return ModelSystem(embedder.name + suffix, embedder, standardise, size)
+    model, suffix = split_suffix(spec)
+    embedder = _embedder(model, weights, device, precision, threads)
+    return ModelSystem(embedder.name + suffix, embedder, SUFFIXES.get(suffix, RAW), size)
 
 
 def _embedder(

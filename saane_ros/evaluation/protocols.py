@@ -11,8 +11,8 @@ FOOTNOTES = (
     "* paper: plain+R1, recall = TP / (TP + rejected), the reading nearest to SAANE's protocol.",
     "** headline: window+R2, recall = TP / queries with a match, never above Recall@1.",
     "R3: recall = TP / correct answers. R at 100 % and 99 % precision: on the headline curve.",
-    "embed ms: one image in batches of 8 on this machine; search ms: one query, exhaustive; "
-    "recorded rows: as their authors measured.",
+    "embed ms: one image in batches of 8 on this machine; search ms: one query, exhaustive, "
+    "with its post-processing; recorded rows: as their authors measured.",
 )
 
 

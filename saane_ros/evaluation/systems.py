@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,12 +14,10 @@ from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.descriptors import describe
-from saane_ros.evaluation.searches import Search, search_descriptors, standardised
+from saane_ros.evaluation.postprocessed import RAW, Processing, processed
+from saane_ros.evaluation.searches import Search, search_descriptors
 
 STRIDE = 16
-
-Standardise = Literal["no", "references", "each"]
-"""By whose statistics: nobody's, the references', or each traverse by its own."""
 
 
 class System(Protocol):
@@ -57,17 +55,17 @@ class InputSize:
 
 
 class ModelSystem:
-    """An embedder, its descriptors as they are or standardised ("references" or "each")."""
+    """An embedder, its descriptors as they are or post-processed."""
 
     def __init__(
         self,
         name: str,
         embedder: NetworkEmbedder,
-        standardise: Standardise = "no",
+        processing: Processing = RAW,
         size: InputSize | None = None,
     ) -> None:
         self.name = name
-        self._embedder, self._standardise, self._size = embedder, standardise, size
+        self._embedder, self._processing, self._size = embedder, processing, size
 
     @property
     def embedder(self) -> NetworkEmbedder:
@@ -86,10 +84,14 @@ class ModelSystem:
         title = f"{self.name} on {dataset.name}"
         references = describe(embedder, identity, dataset.references, f"{title}: references")
         queries = describe(embedder, identity, dataset.queries, f"{title}: queries")
-        rows = queries.descriptors, references.descriptors
-        if self._standardise != "no":
-            rows = standardised(*rows, each=self._standardise == "each")
-        return search_descriptors(*rows, references.milliseconds, f"{height}x{width}")
+        rows = processed(self._processing, queries.descriptors, references.descriptors)
+        return search_descriptors(
+            rows.queries,
+            rows.references,
+            references.milliseconds,
+            f"{height}x{width}",
+            rows.query_ms,
+        )
 
 
 class DescriptorSystem:

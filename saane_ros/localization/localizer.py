@@ -12,6 +12,7 @@ from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.calibration import published_rate
 from saane_ros.localization.pose_estimate import estimate_pose
+from saane_ros.localization.query_statistics import QueryPostprocessing
 from saane_ros.localization.sequence_filter import (
     PUBLISHED_DELTA,
     SequenceFilter,
@@ -60,6 +61,7 @@ class Localizer:
         self._embedder = embedder
         self._map = route_map
         self._search = MapSearch(route_map)
+        self._queries = QueryPostprocessing(route_map.postprocessing)
         # The card's calibration is the newer one where both have it.
         calibration = embedder.calibration or route_map.info.calibration
         self._filter = SequenceFilter(route_map.arc_length, route_map.metric, calibration)
@@ -70,6 +72,7 @@ class Localizer:
 
     def reset(self) -> None:
         """Forget all earlier frames."""
+        self._queries.reset()
         self._filter.reset()
         self._states.reset()
         self._travelled = None
@@ -88,7 +91,7 @@ class Localizer:
         start = time.perf_counter()
         embedding = self._embedder.embed([frame.image], attention, labels)[0]
         embedded = time.perf_counter()
-        distances = self._search.distances(embedding.descriptor)
+        distances = self._search.distances(self._queries.process(embedding.descriptor))
         candidates = candidates_from(
             distances, self.settings.candidates, self.settings.ratio_window
         )

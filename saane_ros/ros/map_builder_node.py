@@ -72,6 +72,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             batch=1,
             source=f"live {settings.pose_source}",
             live=True,
+            postprocessing=settings.postprocessing,
         )
         self._unsaved = len(self._builder)
         by_metres = settings.unit == "metres"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.settings import Settings, check_all, setting
 
 _SHARED = {field.name: field for field in fields(Settings)}
@@ -46,6 +47,12 @@ class MapBuilderSettings:
         "metres",
         "Whether `every` counts metres (needs a pose source) or seconds.",
         choices=("metres", "seconds"),
+    )
+    postprocessing: str = setting(
+        NONE,
+        "What the descriptors of the map go through, and those of its queries: nothing, mean or "
+        "mean and deviation of the traverse taken out, or PCA whitening to 512 or 1024 values.",
+        choices=KINDS,
     )
     image_transport: str = _as_localizer("image_transport")  # type: ignore[assignment]
     reliability: str = _as_localizer("reliability")  # type: ignore[assignment]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
@@ -18,6 +19,7 @@ from saane_ros.progress import progress
 from saane_ros.route_map.frame_check import image_fault, pose_fault
 from saane_ros.route_map.info import PLANE, MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
+from saane_ros.route_map.postprocessing import NONE, fit
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import check_target, write_map
 from saane_ros.types import Frame, Place, Pose, Rgb
@@ -70,6 +72,8 @@ class RouteMapBuilder:
     source: names what the frames come from; an interrupted build of the same source by the same
     embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
     rather than a recording), so they are places of this build from the start.
+    postprocessing: of the stored descriptors, one of `postprocessing.KINDS`, fitted to all places
+    whenever the map is written.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class RouteMapBuilder:
         source: str = "",
         dtype: str = "float32",
         live: bool = False,
+        postprocessing: str = NONE,
     ) -> None:
         self.path = Path(path)
         self.report = BuildReport()
@@ -93,6 +98,7 @@ class RouteMapBuilder:
         self._grid = grid
         self._batch = batch
         self._dtype = dtype
+        self._kind = postprocessing
         head = JournalHead(embedder.fingerprint, embedder.descriptor_size, source)
         self._journal = Journal(self.path, head)
         self._origin = origin or self._journal.origin()
@@ -142,13 +148,21 @@ class RouteMapBuilder:
                 f"There is no usable frame for {self.path}{why}: check the image source."
             )
         rows = [self._row_of(entry.key) for entry in self._entries]
+        thumbnails = [self._journal.thumbnail(row) for row in rows]
+        descriptors: NDArray[np.float32] = self._journal.descriptors()
+        if self._kind != NONE:
+            descriptors, rows = descriptors[rows], list(range(len(rows)))
+        postprocessing = fit(self._kind, descriptors)
+        if postprocessing is not None:
+            descriptors = postprocessing.apply(descriptors)
         write_map(
             self.path,
-            self._info(),
+            self._info(descriptors.shape[1]),
             [Place(n, e.name, e.stamp_ns, e.pose) for n, e in enumerate(self._entries)],
-            self._journal.descriptors(),
+            descriptors,
             rows,
-            [self._journal.thumbnail(row) for row in rows],
+            thumbnails,
+            postprocessing,
         )
         return RouteMap.open(self.path)
 
@@ -212,7 +226,7 @@ class RouteMapBuilder:
             self._last_stamp = row.stamp_ns
         self.report.continued = len(self._entries)
 
-    def _info(self) -> MapInfo:
+    def _info(self, descriptor_size: int) -> MapInfo:
         return MapInfo(
             name=self.path.name.removesuffix(".routemap"),
             fingerprint=self._embedder.fingerprint,
@@ -221,10 +235,11 @@ class RouteMapBuilder:
             origin=self._origin,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             count=len(self._entries),
-            descriptor_size=self._embedder.descriptor_size,
+            descriptor_size=descriptor_size,
             dtype=self._dtype,
             calibration=self._embedder.calibration,
             grid=self._grid,
+            postprocessing=self._kind,
         )
 
 
@@ -239,6 +254,7 @@ def build_map(
     total: int | None = None,
     source: str = "",
     dtype: str = "float32",
+    postprocessing: str = NONE,
 ) -> RouteMap:
     """Build a map from frames, with a progress bar; skipped frames are logged by name.
 
@@ -246,7 +262,14 @@ def build_map(
     next build of the same `source` by the same embedder continues.
     """
     builder = RouteMapBuilder(
-        embedder, path, frame_id=frame_id, origin=origin, batch=batch, source=source, dtype=dtype
+        embedder,
+        path,
+        frame_id=frame_id,
+        origin=origin,
+        batch=batch,
+        source=source,
+        dtype=dtype,
+        postprocessing=postprocessing,
     )
     try:
         builder.add(progress(frames, "map", total=total, unit="frame"))

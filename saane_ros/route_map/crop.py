@@ -19,8 +19,9 @@ def crop_map(
 ) -> RouteMap:
     """Write the places from the first to before the last id, or between two distances (m).
 
-    Distances are those along the route from its first place, both ends included. Raises SaaneError
-    where nothing remains, and for metres where the map has no poses.
+    Distances are those along the route from its first place, both ends included. Post-processed
+    descriptors stay as they are, with the statistics of the whole drive: more places tell them
+    better. Raises SaaneError where nothing remains, and for metres where the map has no poses.
     """
     if metres is not None:
         if not route_map.metric:
@@ -37,4 +38,6 @@ def crop_map(
     if not kept:
         raise SaaneError(f"Of {route_map.path} nothing lies within {asked}: give other ends.")
     chosen = [route_map.places[row] for row in kept]
-    return write_derived(path, route_map, chosen, route_map.descriptors, kept)
+    return write_derived(
+        path, route_map, chosen, route_map.descriptors, kept, route_map.postprocessing
+    )

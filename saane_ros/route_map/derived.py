@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.route_map.postprocessing import NONE, Postprocessing
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
 from saane_ros.types import Place
@@ -21,10 +22,12 @@ def write_derived(
     places: Sequence[Place],
     descriptors: NDArray[np.floating],
     rows: Sequence[int],
+    postprocessing: Postprocessing | None,
 ) -> RouteMap:
     """Write places in this order, place i with `descriptors[rows[i]]`, and the rest as `template`.
 
-    Places keep their thumbnails where all have one.
+    Places keep their thumbnails where all have one. postprocessing: what the descriptors went
+    through.
     """
     thumbnails = [place.thumbnail for place in places if place.thumbnail is not None]
     info = replace(
@@ -32,11 +35,13 @@ def write_derived(
         name=path.name.removesuffix(".routemap"),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         count=len(places),
+        descriptor_size=descriptors.shape[1],
         dtype=str(descriptors.dtype),
+        postprocessing=NONE if postprocessing is None else postprocessing.kind,
         index="flat",
         files={},
     )
     numbered = [replace(place, id=number) for number, place in enumerate(places)]
     shown = thumbnails if len(thumbnails) == len(places) else []
-    write_map(path, info, numbered, descriptors, rows, shown)
+    write_map(path, info, numbered, descriptors, rows, shown, postprocessing)
     return RouteMap.open(path)

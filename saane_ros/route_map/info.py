@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from saane_ros.errors import SaaneError
+from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.types import Calibration
 
-FORMAT_VERSION = 1
+PLAIN_FORMAT, POSTPROCESSED_FORMAT = 1, 2
+"""A map with post-processed descriptors is not for readers that would query it with raw ones."""
 INFO_FILE = "map.yaml"
 
 PLANE = "enu"
@@ -29,6 +31,7 @@ class MapInfo:
     origin: where that frame's zero lies on the Earth, if known.  grid: "enu" where the frame is
     the plane that touches the Earth there, "utm_30N" where it is that zone's grid.
     created: ISO 8601, UTC.
+    descriptor_size: values of a stored descriptor.  postprocessing: what it went through.
     index: "flat" or "hnsw".  files: SHA-256 by name; a folder's is over its names and bytes.
     """
 
@@ -45,11 +48,15 @@ class MapInfo:
     calibration: Calibration | None = None
     files: dict[str, str] = field(default_factory=dict)
     grid: str = PLANE
+    postprocessing: str = NONE
 
 
 def info_text(info: MapInfo) -> str:
     """The content of `map.yaml`."""
-    values = {"format": FORMAT_VERSION, **asdict(info)}
+    plain = info.postprocessing == NONE
+    values = {"format": PLAIN_FORMAT if plain else POSTPROCESSED_FORMAT, **asdict(info)}
+    if plain:
+        del values["postprocessing"]
     values["origin"] = None if info.origin is None else list(info.origin)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
@@ -70,11 +77,13 @@ def read_info(folder: Path) -> MapInfo:
     if not isinstance(values, dict) or "format" not in values:
         raise _damaged(path, "it does not name its format")
     version = values.pop("format")
-    if version != FORMAT_VERSION:
+    if version not in (PLAIN_FORMAT, POSTPROCESSED_FORMAT):
         raise SaaneError(
-            f"Route map {folder} has format {version} and this version reads format "
-            f"{FORMAT_VERSION}: build the map again."
+            f"Route map {folder} has format {version} and this version reads formats up to "
+            f"{POSTPROCESSED_FORMAT}: build the map again."
         )
+    if version == PLAIN_FORMAT:
+        values["postprocessing"] = NONE
     return _checked(path, values)
 
 
@@ -93,6 +102,7 @@ _KINDS: dict[str, type] = {
     "dtype": str,
     "index": str,
     "files": dict,
+    "postprocessing": str,
 }
 
 
@@ -100,7 +110,12 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
     for name, kind in _KINDS.items():
         if type(values.get(name)) is not kind:
             raise _damaged(path, f"{name} is missing or no {kind.__name__}")
-    for name, choices in (("dtype", ("float16", "float32")), ("index", ("flat", "hnsw"))):
+    allowed = {
+        "dtype": ("float16", "float32"),
+        "index": ("flat", "hnsw"),
+        "postprocessing": KINDS,
+    }
+    for name, choices in allowed.items():
         if values[name] not in choices:
             raise _damaged(path, f"{name} is none of {', '.join(choices)}")
     if values["count"] < 1 or values["descriptor_size"] < 1:

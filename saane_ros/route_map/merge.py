@@ -12,16 +12,19 @@ from saane_ros.errors import SaaneError
 from saane_ros.route_map.alignment import route_of
 from saane_ros.route_map.derived import write_derived
 from saane_ros.route_map.map_frames import into_frame
+from saane_ros.route_map.postprocessing import Postprocessing, pooled, whitened
 from saane_ros.route_map.store import RouteMap
 
 
-def merge_maps(maps: Sequence[RouteMap], path: Path) -> RouteMap:
+def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None = None) -> RouteMap:
     """Write the places of all maps in the order of one route, in the frame of the first.
 
     Places of two drives at the same point of a road lie beside each other, so that the sequence
     filter can follow whichever condition fits and a belief in the one is a belief in the other.
-    Their names are those of their maps and their own. Raises SaaneError where the maps are of
-    different models, lack poses, or lie in frames that nothing relates.
+    Their names are those of their maps and their own. Post-processed descriptors stay as they are,
+    each drive by its own statistics, unless `postprocessing` names a projection of all of them.
+    Raises SaaneError where the maps are of different models or post-processing, lack poses, or lie
+    in frames that nothing relates.
     """
     first = maps[0]
     for other in maps:
@@ -46,7 +49,21 @@ def merge_maps(maps: Sequence[RouteMap], path: Path) -> RouteMap:
     ordered = [replace(places[row], along=float(along_all[row]) - start) for row in order]
     kinds = {np.dtype(one.info.dtype) for one in maps}
     stacked = np.concatenate([one.descriptors for one in maps]).astype(max(kinds), copy=False)
-    return write_derived(path, first, ordered, stacked, order)
+    used = _pooled(maps)
+    if postprocessing is not None and postprocessing != first.info.postprocessing:
+        if used is None:
+            raise SaaneError(
+                f"The descriptors of {first.path} went through no post-processing: build the maps "
+                "with --postprocessing standardise first, each by its own drive."
+            )
+        used = whitened(used, postprocessing, stacked)
+        stacked = used.projected(stacked.astype(np.float32)).astype(stacked.dtype)
+    return write_derived(path, first, ordered, stacked, order, used)
+
+
+def _pooled(maps: Sequence[RouteMap]) -> Postprocessing | None:
+    parts = [one.postprocessing for one in maps if one.postprocessing is not None]
+    return pooled(parts) if parts else None
 
 
 def _check(first: RouteMap, other: RouteMap) -> None:
@@ -55,6 +72,12 @@ def _check(first: RouteMap, other: RouteMap) -> None:
             f"{other.path} was made by {other.info.model} (fingerprint {other.info.fingerprint}) "
             f"and {first.path} by {first.info.model} ({first.info.fingerprint}): build both with "
             "one model."
+        )
+    if other.info.postprocessing != first.info.postprocessing:
+        raise SaaneError(
+            f"The descriptors of {other.path} went through post-processing "
+            f"{other.info.postprocessing} and those of {first.path} through "
+            f"{first.info.postprocessing}: build both with one --postprocessing."
         )
     if not other.metric:
         raise SaaneError(

@@ -10,7 +10,8 @@ fitted to a map's standardised rows and is the same for all traverses; the stati
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +83,15 @@ class Postprocessing:
         statistics: of the traverse that the rows come from; the map's own where None.
         """
         traverse = self.statistics if statistics is None else statistics
-        values = traverse.standardised(rows, divide=self.kind != MEAN)
-        return values if self.projection is None else at_norm(values @ self.projection.T)
+        out = np.empty((len(rows), self.size), np.float32)
+        for block in _blocks(len(rows)):
+            values = traverse.standardised(rows[block], divide=self.kind != MEAN)
+            out[block] = self.projected(values)
+        return out
+
+    def projected(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Standardised rows (n, D) as processed ones (n, P)."""
+        return rows if self.projection is None else at_norm(rows @ self.projection.T)
 
 
 def fit(kind: str, rows: NDArray[np.floating]) -> Postprocessing | None:
@@ -91,6 +99,8 @@ def fit(kind: str, rows: NDArray[np.floating]) -> Postprocessing | None:
 
     Raises SaaneError where fewer than two rows differ, of which there are no statistics.
     """
+    if kind not in KINDS:
+        raise SaaneError(f"There is no post-processing {kind}: choose one of {', '.join(KINDS)}.")
     if kind == NONE:
         return None
     statistics = statistics_of(rows)
@@ -100,16 +110,66 @@ def fit(kind: str, rows: NDArray[np.floating]) -> Postprocessing | None:
             "are equal: add places or choose none."
         )
     steps = [float(np.linalg.norm(b - a)) for a, b in itertools.pairwise(rows)]
-    projection = None
-    if kind in PROJECTIONS:
-        spread = np.linspace(0, len(rows) - 1, min(len(rows), PCA_PLACES)).round().astype(int)
-        projection = projection_of(statistics.standardised(rows[spread]), PROJECTIONS[kind])
-    return Postprocessing(kind, statistics, float(np.median(steps)), projection)
+    step = float(np.median(steps))
+    if kind not in PROJECTIONS:
+        return Postprocessing(kind, statistics, step)
+    some = statistics.standardised(rows[_spread(len(rows))])
+    return Postprocessing(kind, statistics, step, projection_of(some, PROJECTIONS[kind]))
+
+
+def pooled(parts: Sequence[Postprocessing]) -> Postprocessing:
+    """The post-processing of traverses that went through their own ones of one kind.
+
+    Its statistics, where a query traverse begins, are the means of theirs by their counts: what
+    lies between two traverses is no part of the variance. Raises SaaneError where projections
+    differ, as then rows of the one say nothing to the other.
+    """
+    first = parts[0]
+    if any(not _same(first.projection, other.projection) for other in parts):
+        raise SaaneError(
+            f"The maps have projections of their own, each {first.kind}: build them with "
+            f"standardise, and merge those with --postprocessing {first.kind}."
+        )
+    counts = [part.statistics.count for part in parts]
+    means = [part.statistics.mean for part in parts]
+    variances = [np.square(part.statistics.deviation) for part in parts]
+    statistics = TraverseStatistics(
+        np.average(means, axis=0, weights=counts),
+        np.sqrt(np.average(variances, axis=0, weights=counts)),
+        sum(counts),
+    )
+    step = float(np.average([part.step for part in parts], weights=counts))
+    return Postprocessing(first.kind, statistics, step, first.projection)
+
+
+def whitened(standardised: Postprocessing, kind: str, rows: NDArray[np.floating]) -> Postprocessing:
+    """Rows (N, D) that are standardised already are to be projected too, by a PCA of them."""
+    if standardised.kind != STANDARDISE or kind not in PROJECTIONS:
+        raise SaaneError(
+            f"Descriptors that went through {standardised.kind} cannot become {kind}: "
+            "only standardised ones can become pca512 or pca1024."
+        )
+    some = np.asarray(rows[_spread(len(rows))], np.float32)
+    projection = projection_of(some, PROJECTIONS[kind])
+    return replace(standardised, kind=kind, projection=projection)
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    wanted = np.linspace(0, count - 1, min(count, PCA_PLACES))
+    return np.asarray(wanted.round(), np.int64)
+
+
+def _same(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]
 
 
 def statistics_of(rows: NDArray[np.floating]) -> TraverseStatistics:
     """Mean and population deviation of every dimension of rows (N, D)."""
-    blocks = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
+    blocks = _blocks(len(rows))
     sums = [rows[block].sum(axis=0, dtype=np.float64) for block in blocks]
     mean = np.sum(sums, axis=0) / len(rows)
     squares = [np.square(rows[block] - mean).sum(axis=0) for block in blocks]

@@ -47,7 +47,7 @@ class MapSearch:
         With a graph index the nearest `HNSW_FOUND` and an even sample are exact, and the places
         between are interpolated along the route.
         """
-        query = self._checked(descriptor)
+        query = checked_descriptor(descriptor, self._size)
         exact = exact_distances(query, self._rows)
         if self._graph is None:
             return exact
@@ -65,17 +65,19 @@ class MapSearch:
         """The k nearest places and the ratio with the second best outside `window` places."""
         return candidates_from(self.distances(descriptor), k, window)
 
-    def _checked(self, descriptor: NDArray[np.float32]) -> NDArray[np.float32]:
-        if descriptor.shape != (self._size,):
-            raise SaaneError(
-                f"The descriptor has shape {descriptor.shape} and the map holds ({self._size},): "
-                "use the model that the map was built with."
-            )
-        if not np.isfinite(descriptor).all():
-            raise SaaneError(
-                "The descriptor has values that are not finite: check the model's precision."
-            )
-        return np.ascontiguousarray(descriptor, dtype=np.float32)
+
+def checked_descriptor(descriptor: NDArray[np.floating], size: int) -> NDArray[np.float32]:
+    """A contiguous float32 (size,); SaaneError where it has another shape or is not finite."""
+    if descriptor.shape != (size,):
+        raise SaaneError(
+            f"The descriptor has shape {descriptor.shape} and the map holds ({size},): "
+            "use the model that the map was built with."
+        )
+    if not np.isfinite(descriptor).all():
+        raise SaaneError(
+            "The descriptor has values that are not finite: check the model's precision."
+        )
+    return np.ascontiguousarray(descriptor, dtype=np.float32)
 
 
 def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:

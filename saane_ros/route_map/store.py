@@ -14,6 +14,8 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.route_map.info import MapInfo, read_info
 from saane_ros.route_map.places_csv import PLACES_FILE, read_places
+from saane_ros.route_map.postprocessing import NONE, Postprocessing
+from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, read_postprocessing
 from saane_ros.types import Place, Pose
 
 DESCRIPTOR_FILE = "descriptors.npy"
@@ -24,15 +26,22 @@ class RouteMap:
     """An opened route map; get one by `RouteMap.open`.
 
     descriptors: (N, D) float16 or float32, memory-mapped, one row per place in route order.
+    postprocessing: what these went through and a query has to; None where they are as embedded.
     """
 
     def __init__(
-        self, path: Path, info: MapInfo, places: list[Place], descriptors: NDArray[np.floating]
+        self,
+        path: Path,
+        info: MapInfo,
+        places: list[Place],
+        descriptors: NDArray[np.floating],
+        postprocessing: Postprocessing | None = None,
     ) -> None:
         self.path = path
         self.info = info
         self.places = places
         self.descriptors = descriptors
+        self.postprocessing = postprocessing
 
     @classmethod
     def open(cls, path: str | Path) -> RouteMap:
@@ -54,7 +63,15 @@ class RouteMap:
                 f"{descriptors.dtype}: build the map again."
             )
         _check_finite(folder, descriptors)
-        return cls(folder, info, places, descriptors)
+        postprocessing = None
+        if info.postprocessing != NONE:
+            postprocessing = read_postprocessing(folder / POSTPROCESSING_FILE, info.postprocessing)
+            if postprocessing.size != info.descriptor_size:
+                raise SaaneError(
+                    f"The post-processing of route map {folder} gives {postprocessing.size} values "
+                    f"and its descriptors have {info.descriptor_size}: build the map again."
+                )
+        return cls(folder, info, places, descriptors, postprocessing)
 
     def check_embedder(self, embedder: Embedder) -> None:
         """Raise SaaneError where the map was made by another model, weights or preprocessing."""
@@ -88,7 +105,10 @@ class RouteMap:
 
 
 def _check_files(folder: Path, info: MapInfo) -> None:
-    for required in (PLACES_FILE, DESCRIPTOR_FILE, *([INDEX_FILE] * (info.index != "flat"))):
+    required_files = [PLACES_FILE, DESCRIPTOR_FILE]
+    required_files += [INDEX_FILE] * (info.index != "flat")
+    required_files += [POSTPROCESSING_FILE] * (info.postprocessing != NONE)
+    for required in required_files:
         if required not in info.files:
             raise SaaneError(
                 f"Route map {folder} has no checksum of {required} in map.yaml: build it again."

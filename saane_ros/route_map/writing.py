@@ -20,6 +20,8 @@ from saane_ros.route_map.places_csv import (
     thumbnail_name,
     write_places,
 )
+from saane_ros.route_map.postprocessing import Postprocessing
+from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, write_postprocessing
 from saane_ros.route_map.search import HNSW_FROM, write_graph
 from saane_ros.route_map.store import DESCRIPTOR_FILE, INDEX_FILE, sha256_of_folder
 from saane_ros.types import Place
@@ -40,10 +42,12 @@ def write_map(
     descriptors: NDArray[np.float32],
     rows: Sequence[int],
     thumbnails: Sequence[Path],
+    postprocessing: Postprocessing | None = None,
 ) -> None:
     """Write a map; place i has descriptor `descriptors[rows[i]]` and JPEG `thumbnails[i]`.
 
-    `info` comes without index kind and checksums, which are filled in here.
+    `info` comes without index kind and checksums, which are filled in here. `postprocessing` is
+    what the descriptors went through already.
     """
     check_target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
@@ -53,6 +57,8 @@ def write_map(
         write_places(temporary / PLACES_FILE, places)
         _write_descriptors(temporary / DESCRIPTOR_FILE, info, descriptors, rows)
         _copy_thumbnails(temporary / THUMBNAIL_FOLDER, thumbnails)
+        if postprocessing is not None:
+            write_postprocessing(temporary / POSTPROCESSING_FILE, postprocessing)
         if info.count >= HNSW_FROM:
             info = replace(info, index="hnsw")
             stored = np.load(temporary / DESCRIPTOR_FILE, mmap_mode="r", allow_pickle=False)

@@ -18,7 +18,7 @@ from saane_ros.evaluation.evaluation_report import matrix_picture, worst_failure
 from saane_ros.evaluation.evaluator import evaluate
 from saane_ros.evaluation.predictions import write_predictions
 from saane_ros.evaluation.results_table import SCORES, TITLES, as_text, blocks
-from saane_ros.evaluation.searches import Search, search_descriptors, standardised
+from saane_ros.evaluation.searches import Search, search_descriptors
 
 
 def line_dataset(name: str = "line", group: str = "", all_queries: bool = False) -> Dataset:
@@ -139,35 +139,6 @@ def test_distances_are_euclidean(seed: int) -> None:
             expected = float(np.sqrt(((queries[q] - references[r]) ** 2).sum()))
             assert search.distances[q, r] == pytest.approx(expected, rel=1e-5)
     assert search.descriptor_bytes == 24
-
-
-@given(st.integers(0, 2**32 - 1), st.booleans())
-def test_standardised_descriptors_recomputed_row_by_row(seed: int, each: bool) -> None:
-    rng = np.random.default_rng(seed)
-    scale, shift = (1, 5, 0.5, 0), (0, 9, -2, 3)  # the last dimension says nothing
-    references = (rng.normal(size=(30, 4)) * scale + shift).astype(np.float32)
-    queries = (rng.normal(size=(7, 4)) * scale + 1).astype(np.float32)
-    queries[:, 3] = 3
-    found = standardised(queries, references, each)
-    for rows, given_rows, basis in (
-        (found[0], queries, queries if each else references),
-        (found[1], references, references),
-    ):
-        for row, before in zip(rows, given_rows, strict=True):
-            deviation = basis.std(axis=0)
-            floored = np.maximum(deviation[:3], 0.1 * deviation.mean())
-            wanted = (before[:3] - basis[:, :3].mean(axis=0)) / floored
-            np.testing.assert_allclose(row[:3], 10 * wanted / np.linalg.norm(wanted), atol=1e-3)
-            assert row[3] == 0
-
-
-def test_a_feature_that_no_reference_has_does_not_decide_alone() -> None:
-    rng = np.random.default_rng(2)
-    references = np.column_stack([rng.normal(size=(20, 200)), np.zeros(20)]).astype(np.float32)
-    queries = references + 0.01
-    queries[:, -1] = 0.5
-    distances = search_descriptors(*standardised(queries, references)).distances
-    assert distances.argmin(axis=1).tolist() == list(range(20))
 
 
 def test_a_distance_matrix_is_bright_where_places_are_near() -> None:

@@ -98,7 +98,7 @@ def test_damage_to_a_file_is_named(map_folder: Path, name: str, damage: str) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "has format 2 and this version reads format 1"),
+        ({"format": 3}, "has format 3 and this version reads formats up to 2"),
         ({"count": 11}, "counts 11 places of 72 values, but holds 12"),
         ({"descriptor_size": 71}, "12 places of 71 values"),
         ({"dtype": "float16"}, "says float16, but its descriptors are float32"),
