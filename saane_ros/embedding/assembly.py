@@ -26,6 +26,7 @@ from saane_ros.model.vlad import VladHead, VladSizes
 from saane_ros.weights.cards import ModelCard
 from saane_ros.weights.centroid_files import fitting_centroids
 from saane_ros.weights.checkpoints import load_strict, merged, trunk_tensors
+from saane_ros.weights.matconvnet import check_average_image
 from saane_ros.weights.netvlad_layouts import netvlad_head, netvlad_trunk
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
 
@@ -160,11 +161,11 @@ def fill_trunks(
 
 
 def load_trunk(trunk: Trunk, card: ModelCard, tensors: Tensors) -> None:
+    what = f"The appearance trunk of {card.name}"
     if card.aggregation is not None and card.aggregation.layout in NETVLAD_LAYOUTS:
-        tensors = netvlad_trunk(
-            tensors, card.aggregation.layout, f"The appearance trunk of {card.name}"
-        )
-    load_strict(trunk, trunk_tensors(tensors), f"The appearance trunk of {card.name}")
+        check_average_image(tensors, card.preprocessing.mean, card.preprocessing.std, what)
+        tensors = netvlad_trunk(tensors, card.aggregation.layout, what)
+    load_strict(trunk, trunk_tensors(tensors), what)
 
 
 def load_semantics(semantics: nn.Module | None, card: ModelCard, tensors: Tensors) -> None:

@@ -21,6 +21,8 @@ from saane_ros.weights.netvlad_layouts import (
 )
 from saane_ros.weights.tensors import read_tensors
 
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
 WORDS, CHANNELS, SIZE = 3, 512, 7
 
 
@@ -57,7 +59,9 @@ def patch_netvlad(parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
-def write_matconvnet(parts: dict[str, torch.Tensor], path: Path) -> None:
+def write_matconvnet(
+    parts: dict[str, torch.Tensor], path: Path, average: np.ndarray | None = None
+) -> None:
     """As MatConvNet keeps it: minus the centres, D x K, and whitening rows d * K + k."""
     from scipy.io import savemat
 
@@ -72,7 +76,10 @@ def write_matconvnet(parts: dict[str, torch.Tensor], path: Path) -> None:
         for d in range(CHANNELS):
             matrix[d * WORDS + k] = parts["matrix"][:, k * CHANNELS + d].numpy()
     layers[33]["weights"] = cells(matrix[None, None], parts["offset"].numpy())
-    savemat(path, {"net": {"layers": np.array(layers, dtype=object)}})
+    net: dict[str, object] = {"layers": np.array(layers, dtype=object)}
+    if average is not None:
+        net["meta"] = {"normalization": {"averageImage": average}}
+    savemat(path, {"net": net})
 
 
 def cells(*values: np.ndarray) -> np.ndarray:
@@ -162,3 +169,25 @@ def test_a_damaged_mat_file_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
     with pytest.raises(SaaneError, match=r"broken\.mat is no MatConvNet network"):
         read_tensors(path)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (4, 5, 3)])
+def test_an_average_image_other_than_the_cards_mean_is_refused(
+    parts: dict[str, torch.Tensor], tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    """Of one pixel, as the authors' files have it, or of a whole image."""
+    average = np.broadcast_to(np.array([123.68, 116.779, 103.939], np.float32), shape)
+    write_matconvnet(parts, tmp_path / "hloc.mat", average)
+    wrong = card(tmp_path, "hloc", "hloc.mat")
+    with pytest.raises(SaaneError) as told:
+        load_embedder(str(wrong), device="cpu")
+    assert "less (123.68, 116.78, 103.94)" in str(told.value)
+    assert "preprocessing.mean to [0.485020, 0.457957, 0.407604]" in str(told.value)
+    published = yaml.safe_load((MODELS / "netvlad-vgg16-pitts30k.yaml").read_text())
+    values = yaml.safe_load(wrong.read_text())
+    values["preprocessing"] |= {k: published["preprocessing"][k] for k in ("mean", "std")}
+    wrong.write_text(yaml.safe_dump(values))
+    image = np.random.default_rng(0).integers(0, 255, (32, 48, 3)).astype(np.uint8)
+    seen = load_embedder(str(wrong), device="cpu").preprocessing([image], torch.device("cpu"))
+    expected = image.transpose(2, 0, 1) - average.reshape(-1, 3)[0][:, None, None]
+    np.testing.assert_allclose(seen[0].numpy(), expected, atol=2e-3)
