@@ -5,6 +5,7 @@ SAANE, section 3: F^A is the output of the third residual block of an ImageNet R
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -22,13 +23,17 @@ class TrunkFeatures(NamedTuple):
     stride16: Tensor
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """What other blocks know of a trunk: the channels of its features by stride."""
 
     channels2: int
     channels4: int
     channels8: int
     channels16: int
+
+    @abstractmethod
+    def last_stage(self) -> nn.Module:
+        """The layers behind the features at stride 8, which fine-tuning trains."""
 
 
 class ResNetTrunk(Trunk):
@@ -63,6 +68,9 @@ class ResNetTrunk(Trunk):
         stride4 = self.layer1(self.maxpool(stride2))
         stride8 = self.layer2(stride4)
         return TrunkFeatures(stride2, stride4, stride8, self.layer3(stride8))
+
+    def last_stage(self) -> nn.Module:
+        return self.layer3
 
 
 def _move_stride_to_conv1(*stages: nn.Sequential) -> None:

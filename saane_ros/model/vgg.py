@@ -42,3 +42,7 @@ class VggTrunk(Trunk):
             if index in self.taps[1:]:
                 seen.append(images)
         return TrunkFeatures(*seen)
+
+    def last_stage(self) -> nn.Module:
+        """conv5_1 to conv5_3, as NetVLAD fine-tunes them."""
+        return self.features[self.taps[-2] + 1 :]

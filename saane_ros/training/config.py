@@ -16,6 +16,7 @@ from saane_ros.training.embedding_trainer import EmbeddingTraining
 from saane_ros.training.place_sources import PlaceSource
 from saane_ros.training.segmentation_trainer import SegmentationTraining
 from saane_ros.training.vocabulary import VocabularyTraining
+from saane_ros.training.weak_trainer import WeakTraining
 from saane_ros.weights.schema import read_mapping
 
 
@@ -95,6 +96,7 @@ class TrainingConfig:
     vocabulary: VocabularyTraining = field(default_factory=VocabularyTraining)
     classification: ClassificationTraining = field(default_factory=ClassificationTraining)
     class_weights: ClassWeightTraining = field(default_factory=ClassWeightTraining)
+    weak: WeakTraining = field(default_factory=WeakTraining)
     model: dict[str, Any] = field(default_factory=dict, metadata={"key": False})
     path: Path = field(default=Path(), metadata={"key": False})
 

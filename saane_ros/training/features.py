@@ -36,6 +36,18 @@ class Images(Protocol):
     def read(self, index: int) -> Rgb: ...
 
 
+class Batches(Protocol):
+    """What a model takes, for any images of a set. batch_size: how many go at once."""
+
+    batch_size: int
+
+    def __len__(self) -> int: ...
+
+    def batch(
+        self, indices: NDArray[np.int64], device: torch.device
+    ) -> tuple[Tensor | None, ...]: ...
+
+
 BATCH = 16
 MARK_EVERY = 20
 """Batches between two notes of how far the cache is complete."""
@@ -43,6 +55,8 @@ MARK_EVERY = 20
 
 class FeatureCache:
     """appearance and semantic features of every image, float16 (N, C, H, W), memory-mapped."""
+
+    batch_size = 64
 
     def __init__(self, appearance: NDArray[np.float16], semantic: NDArray[np.float16] | None):
         self.appearance, self.semantic = appearance, semantic

@@ -135,7 +135,7 @@ def train_head(run: Run, head: Head, data: EmbeddingData) -> float:
 
 def export(run: Run, models: Path) -> Path:
     """Write the trained model as card and weight files; the card's path."""
-    trained = {role: run.trained_file(role) for role in trained_roles(run.model)}
+    trained = {role: run.trained_file(role) for role in trained_roles(run.shipped)}
     calibration = None
     if "head" in trained and run.card.system != "dense_vlad":
         network = run.network()
@@ -144,8 +144,10 @@ def export(run: Run, models: Path) -> Path:
                 f"{run.trained_file('head')} does not exist: run `saane train embedding` first."
             )
         network.head.load_state_dict(load_file(run.trained_file("head")))
+        if "trunk" in trained:
+            network.appearance.load_state_dict(load_file(run.trained_file("trunk")))
         calibration = _calibrate(network.head, embedding_data(run, network), run.device)
-    return export_model(run.model, trained, calibration, models)
+    return export_model(run.shipped, trained, calibration, models)
 
 
 def _calibrate(head: Head, data: EmbeddingData, device: torch.device) -> Calibration:

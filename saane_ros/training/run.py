@@ -56,6 +56,15 @@ class Run:
         return {**self.config.model, "semantics": filled}
 
     @property
+    def shipped(self) -> dict[str, Any]:
+        """The model without the given trunk where weak supervision makes another one of it."""
+        given = self.model.get("weights", {})
+        if not self.config.weak.train_trunk:
+            return self.model
+        kept = {role: source for role, source in given.items() if role != "trunk"}
+        return {**self.model, "weights": kept}
+
+    @property
     def classes(self) -> LabelClasses:
         if self.config.labels is None:
             return LabelClasses(CLASS_NAMES, tuple(sorted(DYNAMIC_CLASSES)))

@@ -20,8 +20,19 @@ if TYPE_CHECKING:
 OPACITY = 0.6
 
 
-class TrainingLog:
-    """Event files in `folder`; `views` are pictured with the attention that the head gives them.
+class ScalarLog:
+    """Event files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer: SummaryWriter = _writer(folder)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+
+class TrainingLog(ScalarLog):
+    """Also pictures of `views` with the attention that the head gives them.
 
     Each map is stretched to its own range: early in training they are nearly flat.
     """
@@ -29,12 +40,8 @@ class TrainingLog:
     def __init__(
         self, folder: Path, cache: FeatureCache, views: PlaceViews, rows: list[int]
     ) -> None:
-        self.writer: SummaryWriter = _writer(folder)
+        super().__init__(folder)
         self.cache, self.views, self.rows = cache, views, rows
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
 
     @torch.no_grad()
     def attention(self, step: int, head: Head) -> None:

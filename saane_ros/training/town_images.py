@@ -36,17 +36,7 @@ JITTER_M = 2.0
 
 def render_training_towns(options: TownImages, root: Path, workers: int = 2) -> None:
     """Render all training and validation towns below `root`; finished traverses are kept."""
-    purposes = (
-        ("training", TRAINING_SEEDS[: options.towns]),
-        ("validation", VALIDATION_SEEDS[: options.validation_towns]),
-    )
-    jobs = [
-        Drive(root / purpose, seed, condition, view, options)
-        for purpose, seeds in purposes
-        for seed in seeds
-        for condition in options.conditions
-        for view in range(options.views)
-    ]
+    jobs = [job for purpose in ("training", "validation") for job in drives(options, root, purpose)]
     missing = [job for job in jobs if not job.done.exists()]
     if not missing:
         return
@@ -54,6 +44,20 @@ def render_training_towns(options: TownImages, root: Path, workers: int = 2) -> 
         finished = pool.imap_unordered(_render_drive, missing)
         for _ in progress(finished, "rendering towns", total=len(missing), unit="traverse"):
             pass
+
+
+def drives(options: TownImages, root: Path, purpose: str) -> list[Drive]:
+    """Every traverse of the "training" or "validation" towns."""
+    seeds = {
+        "training": TRAINING_SEEDS[: options.towns],
+        "validation": VALIDATION_SEEDS[: options.validation_towns],
+    }
+    return [
+        Drive(root / purpose, seed, condition, view, options)
+        for seed in seeds[purpose]
+        for condition in options.conditions
+        for view in range(options.views)
+    ]
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,24 @@ class Drive:
         condition = self.options.conditions.index(self.condition)
         return self.town * 100 + condition * self.options.views + self.view
 
+    def traverse(self) -> Traverse:
+        town = Town(self.town, self.options.length_m)
+        return Traverse(town, self.condition, seed=self.seed)
+
+    def frames(self, traverse: Traverse) -> list[int]:
+        """The frame that shows each place."""
+        return place_frames(traverse.travelled, self.options.step_m, self.seed)
+
+    def image_name(self, place: int) -> str:
+        """Path below images/ and labels/, without suffix."""
+        return f"town-{self.town}/place-{place:04d}/{self.condition}-{self.view}"
+
 
 def _render_drive(drive: Drive) -> None:
     cv2.setNumThreads(1)
-    town = Town(drive.town, drive.options.length_m)
-    traverse = Traverse(town, drive.condition, seed=drive.seed)
-    frames = place_frames(traverse.travelled, drive.options.step_m, drive.seed)
-    for place, index in enumerate(frames):
-        name = f"town-{drive.town}/place-{place:04d}/{drive.condition}-{drive.view}"
-        _write(drive.folder, name, traverse.render(index))
+    traverse = drive.traverse()
+    for place, index in enumerate(drive.frames(traverse)):
+        _write(drive.folder, drive.image_name(place), traverse.render(index))
     with replacing_file(drive.done) as temporary:
         temporary.touch()
 

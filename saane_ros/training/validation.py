@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.metrics import RetrievalScores, evaluate_retrieval
 from saane_ros.model.heads import Head
-from saane_ros.training.features import FeatureCache
+from saane_ros.training.features import Batches, FeatureCache
 from saane_ros.training.place_views import PlaceViews
 
-BATCH = 64
 AUC = "plain+R2"
 """The curve whose area breaks ties between equal recalls: it never exceeds Recall@1."""
 
@@ -74,15 +74,15 @@ def _where(rows: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.int64
 
 
 @torch.no_grad()
-def describe_all(head: Head, cache: FeatureCache, device: torch.device) -> NDArray[np.float32]:
-    """Descriptors (N, D) of every image of a cache."""
-    was_training = head.training
-    head.eval()
+def describe_all(model: nn.Module, batches: Batches, device: torch.device) -> NDArray[np.float32]:
+    """Descriptors (N, D) of every image, of cached features by a head or of what a model takes."""
+    was_training = model.training
+    model.eval()
     parts = []
-    for start in range(0, len(cache), BATCH):
-        indices = np.arange(start, min(start + BATCH, len(cache)))
-        parts.append(head(*cache.batch(indices, device)).descriptor.cpu().numpy())
-    head.train(was_training)
+    for start in range(0, len(batches), batches.batch_size):
+        indices = np.arange(start, min(start + batches.batch_size, len(batches)))
+        parts.append(model(*batches.batch(indices, device)).descriptor.cpu().numpy())
+    model.train(was_training)
     return np.concatenate(parts)
 
 

@@ -101,7 +101,7 @@ class Learner:
                 raise SaaneError("This model has no vocabulary: give one of a VLAD system.")
             features, alpha = self._initialise(head, rows)
             module = head.whitening
-        used = self._whiten(module) if isinstance(module, Whitening) else 0
+        used = self.whiten(module) if isinstance(module, Whitening) else 0
         return Vocabulary(len(rows), len(features), alpha, used)
 
     def _initialise(self, head: VladHead, rows: list[int]) -> tuple[Tensor, float]:
@@ -181,7 +181,8 @@ class Learner:
         means.train(values)
         return torch.from_numpy(np.array(means.centroids, np.float32))
 
-    def _whiten(self, module: Whitening) -> int:
+    @torch.no_grad()
+    def whiten(self, module: Whitening) -> int:
         """Learn the whitening from unwhitened descriptors; the number of images."""
         rows = spread(len(self.images), self.options.whitening_images)
         holder = self.network if isinstance(self.network, DenseVlad) else self.network.head
