@@ -75,8 +75,10 @@ class Trainer(ABC):
         Ctrl-C writes a checkpoint first; a killed run has lost the steps since its last validation.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        start = self.resume() if self.checkpoint.exists() else 0
-        if start == 0:
+        start = 0
+        if self.checkpoint.exists():
+            start = self.resume()
+        else:
             self.begin()
         bar = progress(range(start, self.steps), self.title, unit="step")
         with deferred_interrupt() as stop:

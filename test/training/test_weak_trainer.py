@@ -57,7 +57,7 @@ def test_training_lowers_the_loss_of_all_tuples_and_keeps_the_best(tmp_path: Pat
     assert rates[-1] == pytest.approx(0.3 / 2**3)
 
 
-@pytest.mark.parametrize("kill_at", [3, 6, 9])
+@pytest.mark.parametrize("kill_at", [1, 3, 6, 9])
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_run_that_was_cut_goes_on_bit_for_bit(tmp_path: Path, kill_at: int, asked: bool) -> None:
     """Cut within and between epochs and periods of the cache, by Ctrl-C and without a chance."""
