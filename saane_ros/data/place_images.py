@@ -44,6 +44,13 @@ def read_places(root: Path) -> PlaceImages:
     )
 
 
+def cell_name(easting: float, northing: float, metres: float, heading: float | None) -> str:
+    """The place of an image by square cells of the ground; sectors 60 degrees wide are apart."""
+    cells = [int(axis // metres) for axis in (easting, northing)]
+    sector = "" if heading is None else f"-{int(heading % 360 // 60)}"
+    return f"{cells[0]:08d}-{cells[1]:08d}{sector}"
+
+
 def grouped(rows: list[tuple[str, str, Path]]) -> PlaceImages:
     """Place images from (place, group, image file) rows; places and groups numbered by name."""
     names = sorted({place for place, _, _ in rows})

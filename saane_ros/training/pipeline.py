@@ -17,13 +17,15 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.localization.calibration import fit_calibration, standardise
 from saane_ros.model.heads import Head
+from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.config import TrainingConfig
 from saane_ros.training.devices import launched_fabric
 from saane_ros.training.embedding_trainer import EmbeddingTrainer
 from saane_ros.training.export import export_model, trained_roles
+from saane_ros.training.features import cached_features
 from saane_ros.training.iou import iou_report
 from saane_ros.training.label_images import LabelledImages, read_label_folder
-from saane_ros.training.places import EmbeddingData, embedding_data
+from saane_ros.training.places import EmbeddingData, embedding_data, held_out_views, searches
 from saane_ros.training.run import Run
 from saane_ros.training.segmentation_trainer import SegmentationTrainer
 from saane_ros.training.tensorboard import TrainingLog
@@ -146,16 +148,19 @@ def export(run: Run, models: Path) -> Path:
         network.head.load_state_dict(load_file(run.trained_file("head")))
         if "trunk" in trained:
             network.appearance.load_state_dict(load_file(run.trained_file("trunk")))
-        calibration = _calibrate(network.head, embedding_data(run, network), run.device)
+        calibration = _calibrate(run, network)
     return export_model(run.shipped, trained, calibration, models)
 
 
-def _calibrate(head: Head, data: EmbeddingData, device: torch.device) -> Calibration:
+def _calibrate(run: Run, network: SaaneNetwork) -> Calibration:
     """What distances mean, from genuine and other pairs of the held-out places."""
-    descriptors = describe_all(head, data.held_out, device)
-    labels = data.held_out_views.labels
+    views, folder = held_out_views(run), run.out / "features"
+    what, bf16 = "features of held-out views", run.config.embedding.precision == "bf16"
+    cache = cached_features(network, preprocessing_of(run.card), views, folder, what, bf16)
+    descriptors = describe_all(network.head, cache, run.device)
+    labels = views.labels
     genuine, impostor = [], []
-    for search in data.searches:
+    for search in searches(run, views):
         distances = euclidean(descriptors[search.queries], descriptors[search.references])
         for query, row in zip(search.queries, distances, strict=True):
             z = standardise(row)

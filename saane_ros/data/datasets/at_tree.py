@@ -17,7 +17,7 @@ from saane_ros.data.datasets.image_lists import ImageFiles
 from saane_ros.data.datasets.truth import RADIUS_M, within_radius
 from saane_ros.data.datasets.where import Where
 from saane_ros.data.folders import IMAGE_SUFFIXES, natural_key
-from saane_ros.data.place_images import PlaceImages, grouped
+from saane_ros.data.place_images import PlaceImages, cell_name, grouped
 from saane_ros.errors import SaaneError
 
 
@@ -63,9 +63,8 @@ def places(where: Where, options: AtTree) -> PlaceImages:
     rows = []
     for path in _files(where, folder):
         name = parse_at_name(path.name)
-        cell = [int(axis // options.cell) for axis in (name.easting, name.northing)]
-        heading = "" if name.heading is None else f"-{int(name.heading % 360 // 60)}"
-        rows.append((f"{cell[0]:08d}-{cell[1]:08d}{heading}", str(folder), path))
+        place = cell_name(name.easting, name.northing, options.cell, name.heading)
+        rows.append((place, str(folder), path))
     return grouped(rows)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,6 +18,7 @@ from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.datasets.image_lists import ImageFiles
 from saane_ros.data.datasets.truth import within_radius
 from saane_ros.data.datasets.where import Where
+from saane_ros.data.place_images import PlaceImages, cell_name, grouped
 from saane_ros.errors import SaaneError
 
 FIELDS = (
@@ -31,13 +33,21 @@ FIELDS = (
 )
 
 
+VIEW = re.compile(r"_pitch(?P<pitch>\d+)_yaw(?P<yaw>\d+)")
+"""How an image was cut out of its panorama: one of 2 pitches and of 12 yaws."""
+
+
 @dataclass(frozen=True)
 class Pitts30k:
-    """mat: folder of the .mat files below the root.  queries: folder of the query images."""
+    """mat: folder of the .mat files below the root.  queries: folder of the query images.
+
+    cell: metres of the square cells that are places in training.
+    """
 
     split: Literal["train", "val", "test"] = "test"
     mat: str = "datasets"
     queries: str = "queries_real"
+    cell: float = 10.0
 
 
 class DbStruct(NamedTuple):
@@ -52,13 +62,8 @@ class DbStruct(NamedTuple):
 
 def read(where: Where, options: Pitts30k) -> list[Dataset]:
     """One dataset; Recall@N counts every query, also those without a match."""
-    file = f"pitts30k_{options.split}.mat"
-    path = next(
-        (p for p in (where.root / options.mat / file, where.root / file) if p.is_file()), None
-    )
-    content = read_struct(path or where.file(options.mat, file))
-    references = where.files([where.root / name for name in content.references])
-    queries = where.files([where.root / options.queries / name for name in content.queries])
+    content = _struct(where, options)
+    references, queries = _images(where, options, content)
     return [
         Dataset(
             where.name,
@@ -72,6 +77,40 @@ def read(where: Where, options: Pitts30k) -> list[Dataset]:
             all_queries=True,
         )
     ]
+
+
+def places(where: Where, options: Pitts30k) -> PlaceImages:
+    """Images in square cells of the ground; yaws 60 degrees wide and the two pitches are apart."""
+    content = _struct(where, options)
+    rows: list[tuple[str, str, Path]] = []
+    for paths, positions in zip(
+        _images(where, options, content),
+        (content.reference_positions, content.query_positions),
+        strict=True,
+    ):
+        for path, (easting, northing) in zip(paths, positions, strict=True):
+            view = VIEW.search(path.stem)
+            heading = None if view is None else 30.0 * (int(view["yaw"]) - 1)
+            pitch = "" if view is None else f"-pitch{view['pitch']}"
+            cell = cell_name(easting, northing, options.cell, heading)
+            rows.append((cell + pitch, options.split, path))
+    return grouped(rows)
+
+
+def _struct(where: Where, options: Pitts30k) -> DbStruct:
+    file = f"pitts30k_{options.split}.mat"
+    path = next(
+        (p for p in (where.root / options.mat / file, where.root / file) if p.is_file()), None
+    )
+    return read_struct(path or where.file(options.mat, file))
+
+
+def _images(where: Where, options: Pitts30k, content: DbStruct) -> tuple[list[Path], list[Path]]:
+    """Files of the references and of the queries."""
+    return (
+        where.files([where.root / name for name in content.references]),
+        where.files([where.root / options.queries / name for name in content.queries]),
+    )
 
 
 def read_struct(path: Path) -> DbStruct:

@@ -49,7 +49,7 @@ READERS = {
     "msls": Reader(msls.Msls, msls.read, msls.places),
     "nordland": Reader(nordland.Nordland, nordland.read),
     "pairs": Reader(pairs.Pairs, pairs.read),
-    "pitts30k": Reader(pitts30k.Pitts30k, pitts30k.read),
+    "pitts30k": Reader(pitts30k.Pitts30k, pitts30k.read, pitts30k.places),
     "recorded": Reader(recorded.Recorded, recorded.read),
     "ref_query": Reader(ref_query.RefQuery, ref_query.read),
     "robotcar": Reader(robotcar.RobotCar, robotcar.read),

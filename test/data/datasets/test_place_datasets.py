@@ -58,6 +58,17 @@ def test_pitts30k_by_its_struct(tmp_path: Path) -> None:
     assert [rows.tolist() for rows in dataset.correct] == [[0, 2], []]
     assert dataset.all_queries
     assert dataset.tolerance == "within 25 m"
+    places = open_places("pitts30k-test", tmp_path)
+    names = {
+        path.name: places.names[i] for path, i in zip(places.paths, places.labels, strict=True)
+    }
+    assert names == {
+        "000000_pitch1_yaw1.jpg": "00000000-00000000-0-pitch1",
+        "000001_pitch1_yaw1.jpg": "00000010-00000000-0-pitch1",
+        "000002_pitch1_yaw1.jpg": "00000002-00000000-0-pitch1",
+        "000010_pitch1_yaw1.jpg": "00000000-00000000-0-pitch1",
+        "000011_pitch2_yaw3.jpg": "00000050-00000000-1-pitch2",
+    }
 
 
 def test_a_mat_file_of_something_else_is_told(tmp_path: Path) -> None:
