@@ -14,9 +14,10 @@ from saane_ros.data.datasets.image_lists import NoImages
 from saane_ros.data.datasets.truth import within_radius
 from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.vlad import VladSizes
-from saane_ros.training.features import FeatureCache
+from saane_ros.training.features import Batches, FeatureCache
 from saane_ros.training.tagged_images import TaggedImages, Tuples
 from saane_ros.training.tensorboard import ScalarLog
+from saane_ros.training.validation import describe_all
 from saane_ros.training.weak_trainer import WeakTrainer, WeakTraining
 
 CHANNELS = 6
@@ -72,3 +73,15 @@ def weak_trainer(
         torch.device("cpu"),
         ScalarLog(out / "tensorboard"),
     )
+
+
+def whole_loss(tuples: Tuples, model: nn.Module, batches: Batches) -> float:
+    """Mean over all queries of the violations of all their negatives, with plain loops."""
+    vectors = describe_all(model, batches, torch.device("cpu")).astype(float)
+    total = 0.0
+    for index in range(len(tuples)):
+        query = vectors[tuples.query(index)]
+        best = min(((query - vectors[p]) ** 2).sum() for p in tuples.positives(index))
+        for negative in tuples.negatives(index):
+            total += max(0.0, best + 0.1 - ((query - vectors[negative]) ** 2).sum())
+    return total / len(tuples)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tagged_world import OPTIONS, street, weak_trainer
+from tagged_world import OPTIONS, street, weak_trainer, whole_loss
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from saane_ros.embedding.preprocessing import Preprocessing
@@ -25,28 +25,20 @@ from saane_ros.training.validation import describe_all
 from saane_ros.training.weak_trainer import HardestNegatives, WeakTrainer
 
 
-def whole_loss(trainer: WeakTrainer) -> float:
-    """Mean over all queries of the violations of all their negatives, with plain loops."""
-    vectors = describe_all(trainer.model, trainer.batches, torch.device("cpu")).astype(float)
-    total = 0.0
-    for index in range(len(trainer.tuples)):
-        query = vectors[trainer.tuples.query(index)]
-        best = min(((query - vectors[p]) ** 2).sum() for p in trainer.tuples.positives(index))
-        for negative in trainer.tuples.negatives(index):
-            total += max(0.0, best + 0.1 - ((query - vectors[negative]) ** 2).sum())
-    return total / len(trainer.tuples)
+def loss_of(trainer: WeakTrainer) -> float:
+    return whole_loss(trainer.tuples, trainer.model, trainer.batches)
 
 
 def test_training_lowers_the_loss_of_all_tuples_and_keeps_the_best(tmp_path: Path) -> None:
     trainer = weak_trainer(tmp_path, replace(OPTIONS, epochs=20, learning_rate=0.3, halve_every=5))
-    trainer.measure = lambda model: {"score": -whole_loss(trainer)}
-    before = whole_loss(trainer)
+    trainer.measure = lambda model: {"score": -loss_of(trainer)}
+    before = loss_of(trainer)
     trainer.run()
     assert before > 0.1
     assert -trainer.best < 0.5 * before
     assert [row["epoch"] for row in trainer.history] == list(range(21))
     trainer.model.load_state_dict(load_file(tmp_path / "best.safetensors"))
-    assert whole_loss(trainer) == pytest.approx(-trainer.best)
+    assert loss_of(trainer) == pytest.approx(-trainer.best)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     tags = {"loss", "violating queries", "lr", "validation/score"}
