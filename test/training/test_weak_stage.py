@@ -55,7 +55,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def write_config(folder: Path, **changes: Any) -> list[str]:
     """A small NetVLAD on a random trunk; the arguments of every stage."""
     torch.manual_seed(0)
-    save_file(ResNetTrunk("resnet18", width=8).state_dict(), folder / "trunk.safetensors")
+    trunk = folder / "trunk.safetensors"
+    save_file(ResNetTrunk("resnet18", width=8).state_dict(), trunk)
     values = {
         "model": {
             "name": "small",
@@ -65,12 +66,7 @@ def write_config(folder: Path, **changes: Any) -> list[str]:
             "aggregation": {"words": 4, "project": 8, "whitening": 6},
             "preprocessing": {"height": 48, "width": 64},
             "licence": "CC0-1.0",
-            "weights": {
-                "trunk": {
-                    "file": "trunk.safetensors",
-                    "sha256": sha256_of(folder / "trunk.safetensors"),
-                }
-            },
+            "weights": {"trunk": {"file": trunk.name, "sha256": sha256_of(trunk)}},
         },
         "town": TOWN,
         "places": [TOWNS],
