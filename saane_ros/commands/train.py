@@ -15,6 +15,7 @@ examples:
   saane train embedding    --config config/train/saane-town.yaml --out out/train
   saane train export       --config config/train/saane-town.yaml --out out/train --models models
   saane train vocabulary   --config config/train/dense-vlad.yaml --data ~/data --out out/dense-vlad
+  saane train weak         --config config/train/sralnet-vgg16.yaml --data ~/data --out out/sralnet
   torchrun --nproc-per-node 4 -m saane_ros.cli train embedding --config ... --out ...
 
 A stage that was interrupted continues when it is started again with the same --out: after Ctrl-C
@@ -37,6 +38,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         ("segmentation", _segmentation, "a segmentation network, on label maps"),
         ("embedding", _embedding, "a SAANE head on frozen features"),
         ("vocabulary", _vocabulary, "words and whitening of a VLAD system"),
+        ("weak", _weak, "a NetVLAD or SRALNet from its vocabulary on, by images with positions"),
         ("classification", _classification, "an AMOSNet with its trunk, by telling places apart"),
         ("filter", _filter, "one weight per class for a static filter"),
         ("export", _export, "card and weight files of a trained model"),
@@ -102,6 +104,16 @@ def _vocabulary(options: argparse.Namespace) -> None:
         f"{learned.features} local features of {learned.images} images, alpha {learned.alpha:.1f}, "
         f"whitening from {learned.whitened_from} images; weights in {run.trained_file('head')}"
     )
+
+
+def _weak(options: argparse.Namespace) -> None:
+    from saane_ros.training.weak_stage import train_weak
+
+    run = _run(options)
+    start, best = train_weak(run)
+    for name in (name for name in start if name.endswith(("R@1", "R@5"))):
+        print(f"{name}: {start[name]:.4f} at first, {best[name]:.4f} in epoch {best['epoch']}")
+    print(f"weights in {run.trained_file('head')}")
 
 
 def _classification(options: argparse.Namespace) -> None:
