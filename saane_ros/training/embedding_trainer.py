@@ -20,6 +20,7 @@ from saane_ros.training.features import FeatureCache
 from saane_ros.training.initialisation import start_at_trunk, start_whitened
 from saane_ros.training.place_views import PlaceViews
 from saane_ros.training.sampling import ClassBatchSampler
+from saane_ros.training.style_mixing import draw_styles
 from saane_ros.training.tensorboard import TrainingLog
 from saane_ros.training.trainer import Trainer
 from saane_ros.training.triplets import sample_triplets, triplet_loss
@@ -40,6 +41,7 @@ class EmbeddingTraining:
     groups, same_occasions: which places a batch mixes, see `sampling.py`.
     blends: at the end also the heads that lie such shares of the way from the start to the trained
         weights are validated, see `blends.py`.
+    style_mixing: probability of an image to show a style mixed with another's, `style_mixing.py`.
     patience: validations without a better score after which training ends, 0: never.
     precision: "fp32", "bf16" (mixed; the features of the trunks too), or "auto", which is bf16 for
         the head alone on CUDA and fp32 on the CPU.
@@ -56,6 +58,7 @@ class EmbeddingTraining:
     schedule: Literal["constant", "cosine"] = "constant"
     groups: int = 0
     same_occasions: bool = False
+    style_mixing: float = 0.0
     blends: tuple[float, ...] = ()
     validate_every: int = 1000
     patience: int = 0
@@ -141,12 +144,25 @@ class EmbeddingTrainer(Trainer):
     def loss(self, indices: NDArray[np.int64]) -> Tensor:
         """The triplet loss of a batch, of which this process computes its share."""
         self.model.train()
-        share = np.array_split(indices, self.fabric.world_size)[self.fabric.global_rank]
-        own = self.model(*self.cache.batch(share, self.fabric.device)).descriptor
+        own = self.model(*self._share(indices)).descriptor
         descriptors = gathered(self.fabric, own.float())
         classes = self.labels[torch.from_numpy(indices)].to(self.fabric.device)
         triplets = sample_triplets(descriptors, classes, self.options.n_eff, self.generator)
         return triplet_loss(descriptors, triplets, self.options.margin)
+
+    def _share(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+        """Features of this process' part of a batch; styles are mixed within the whole of it."""
+        rank, parts, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
+        if not self.options.style_mixing:
+            return self.cache.batch(np.array_split(indices, parts)[rank], device)
+        styles = draw_styles(len(indices), self.options.style_mixing, self.generator)
+        own = torch.from_numpy(np.array_split(np.arange(len(indices)), parts)[rank]).to(device)
+        appearance, semantic = (
+            None if stream is None else styles.apply(stream)[own]
+            for stream in self.cache.batch(indices, device)
+        )
+        assert appearance is not None
+        return appearance, semantic
 
     def _learning_rate(self, step: int) -> float:
         if self.options.schedule == "constant":

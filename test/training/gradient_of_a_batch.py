@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from training_world import small_trainer
+from training_world import OPTIONS, small_trainer
 
 from saane_ros.training.devices import launched_fabric
 
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     fabric = launched_fabric("cpu")
-    trainer = small_trainer(out / "run", fabric)
+    trainer = small_trainer(out / "run", fabric, replace(OPTIONS, style_mixing=0.5))
     indices = trainer.sampler.draw()
     fabric.backward(trainer.loss(indices))
     gradients = {name: p.grad for name, p in trainer.head.named_parameters()}

@@ -18,6 +18,7 @@ from training_world import OPTIONS, small_cache, small_head, small_trainer
 
 from saane_ros.errors import SaaneError
 from saane_ros.training.devices import launched_fabric
+from saane_ros.training.style_mixing import draw_styles
 from saane_ros.training.triplets import sample_triplets, triplet_loss
 
 HERE = Path(__file__).resolve().parent
@@ -90,9 +91,11 @@ def test_two_processes_compute_the_gradient_of_one(tmp_path: Path) -> None:
     shared = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     head, (cache, views) = small_head(), small_cache()
     indices = np.array(json.loads((tmp_path / "batch.json").read_text()))
-    descriptors = head(*cache.batch(indices, torch.device("cpu"))).descriptor
-    classes = torch.from_numpy(views.labels[indices])
     generator = torch.Generator().manual_seed(OPTIONS.seed)
+    styles = draw_styles(len(indices), 0.5, generator)
+    streams = cache.batch(indices, torch.device("cpu"))
+    descriptors = head(*(None if s is None else styles.apply(s) for s in streams)).descriptor
+    classes = torch.from_numpy(views.labels[indices])
     loss = triplet_loss(descriptors, sample_triplets(descriptors, classes, 128, generator))
     loss.backward()
     assert sum(float(p.grad.abs().max()) > 0 for p in head.parameters()) >= 6
