@@ -74,6 +74,8 @@ class Evaluation:
             },
             "localisation_error_m": {f"p{100 * q:g}": e for q, e in self.errors.items()},
             "descriptor_bytes": self.search.descriptor_bytes,
+            "model_bytes": self.search.memory.model,
+            "embed_added_bytes": self.search.memory.added,
             "embed_ms": self.search.embed_ms,
             "search_ms": self.search.search_ms,
             "resolution": self.search.resolution,

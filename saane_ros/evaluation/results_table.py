@@ -11,6 +11,7 @@ from saane_ros.evaluation.evaluator import Evaluation
 from saane_ros.evaluation.metrics import HEADLINE, SAANE_COMPARABLE
 from saane_ros.evaluation.protocols import FOOTNOTES, split_in_words
 
+UNKNOWN = "-"
 MARKS = {SAANE_COMPARABLE: "*", HEADLINE: "**"}
 
 
@@ -50,6 +51,10 @@ def _error(quantile: float) -> Column:
     return Column(title, lambda row: row.errors.get(quantile), ".1f")
 
 
+def _megabytes(size: int | None) -> float | None:
+    return None if size is None else size / 1e6
+
+
 COLUMNS = (
     *(
         _curve(f"{second}+{recall}")
@@ -64,6 +69,8 @@ COLUMNS = (
     Column("bytes", lambda row: row.search.descriptor_bytes, "d"),
     Column("embed ms", lambda row: row.search.embed_ms, ".1f"),
     Column("search ms", lambda row: row.search.search_ms, ".2f"),
+    Column("model MB", lambda row: _megabytes(row.search.memory.model), ".1f"),
+    Column("embed MB", lambda row: _megabytes(row.search.memory.added), ".0f"),
 )
 TITLES = ("model", *(column.title for column in COLUMNS))
 SCORES = COLUMNS[:11]
@@ -102,7 +109,7 @@ def _group_block(name: str, rows: Sequence[Evaluation]) -> Block:
 
 
 def _cell(column: Column, value: float | None) -> str:
-    return "" if value is None else format(value, column.form)
+    return UNKNOWN if value is None else format(value, column.form)
 
 
 def as_text(found: Sequence[Block]) -> str:

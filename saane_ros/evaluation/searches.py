@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.evaluation.memory import Memory
 from saane_ros.route_map.search import exact_distances
 
 
@@ -16,7 +17,7 @@ class Search:
     """distances: float32 (Q, N).  The rest where it is known.
 
     descriptor_bytes: of one place.  embed_ms: of one image.  search_ms: of one query, exhaustive,
-    its post-processing included.  resolution: the input size in words.
+    its post-processing included.  resolution: the input size in words.  memory: of the model.
     """
 
     distances: NDArray[np.float32]
@@ -24,6 +25,7 @@ class Search:
     embed_ms: float | None = None
     search_ms: float | None = None
     resolution: str = ""
+    memory: Memory = field(default_factory=Memory)
 
 
 def search_descriptors(
@@ -32,6 +34,7 @@ def search_descriptors(
     embed_ms: float | None = None,
     resolution: str = "",
     process_ms: float = 0.0,
+    memory: Memory | None = None,
 ) -> Search:
     """Euclidean distances of queries (Q, D) to references (N, D).
 
@@ -42,4 +45,5 @@ def search_descriptors(
     start = time.perf_counter()
     distances = np.stack([exact_distances(query, rows) for query in wanted])
     search_ms = process_ms + 1000 * (time.perf_counter() - start) / len(wanted)
-    return Search(distances, rows.shape[1] * rows.itemsize, embed_ms, search_ms, resolution)
+    size = rows.shape[1] * rows.itemsize
+    return Search(distances, size, embed_ms, search_ms, resolution, memory or Memory())

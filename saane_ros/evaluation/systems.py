@@ -14,6 +14,7 @@ from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.descriptors import describe
+from saane_ros.evaluation.memory import measured_memory
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
 from saane_ros.evaluation.searches import Search, search_descriptors
 
@@ -91,6 +92,7 @@ class ModelSystem:
             references.milliseconds,
             f"{height}x{width}",
             rows.query_ms,
+            measured_memory(embedder, dataset.queries.read(0)),
         )
 
 

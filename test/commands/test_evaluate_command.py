@@ -42,10 +42,14 @@ def test_one_table_and_three_files(route: Path, capsys: pytest.CaptureFixture[st
     )
     printed = capsys.readouterr().out
     assert "plain+R1*" in printed
+    assert "embed MB" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("good ")]
+    assert line.split()[-2:] == ["-", "-"]  # nobody knows what made these descriptors
     assert "9 queries, 9 with a match and 0 without" in printed
     content = json.loads((out / "results.json").read_text())
     rows = {row["model"]: row for row in content["rows"]}
     assert rows["good"]["recall"]["1"] == pytest.approx(8 / 9)
+    assert rows["good"]["model_bytes"] is rows["good"]["embed_added_bytes"] is None
     assert content["command"].startswith("saane evaluate --model")
     with (out / "predictions.csv").open() as stream:
         predictions = list(csv.DictReader(stream))
