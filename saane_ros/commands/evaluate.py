@@ -30,7 +30,7 @@ models:
   a card's name or path, with :app, :app_sem, ... for a part of its wiring;
   trunk:<resnet18|resnet50|resnet50_msra>:<max|avg>, untrained, weights from --weights;
   either with :mean, :std, :pca512 or :pca1024 behind it, the post-processings of saane map build:
-  mean taken out, standardised, or whitened too, references and queries each by the statistics of
+  mean taken out, standardised, or whitened, references and queries each by the statistics of
   their whole traverse; with :mean-online, :std-online, ... the queries in their order by running
   statistics, as a live localizer has them;
   a .npz with `queries` and `references` (or `similarity`), a .npy with references then queries;

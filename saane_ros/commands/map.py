@@ -46,9 +46,9 @@ examples:
 Pose files: TUM (t x y z qx qy qz qw), KITTI (3x4 rows), or CSV with a header that names its columns
 (name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw). poses.csv or poses.txt inside the
 folder is found by itself, and so are positions in '@' names.
---postprocessing mean takes out what season and light add to every image, standardise scales every
-dimension by its deviation too, pca512 and pca1024 then whiten and keep as many values at most. The
-map keeps its drive's statistics; a query drive's begin there and move to its own as it goes.
+--postprocessing mean takes out what season and light add to every image; standardise scales every
+dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
+map keeps the statistics of its drive; those of a query drive begin there and become its own.
 An interrupted build goes on where it was when the same command is given again.
 """
 INFO_EXAMPLES = """\

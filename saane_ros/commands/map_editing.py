@@ -26,8 +26,8 @@ examples:
 
 Drives of one road come to lie side by side along one route, several conditions per place; drives
 that meet nowhere are joined end to end. Poses end up in the frame of the first map. Maps of
---postprocessing mean or standardise keep what each has; standardised ones can be whitened together
-with --postprocessing pca512 or pca1024.
+--postprocessing mean or standardise keep what each has; those of mean can be whitened together with
+--postprocessing pca512 or pca1024.
 """
 
 
@@ -43,7 +43,7 @@ def add_crop(parser: argparse.ArgumentParser) -> None:
 def add_merge(parser: argparse.ArgumentParser) -> None:
     """The arguments of `saane map merge`."""
     parser.add_argument("maps", type=Path, nargs="+", metavar="map", help="folders of the maps")
-    parser.add_argument("--postprocessing", choices=PROJECTIONS, help="of standardised maps")
+    parser.add_argument("--postprocessing", choices=PROJECTIONS, help="of maps with mean")
     parser.add_argument("--out", type=Path, required=True, metavar="X.routemap")
 
 

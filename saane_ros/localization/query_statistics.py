@@ -12,9 +12,13 @@ from saane_ros.route_map.postprocessing import Postprocessing, TraverseStatistic
 from saane_ros.route_map.search import checked_descriptor
 
 PSEUDO_FRAMES = 10.0
+"""Chosen on synthetic validation towns, where 5 to 20 differ little: with fewer the first frames
+lose what they share as neighbours, with more a strong change of light is taken out late."""
 NOVEL = 0.5
 """Of the map's step: a frame counts once it lies this far from the last that did, so that a camera
-that stands still, or takes many images a metre, does not make its one view the traverse's mean."""
+that stands still, or takes many images a metre, does not make its one view the traverse's mean. On
+validation towns successive places lie 0.7 to 1.4 steps apart in any weather, and two images of one
+place, each with noise of 5 grey levels, 0.3."""
 
 
 class QueryPostprocessing:

@@ -50,8 +50,8 @@ class MapBuilderSettings:
     )
     postprocessing: str = setting(
         NONE,
-        "What the descriptors of the map go through, and those of its queries: nothing, mean or "
-        "mean and deviation of the traverse taken out, or PCA whitening to 512 or 1024 values.",
+        "What the map's descriptors go through, and those of its queries: nothing, the traverse's "
+        "mean taken out, its deviation too, or PCA whitening to at most 512 or 1024 values.",
         choices=KINDS,
     )
     image_transport: str = _as_localizer("image_transport")  # type: ignore[assignment]

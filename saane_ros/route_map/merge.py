@@ -54,7 +54,7 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
         if used is None:
             raise SaaneError(
                 f"The descriptors of {first.path} went through no post-processing: build the maps "
-                "with --postprocessing standardise first, each by its own drive."
+                "with --postprocessing mean first, each by its own drive."
             )
         used = whitened(used, postprocessing, stacked)
         stacked = used.projected(stacked.astype(np.float32)).astype(stacked.dtype)
