@@ -18,12 +18,12 @@ from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.embedding.untrained import TrunkPooling
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.metrics import RetrievalScores, evaluate_retrieval
-from saane_ros.evaluation.postprocessed import by_own_statistics
+from saane_ros.evaluation.postprocessed import RAW, Processing, processed
 from saane_ros.evaluation.searches import search_descriptors
 from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.route_map.postprocessing import NONE, STANDARDISE
+from saane_ros.route_map.postprocessing import MEAN, PROJECTIONS, STANDARDISE
 from saane_ros.training.features import FeatureCache, cached_features
 from saane_ros.training.initialisation import start_whitened
 from saane_ros.training.pipeline import train_head, with_embedding
@@ -32,8 +32,19 @@ from saane_ros.training.run import Run
 from saane_ros.training.validation import AUC, describe_all
 
 POOLS = ("max", "avg")
-POSTS = {"raw": NONE, "standardised": STANDARDISE}
-"""Post-processing by its name in the table; each traverse by its own statistics."""
+POSTPROCESSED = ("untrained trunk, avg", "app", "app_att", "saane")
+"""Systems of the second table."""
+POSTS = {"raw": RAW, "standardised": Processing(STANDARDISE)}
+"""Post-processing by its name in the table of systems; each traverse by its own statistics."""
+ALL_POSTS = {
+    **POSTS,
+    "mean": Processing(MEAN),
+    "mean, online": Processing(MEAN, online=True),
+    "standardised, online": Processing(STANDARDISE, online=True),
+    **{kind: Processing(kind) for kind in PROJECTIONS},
+    **{f"{kind}, online": Processing(kind, online=True) for kind in PROJECTIONS},
+}
+"""Those of the table of post-processings; online: statistics as a live localizer has them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,8 @@ class Benchmark:
 class Figures:
     """Recall@1 and AUC of one head on one benchmark.
 
-    post: of `POSTS`.
+    post: of `ALL_POSTS`.  descriptor_bytes: of a place.  query_ms: what post-processing adds to a
+    query.
     """
 
     system: str
@@ -58,6 +70,8 @@ class Figures:
     post: str
     recall: float
     auc: float
+    descriptor_bytes: int
+    query_ms: float
 
 
 def compare(run: Run, results: Path) -> str:
@@ -134,16 +148,15 @@ def _measured(
 ) -> list[Figures]:
     queries = describe_all(head, benchmark.queries, device)
     references = describe_all(head, benchmark.references, device)
-    return [
-        Figures(
-            name,
-            seed,
-            benchmark.dataset.name,
-            post,
-            *_scores(*by_own_statistics(kind, queries, references), benchmark.dataset),
+    figures = []
+    for post, how in ALL_POSTS.items():
+        rows = processed(how, queries, references)
+        recall, auc = _scores(rows.queries, rows.references, benchmark.dataset)
+        size = rows.references.shape[1] * rows.references.itemsize
+        figures.append(
+            Figures(name, seed, benchmark.dataset.name, post, recall, auc, size, rows.query_ms)
         )
-        for post, kind in POSTS.items()
-    ]
+    return figures
 
 
 def _scores(
@@ -155,21 +168,35 @@ def _scores(
 
 
 def table(figures: Sequence[Figures]) -> str:
-    """Markdown: R@1 / AUC, mean and standard deviation over seeds where there are several."""
+    """Two tables in Markdown: all systems, and what each post-processing does to a few of them.
+
+    R@1 / AUC, mean and standard deviation over seeds where there are several.
+    """
+    systems = list(dict.fromkeys(f.system for f in figures))
+    few = [name for name in systems if name in POSTPROCESSED]
+    rows = [(system, post) for system in systems for post in POSTS]
+    more = [(system, post) for system in few for post in ALL_POSTS]
+    return f"{_table(figures, rows, costs=False)}\n\n{_table(figures, more, costs=True)}"
+
+
+def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: bool) -> str:
     benchmarks = list(dict.fromkeys(f.benchmark for f in figures))
-    rows = list(dict.fromkeys((f.system, f.post) for f in figures))
-    lines = [f"| R@1 / AUC | {' | '.join(benchmarks)} |", "|---" * (1 + len(benchmarks)) + "|"]
+    titles = ["R@1 / AUC", *benchmarks, *(["bytes a place", "ms a query"] if costs else [])]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for system, post in rows:
-        cells = []
-        for benchmark in benchmarks:
-            found = [
-                f for f in figures if (f.system, f.post, f.benchmark) == (system, post, benchmark)
-            ]
-            recalls, areas = [f.recall for f in found], [f.auc for f in found]
-            cells.append(f"{_spread(recalls)} / {_spread(areas)}")
-        suffix = "" if post == "raw" else ", standardised"
+        here = [f for f in figures if (f.system, f.post) == (system, post)]
+        cells = [_cell([f for f in here if f.benchmark == benchmark]) for benchmark in benchmarks]
+        if costs:
+            sizes = sorted({f.descriptor_bytes for f in here})
+            cells.append(f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}")
+            cells.append(f"{np.median([f.query_ms for f in here]):.2f}")
+        suffix = "" if post == "raw" else f", {post}"
         lines.append(f"| {system}{suffix} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(found: Sequence[Figures]) -> str:
+    return f"{_spread([f.recall for f in found])} / {_spread([f.auc for f in found])}"
 
 
 def _spread(values: Sequence[float]) -> str:
