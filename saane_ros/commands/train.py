@@ -63,6 +63,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         stage.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
         if name == "export":
             stage.add_argument("--models", type=Path, required=True, help="folder of the card")
+            stage.add_argument("--system", help="a head that the stage `table` trained, by name")
         if name in ("segmentation", "table"):
             needed = name == "table"
             stage.add_argument("--results", type=Path, required=needed, help="folder of figures")
@@ -119,8 +120,8 @@ def _weak(options: argparse.Namespace) -> None:
 def _classification(options: argparse.Namespace) -> None:
     from saane_ros.training.classification_stage import train_classification
 
-    accuracy = train_classification(_run(options))
-    print(f"running accuracy {accuracy:.3f}; weights in {options.out}")
+    score = train_classification(_run(options))
+    print(f"best score on held-out places {score:.4f}; weights in {options.out}")
 
 
 def _filter(options: argparse.Namespace) -> None:
@@ -132,9 +133,11 @@ def _filter(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from saane_ros.training.pipeline import export
+    from saane_ros.training.pipeline import export, of_table
 
-    print(f"wrote {export(_run(options), options.models)}")
+    run = _run(options)
+    chosen = of_table(run, options.system) if options.system else run
+    print(f"wrote {export(chosen, options.models)}")
 
 
 def _table(options: argparse.Namespace) -> None:

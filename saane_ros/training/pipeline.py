@@ -16,7 +16,7 @@ from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.localization.calibration import fit_calibration, standardise
-from saane_ros.model.heads import Head
+from saane_ros.model.heads import HEADS, Head
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.config import TrainingConfig
 from saane_ros.training.devices import launched_fabric
@@ -35,6 +35,14 @@ from saane_ros.types import Calibration
 
 VALIDATION_LABELS = 300
 """Label maps that a validation of the segmentation looks at, spread over its towns."""
+ABLATIONS = {
+    "app": "Appearance alone",
+    "app_sem": "Appearance and semantics without attention",
+    "app_att": "Appearance with attention",
+    "app_att_sem_att": "Appearance and semantics, each with an attention of its own",
+    "saane": "SAANE",
+}
+"""The rows of the paper's Table 1 in words."""
 PICTURED = 4
 """Held-out views whose attention TensorBoard shows."""
 
@@ -133,6 +141,28 @@ def train_head(run: Run, head: Head, data: EmbeddingData) -> float:
         head, data.training, data.training_views, validate, options, out, fabric, weights, log
     )
     return trainer.run()
+
+
+def of_table(run: Run, system: str) -> Run:
+    """The run of a system that `saane train table` trained, by the first seed.
+
+    Its model is named after the configuration's, and has no semantics where it uses none.
+    """
+    if run.config.comparison is None or system not in run.config.comparison.systems:
+        raise SaaneError(
+            f"{run.config.path} has no {system} in its section `comparison`: choose one of those."
+        )
+    model = {**run.config.model, "system": system}
+    if system != run.config.model["system"]:
+        model["name"] = f"{model['name']}-{system.replace('_', '-')}"
+        model["description"] = f"{ABLATIONS[system]}, an ablation of {run.config.model['name']}."
+    if not HEADS[system].uses_semantics and "semantics" in model:
+        files = model.pop("semantics").get("weights", "segmentation")
+        unused = [files] if isinstance(files, str) else files
+        given = model["weights"].items()
+        model["weights"] = {role: file for role, file in given if role not in unused}
+    out = run.out / "heads" / f"{system}-{run.config.comparison.seeds[0]}"
+    return replace(run, config=replace(run.config, model=model), out=out)
 
 
 def export(run: Run, models: Path) -> Path:

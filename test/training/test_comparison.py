@@ -12,6 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from saane_ros.cli import main
+from saane_ros.embedding.loading import load_embedder
 from saane_ros.files import sha256_of
 from saane_ros.model.appearance import ResNetTrunk
 
@@ -115,6 +116,15 @@ def test_untrained_rows_are_recomputed_and_trained_heads_are_kept(tmp_path: Path
     after = (tmp_path / "results" / "small.md").read_text()
     assert after.split("\n\n")[0] == before.split("\n\n")[0]
     assert "| app_att, standardised |" in after
+
+    models = tmp_path / "models"
+    assert (
+        main(["train", "export", *arguments[:-2], "--models", str(models), "--system", "app"]) == 0
+    )
+    embedder = load_embedder(str(models / "small-app.yaml"), str(tmp_path), "cpu", "fp32")
+    kept = load_file(head)["fusion1.appearance.weight"]
+    shipped = embedder.network.head.state_dict()["fusion1.appearance.weight"]
+    torch.testing.assert_close(shipped, kept, rtol=1e-3, atol=1e-3)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
