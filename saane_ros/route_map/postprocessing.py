@@ -105,7 +105,7 @@ def fit(kind: str, rows: NDArray[np.floating]) -> Postprocessing | None:
     if kind == NONE:
         return None
     statistics = statistics_of(rows)
-    if not statistics.deviation.any():
+    if float(statistics.deviation.max()) <= _TINY:
         raise SaaneError(
             f"Post-processing {kind} needs places that differ, and of {len(rows)} all descriptors "
             "are equal: add places or choose none."

@@ -35,11 +35,16 @@ def _fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def route_map(tmp_path: Path) -> RouteMap:
+def route_map(tmp_path: Path, request: pytest.FixtureRequest) -> RouteMap:
     frames = [
         Frame(smooth_scene(i), i * 10**9, f"day{i}", Pose((2.0 * i, 5.0, 0.0))) for i in range(40)
     ]
-    return build_map(frames, ColourGridEmbedder(), tmp_path / "m.routemap")
+    return build_map(
+        frames,
+        ColourGridEmbedder(),
+        tmp_path / "m.routemap",
+        postprocessing=getattr(request, "param", "none"),
+    )
 
 
 @pytest.fixture
@@ -56,6 +61,7 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+@pytest.mark.parametrize("route_map", ["none", "standardise"], indirect=True)
 def test_one_line_per_frame_as_the_localizer_says(
     route_map: RouteMap, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +99,7 @@ def test_one_line_per_frame_as_the_localizer_says(
     assert float(table[-1]["x"]) == pytest.approx(42.0, abs=1.0)
 
 
+@pytest.mark.parametrize("route_map", ["none", "standardise"], indirect=True)
 def test_a_bag_gives_what_its_images_give(
     route_map: RouteMap, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,6 +66,20 @@ def test_places_every_so_many_metres_in_half_precision(photos: Path, tmp_path: P
     assert route_map.info.dtype == "float16"
 
 
+def test_a_post_processing_is_carried_and_named(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m"
+    call = ["map", "build", "--images", str(photos), "--out", str(out)]
+    assert main([*call, "--postprocessing", "pca512"]) == 0
+    assert main(["map", "info", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("pca512, 72 to 8 values by statistics of 9 places") == 2
+    # An unprocessed map from the same frames: they are embedded anew, as the first build is done.
+    assert main(call) == 0
+    assert "descriptors are as the model gives them" in capsys.readouterr().out
+
+
 def test_a_bag_becomes_a_map_of_its_posed_frames(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

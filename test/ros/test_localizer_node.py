@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -38,11 +39,17 @@ POINT = np.dtype("<f4, <f4, <f4, <u4, <f4, <f4")
 POINT.names = ("x", "y", "z", "place", "distance", "probability")
 
 
+def street(folder: Path, postprocessing: str = "none") -> RouteMap:
+    frames = drive([smooth_scene(seed) for seed in range(PLACES)])
+    path = folder / "street.routemap"
+    return build_map(
+        frames, ColourGridEmbedder(), path, frame_id="street", postprocessing=postprocessing
+    )
+
+
 @pytest.fixture(scope="module")
 def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
-    frames = drive([smooth_scene(seed) for seed in range(PLACES)])
-    path = tmp_path_factory.mktemp("map") / "street.routemap"
-    return build_map(frames, ColourGridEmbedder(), path, frame_id="street")
+    return street(tmp_path_factory.mktemp("map"))
 
 
 @pytest.fixture
@@ -79,9 +86,11 @@ def settled(node: LocalizerNode, frames: int) -> None:
     )
 
 
+@pytest.mark.parametrize("postprocessing", ["none", "standardise"])
 def test_matches_are_those_of_the_localizer_and_carry_the_images_stamp(
-    route_map: RouteMap, peer: Peer
+    tmp_path: Path, peer: Peer, postprocessing: str
 ) -> None:
+    route_map = street(tmp_path, postprocessing)
     found = peer.hear(DiagnosticArray, "/localizer/place_match")
     clouds = peer.hear(PointCloud2, "/localizer/candidates")
     poses = peer.hear(PoseWithCovarianceStamped, "/localizer/pose")

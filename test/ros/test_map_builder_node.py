@@ -25,6 +25,7 @@ from saane_ros.ros.clock import to_stamp
 from saane_ros.ros.map_builder_node import MapBuilderNode
 from saane_ros.ros.map_builder_settings import MapBuilderSettings
 from saane_ros.ros.qos import LATCHED
+from saane_ros.route_map.postprocessing import fit
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import default_settings
 
@@ -78,7 +79,7 @@ def test_a_place_every_two_metres_with_the_pose_at_the_images_stamp(
     peer: Peer, tmp_path: Path
 ) -> None:
     path = tmp_path / "drive.routemap"
-    with map_builder(map=str(path), every=2.0, frame_id="odom") as node:
+    with map_builder(map=str(path), every=2.0, frame_id="odom", postprocessing="mean") as node:
         camera, wheels = peer.talk(Image, "image"), peer.talk(Odometry, "odometry")
         routes = peer.hear(PathMessage, "/map_builder/route", LATCHED)
         # Odometry lies between the images: 0.7 m per image, sampled half a period off.
@@ -100,10 +101,14 @@ def test_a_place_every_two_metres_with_the_pose_at_the_images_stamp(
         assert place.pose.position == pytest.approx((0.7 + 2.1 * index, 0, 0))
     built = RouteMap.open(path)
     assert built.info.frame_id == "odom"
-    expected = [ColourGridEmbedder().embed([smooth_scene(1 + 3 * i)])[0] for i in range(7)]
+    embedded = ColourGridEmbedder().embed([smooth_scene(1 + 3 * i) for i in range(7)])
+    expected = fit("mean", np.stack([embedding.descriptor for embedding in embedded]))
+    assert expected is not None
+    assert built.postprocessing is not None
     np.testing.assert_allclose(
-        built.descriptors, [embedding.descriptor for embedding in expected], atol=1e-5
+        built.postprocessing.statistics.mean, expected.statistics.mean, atol=1e-5
     )
+    np.testing.assert_allclose(np.linalg.norm(built.descriptors, axis=1), 10, rtol=1e-5)
     assert not list(tmp_path.glob(".*.building"))
 
 

@@ -1,0 +1,192 @@
+"""Route maps with post-processed descriptors: written, opened, cropped, merged, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scenes import ColourGridEmbedder, smooth_scene
+
+from saane_ros.errors import SaaneError
+from saane_ros.route_map.builder import RouteMapBuilder, build_map
+from saane_ros.route_map.crop import crop_map
+from saane_ros.route_map.merge import merge_maps
+from saane_ros.route_map.postprocessing import KINDS, fit, pooled
+from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE
+from saane_ros.route_map.store import RouteMap
+from saane_ros.types import Frame, Pose
+
+COUNT = 25
+EMBEDDER = ColourGridEmbedder()
+
+
+def frames(seed: int = 0, count: int = COUNT, aside: float = 0.0) -> list[Frame]:
+    return [
+        Frame(smooth_scene(seed + i), (i + 1) * 10**9, f"{i:03d}", Pose((2.0 * i, aside, 0.0)))
+        for i in range(count)
+    ]
+
+
+def raw(seed: int = 0, count: int = COUNT) -> np.ndarray:
+    images = [frame.image for frame in frames(seed, count)]
+    return np.stack([one.descriptor for one in EMBEDDER.embed(images)])
+
+
+def built(folder: Path, kind: str, seed: int = 0, dtype: str = "float32") -> RouteMap:
+    path = folder / f"{kind}-{seed}.routemap"
+    return build_map(frames(seed), EMBEDDER, path, postprocessing=kind, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_map_comes_back_processed(tmp_path: Path, kind: str, dtype: str) -> None:
+    route_map = built(tmp_path, kind, dtype=dtype)
+    wanted = fit(kind, raw())
+    assert wanted is not None
+    assert route_map.postprocessing is not None
+    assert route_map.info.postprocessing == route_map.postprocessing.kind == kind
+    assert route_map.info.descriptor_size == route_map.postprocessing.size == wanted.size
+    assert route_map.descriptors.dtype == np.dtype(dtype)
+    exact = dtype == "float32"
+    np.testing.assert_allclose(
+        route_map.descriptors, wanted.apply(raw()), atol=0 if exact else 0.01
+    )
+    queries = raw(seed=500)
+    np.testing.assert_array_equal(route_map.postprocessing.apply(queries), wanted.apply(queries))
+    values = yaml.safe_load((route_map.path / "map.yaml").read_text())
+    assert (values["format"], values["postprocessing"]) == (2, kind)
+    assert POSTPROCESSING_FILE in values["files"]
+
+
+def test_a_projection_shrinks_descriptors(tmp_path: Path) -> None:
+    assert built(tmp_path, "none").descriptors.shape == (COUNT, 72)
+    assert built(tmp_path, "pca512").descriptors.shape == (COUNT, COUNT - 1)
+
+
+def test_a_map_of_before_post_processing_opens_and_is_written_as_it_was(tmp_path: Path) -> None:
+    route_map = built(tmp_path, "none")
+    head = route_map.path / "map.yaml"
+    values = yaml.safe_load(head.read_text())
+    # As the first version wrote it, which refuses what it cannot query rightly by the format.
+    assert values["format"] == 1
+    assert "postprocessing" not in values
+    assert not (route_map.path / POSTPROCESSING_FILE).exists()
+    assert (route_map.info.postprocessing, route_map.postprocessing) == ("none", None)
+    np.testing.assert_array_equal(route_map.descriptors, raw())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"postprocessing": "zca"}, "postprocessing is none of none, mean"),
+        ({"postprocessing": 3}, "postprocessing is missing or no str"),
+        ({"postprocessing": "pca512"}, "step and not count, deviation, mean, projection"),
+        ({"descriptor_size": 71}, "25 places of 71 values"),
+    ],
+)
+def test_a_map_that_contradicts_itself_is_told(
+    tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    path = built(tmp_path, "standardise").path
+    values = yaml.safe_load((path / "map.yaml").read_text())
+    (path / "map.yaml").write_text(yaml.safe_dump({**values, **change}))
+    with pytest.raises(SaaneError, match=reason):
+        RouteMap.open(path)
+
+
+def test_a_changed_or_absent_file_is_told(tmp_path: Path) -> None:
+    route_map = built(tmp_path, "mean")
+    file = route_map.path / POSTPROCESSING_FILE
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"x")
+    with pytest.raises(SaaneError, match=r"postprocessing\.npz was truncated or changed"):
+        RouteMap.open(route_map.path)
+    file.unlink()
+    with pytest.raises(SaaneError, match=r"lacks postprocessing\.npz"):
+        RouteMap.open(route_map.path)
+
+
+def test_one_place_is_told_and_what_was_embedded_stays(tmp_path: Path) -> None:
+    path = tmp_path / "m.routemap"
+    with pytest.raises(SaaneError, match="needs places that differ"):
+        build_map(frames(count=1), EMBEDDER, path, postprocessing="pca512")
+    builder = RouteMapBuilder(EMBEDDER, path)
+    builder.add(frames(count=1))
+    assert builder.finish().info.count == 1
+    assert builder.report.continued == 1
+
+
+def test_a_live_build_is_fitted_anew_at_every_save(tmp_path: Path) -> None:
+    path = tmp_path / "m.routemap"
+    builder = RouteMapBuilder(EMBEDDER, path, batch=1, live=True, postprocessing="standardise")
+    for count in (10, COUNT):
+        builder.add(frames()[len(builder) : count])
+        wanted = fit("standardise", raw(count=count))
+        assert wanted is not None
+        np.testing.assert_array_equal(builder.save().descriptors, wanted.apply(raw(count=count)))
+    builder.discard()
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_part_keeps_its_descriptors_and_the_statistics_of_the_whole(
+    tmp_path: Path, kind: str
+) -> None:
+    whole = built(tmp_path, kind)
+    part = crop_map(whole, tmp_path / "part.routemap", places=(5, 12))
+    np.testing.assert_array_equal(part.descriptors, whole.descriptors[5:12])
+    assert part.postprocessing is not None
+    assert whole.postprocessing is not None
+    assert part.postprocessing.statistics.count == COUNT
+    queries = raw(seed=500)
+    np.testing.assert_array_equal(
+        part.postprocessing.apply(queries), whole.postprocessing.apply(queries)
+    )
+    # Parts of one map share its projection, so that they can be joined again.
+    rest = crop_map(whole, tmp_path / "rest.routemap", places=(12, COUNT))
+    joined = merge_maps([part, rest], tmp_path / "joined.routemap")
+    np.testing.assert_array_equal(joined.descriptors, whole.descriptors[5:])
+
+
+@pytest.mark.parametrize("kind", ["mean", "standardise"])
+def test_drives_merge_each_by_its_own_statistics(tmp_path: Path, kind: str) -> None:
+    maps = [built(tmp_path, kind, seed) for seed in (0, 100)]
+    merged = merge_maps(maps, tmp_path / "both.routemap")
+    for place, row in zip(merged.places, merged.descriptors, strict=True):
+        source, name = place.name.split("/")
+        own = maps[source.endswith("-100")]
+        np.testing.assert_array_equal(row, own.descriptors[int(name)])
+    wanted = pooled([one.postprocessing for one in maps if one.postprocessing is not None])
+    assert merged.postprocessing is not None
+    np.testing.assert_array_equal(merged.postprocessing.apply(raw(7)), wanted.apply(raw(7)))
+    assert merged.postprocessing.statistics.count == 2 * COUNT
+
+
+def test_drives_without_their_means_are_whitened_together(tmp_path: Path) -> None:
+    maps = [built(tmp_path, "mean", seed) for seed in (0, 100)]
+    merged = merge_maps(maps, tmp_path / "both.routemap", "pca512")
+    assert merged.info.postprocessing == "pca512"
+    assert merged.info.descriptor_size == 2 * COUNT - 2
+    used = merged.postprocessing
+    assert used is not None
+    for place, row in zip(merged.places, merged.descriptors, strict=True):
+        source, name = place.name.split("/")
+        centred = maps[source.endswith("-100")].descriptors[[int(name)]]
+        np.testing.assert_allclose(row, used.projected(np.asarray(centred))[0], atol=1e-4)
+
+
+def test_maps_that_do_not_fit_do_not_merge(tmp_path: Path) -> None:
+    out = tmp_path / "both.routemap"
+    none, mean, scaled = (built(tmp_path, kind) for kind in ("none", "mean", "standardise"))
+    projected = [built(tmp_path, "pca512", seed) for seed in (0, 100)]
+    for maps, wanted, reason in (
+        ([none, mean], None, "post-processing mean and those of .* through none: build both"),
+        ([mean, scaled], None, "post-processing standardise and those of .* through mean"),
+        (projected, None, "pca512 projections of their own.* merge those with --postprocessing"),
+        ([none, none], "pca512", "went through no post-processing: build the maps with"),
+        ([scaled, scaled], "pca512", "went through standardise cannot become pca512"),
+    ):
+        with pytest.raises(SaaneError, match=reason):
+            merge_maps(maps, out, wanted)
+    assert not out.exists()
