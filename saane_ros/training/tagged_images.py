@@ -51,9 +51,12 @@ class TaggedImages:
         return np.arange(start, start + len(images))
 
     @property
+    def list_keys(self) -> list[str]:
+        return [images.key for images in self._lists]
+
+    @property
     def key(self) -> str:
-        parts = "".join(images.key for images in self._lists)
-        return hashlib.sha256(parts.encode()).hexdigest()
+        return hashlib.sha256("".join(self.list_keys).encode()).hexdigest()
 
     def __len__(self) -> int:
         return self._count

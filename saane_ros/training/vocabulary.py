@@ -1,7 +1,7 @@
 """Vocabularies: cluster centres of local features, and the whitening of what is summed over them.
 
-For NetVLAD, SRALNet and DenseVLAD. Nothing is learned by gradient here; `saane train embedding`
-goes on from a NetVLAD or SRALNet head that this stage left.
+For NetVLAD, SRALNet and DenseVLAD. Nothing is learned by gradient here; `saane train weak` goes on
+from a NetVLAD or SRALNet head that this stage left.
 """
 
 from __future__ import annotations

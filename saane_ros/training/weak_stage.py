@@ -41,14 +41,19 @@ def train_weak(run: Run) -> tuple[dict[str, float], dict[str, float]]:
     network = run.network()
     head, whitening = _start(run, network)
     training = TaggedImages(_datasets(run, options.sources, "training"))
-    tuples = Tuples(training)
+    tuples, validation = Tuples(training), Validation(run, network)
+    if set(training.list_keys) & set(validation.images.list_keys):
+        raise SaaneError(
+            f"{run.config.path} names the same images in weak.sources and weak.validation: give "
+            "others to choose the epoch by."
+        )
     model: nn.Module = TrunkAndHead(network.appearance, head) if options.train_trunk else head
     out = run.out / "weak"
     trainer = WeakTrainer(
         model,
         _batches(run, network, training, "training"),
         tuples,
-        Validation(run, network),
+        validation,
         options,
         out,
         run.device,
@@ -136,6 +141,11 @@ def _start(run: Run, network: SaaneNetwork) -> tuple[VladHead, nn.Module]:
 def _datasets(run: Run, sources: Sequence[TaggedSource], purpose: str) -> list[Dataset]:
     found: list[Dataset] = []
     for source in sources:
+        if source.kind == "drive" and purpose == "validation":
+            raise SaaneError(
+                f"The drive {source.folder} in weak.validation would be searched in itself and "
+                "find itself: give a dataset with other images as queries."
+            )
         if source.kind != "towns":
             found += read_tagged(source, run.data)
             continue

@@ -200,7 +200,14 @@ def test_sources_that_cannot_serve_are_told(
         (tmp_path / "plain" / part).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "plain" / part / "a.png"), smooth_scene(0, 16, 16))
     plain = {"kind": "dataset", "folder": str(tmp_path / "plain")}
+    write_drive(tmp_path / "drive")
+    drive = {"kind": "drive", "folder": "drive"}
+    write_drive(tmp_path / "both" / "ref")
+    write_drive(tmp_path / "both" / "query")
+    both = {"kind": "dataset", "folder": str(tmp_path / "both")}
     told = {
+        "would be searched in itself": {"sources": [drive], "validation": [drive]},
+        "names the same images in weak.sources": {"sources": [both], "validation": [both]},
         "Dataset plain has no positions of its images": {"sources": [plain], "validation": [TOWNS]},
         "names no images with positions in weak.sources": {"validation": [TOWNS]},
         "names no images with positions in weak.validation": {"sources": [TOWNS]},
