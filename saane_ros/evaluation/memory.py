@@ -2,8 +2,8 @@
 
 The second figure is resident memory of this process, or what is allocated on a GPU. Before each
 try, freed memory goes back to the system, so that what an earlier image left behind does not hide
-what this one takes; libraries' buffers from a first image that is not counted stay out of it. The kernel counts
-pages in lots, so that figures are good to about a megabyte.
+what this one takes; libraries' buffers from a first image that is not counted stay out of it. The
+kernel counts pages in lots, so that figures are good to about a megabyte.
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ from saane_ros.model.appearance import Trunk
 from saane_ros.model.fusion import Projection
 from saane_ros.model.heads import HeadOutput, HeadSizes, PyramidHead
 
+SCALE = 30.0
+"""Of the cosines; without it a softmax over numbers of at most one stays flat."""
+
 
 class AmosNet(PyramidHead):
     """F^A -> 1x1 convolution -> pyramid, to unit length."""
@@ -23,22 +26,28 @@ class AmosNet(PyramidHead):
         super().__init__(sizes)
         self.projection = Projection(sizes.c_a, sizes.channels)
 
-    def pyramid(self, appearance: Tensor) -> Tensor:
-        """The pyramid before normalisation: what the classifier sees."""
-        return self.pooling(self.projection(appearance))
-
     def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
-        return HeadOutput(functional.normalize(self.pyramid(appearance).float(), dim=1))
+        pyramid = self.pooling(self.projection(appearance))
+        return HeadOutput(functional.normalize(pyramid.float(), dim=1))
 
 
 class CameraClassifier(nn.Module):
-    """Trunk, head and a linear layer over cameras; only the first two make descriptors."""
+    """Trunk, head and a linear layer over cameras; only the first two make descriptors.
+
+    The layer compares by angle, as the search for places does: logits are SCALE times the cosines
+    of descriptor and class weights (Wang et al. 2017, NormFace).
+    """
 
     def __init__(self, trunk: Trunk, head: AmosNet, cameras: int) -> None:
         super().__init__()
         self.trunk, self.head = trunk, head
-        self.classifier = nn.Linear(head.descriptor_size, cameras)
+        self.classifier = nn.Linear(head.descriptor_size, cameras, bias=False)
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Normalised images B x 3 x h x w to unit descriptors B x D."""
+        return self.head(self.trunk(images).stride16).descriptor
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images B x 3 x h x w to logits B x cameras."""
-        return self.classifier(self.head.pyramid(self.trunk(images).stride16))
+        weights = functional.normalize(self.classifier.weight, dim=1)
+        return SCALE * functional.linear(self.describe(images), weights)

@@ -32,7 +32,7 @@ class EmbeddingData:
 def embedding_data(run: Run, network: SaaneNetwork) -> EmbeddingData:
     """Views and features of a configuration's places, from the cache in `run.out`/features."""
     training, held_out = training_views(run), held_out_views(run)
-    _require_disjoint(training, held_out)
+    require_disjoint(training, held_out)
     preprocessing = preprocessing_of(run.card)
     folder, bf16 = run.out / "features", run.config.embedding.precision == "bf16"
     caches = [
@@ -65,7 +65,8 @@ def _views(run: Run, sources: Sequence[PlaceSource], purpose: str) -> PlaceViews
     return expanded(parts, run.config.augmentation)
 
 
-def _require_disjoint(training: PlaceViews, held_out: PlaceViews) -> None:
+def require_disjoint(training: PlaceViews, held_out: PlaceViews) -> None:
+    """SaaneError where an image is in both."""
     common = {view.path for view in training.views} & {view.path for view in held_out.views}
     if common:
         raise SaaneError(
