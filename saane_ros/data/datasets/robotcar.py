@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from saane_ros.data.bag_reader import IMAGE_TYPES, BagReader
 from saane_ros.data.datasets.bag_images import BagImages
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageFiles, ImageList
-from saane_ros.data.datasets.truth import FRAMES, RADIUS_M, along_route
+from saane_ros.data.datasets.drives import Drive, RouteTolerance, drive_dataset
+from saane_ros.data.datasets.image_lists import ImageFiles
 from saane_ros.data.datasets.where import Where
 from saane_ros.data.geodesy import to_utm
 from saane_ros.data.pose_track import PoseTrack
@@ -29,33 +29,15 @@ from saane_ros.errors import SaaneError
 
 
 @dataclass(frozen=True)
-class RobotCar:
+class RobotCar(RouteTolerance):
     """references, queries: folders of traversals, or bags of them.  rate: images per second.
     poses: which file of a raw traversal positions it; a bag has its own.
-
-    frames, radius: tolerance; revisit_ok: any pass in the same direction is right.
     """
 
     references: str
     queries: str
     rate: float = 1.0
     poses: Literal["ins", "gps", "rtk"] = "ins"
-    frames: int = FRAMES
-    radius: float = RADIUS_M
-    revisit_ok: bool = True
-
-
-@dataclass(frozen=True)
-class Traversal:
-    """images: debayered.  positions: UTM (n, 2), NaN outside the track.  courses: degrees (n,).
-
-    words: where images and positions come from.
-    """
-
-    images: ImageList
-    positions: NDArray[np.float64]
-    courses: NDArray[np.float64]
-    words: str
 
 
 def read(where: Where, options: RobotCar) -> list[Dataset]:
@@ -63,32 +45,15 @@ def read(where: Where, options: RobotCar) -> list[Dataset]:
     reference, query = (
         read_traversal(where, name, options) for name in (options.references, options.queries)
     )
-    correct = along_route(
-        query.positions,
-        query.courses,
-        reference.positions,
-        reference.courses,
-        options.radius,
-        options.frames,
-        options.revisit_ok,
+    protocol = (
+        f"traversal {options.queries} ({query.words}) searched in {options.references} "
+        f"({reference.words}), stereo/centre at {options.rate:g} images/s"
     )
-    return [
-        Dataset(
-            where.name,
-            query.images,
-            reference.images,
-            correct,
-            f"traversal {options.queries} ({query.words}) searched in {options.references} "
-            f"({reference.words}), stereo/centre at {options.rate:g} images/s",
-            f"{options.frames} frames around a pass within {options.radius:g} m and 45 degrees"
-            + ("" if options.revisit_ok else ", the nearest pass only"),
-            query.positions,
-            reference.positions,
-        )
-    ]
+    return [drive_dataset(where.name, query, reference, options, protocol, group="")]
 
 
-def read_traversal(where: Where, name: str, options: RobotCar) -> Traversal:
+def read_traversal(where: Where, name: str, options: RobotCar) -> Drive:
+    """Debayered images, with positions where the track has them."""
     folder = where.folder(name)
     if any(folder.glob("*.mcap")) or any(folder.glob("*.db3")):
         return _read_bag(folder, options.rate)
@@ -100,10 +65,10 @@ def read_traversal(where: Where, name: str, options: RobotCar) -> Traversal:
     cut = "" if len(kept) == len(wanted) else f", {len(wanted) - len(kept)} cut files left out"
     track = read_pose_track(where.file(name, *POSE_FILES[options.poses].split("/")))
     images = ImageFiles([image_path(folder, stamp) for stamp in kept], None, _decode, "bayer gbrg")
-    return Traversal(images, *_placed(track, kept), f"raw, {options.poses.upper()} positions{cut}")
+    return Drive(images, *_placed(track, kept), f"raw, {options.poses.upper()} positions{cut}")
 
 
-def _read_bag(path: Path, rate: float) -> Traversal:
+def _read_bag(path: Path, rate: float) -> Drive:
     with BagReader(path) as bag:
         names = [n for n, info in sorted(bag.topics().items()) if info.type in IMAGE_TYPES]
         if not names or TRUTH not in bag.topics():
@@ -124,7 +89,7 @@ def _read_bag(path: Path, rate: float) -> Traversal:
     posed = set(track.stamps_ns.tolist())
     positions, courses = _placed(track, kept)
     positions[[stamp not in posed for stamp in kept]] = np.nan
-    return Traversal(BagImages(path, topic, kept), positions + zero, courses, "bag")
+    return Drive(BagImages(path, topic, kept), positions + zero, courses, "bag")
 
 
 def _decode(path: Path) -> np.ndarray:

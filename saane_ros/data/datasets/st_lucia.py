@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.drives import Drive, RouteTolerance, drive_dataset
 from saane_ros.data.datasets.image_lists import VideoFrames, open_video
-from saane_ros.data.datasets.truth import FRAMES, RADIUS_M, along_route, courses_deg
+from saane_ros.data.datasets.truth import courses_deg
 from saane_ros.data.datasets.where import Where
 from saane_ros.data.geodesy import to_utm
 from saane_ros.errors import SaaneError
@@ -37,68 +38,39 @@ UTM_ZONE = 56
 
 
 @dataclass(frozen=True)
-class StLucia:
+class StLucia(RouteTolerance):
     """queries: sessions, each a dataset of its own; average and worst are reported of all.
 
-    rate: frames per second.  frames, radius: tolerance; revisit_ok: any pass of the same road in
-    the same direction is right, not only the nearest.
+    rate: frames per second.
     """
 
     reference: str = REFERENCE
     queries: tuple[str, ...] = QUERIES
     rate: float = 1.0
-    frames: int = FRAMES
-    radius: float = RADIUS_M
-    revisit_ok: bool = True
 
     def __post_init__(self) -> None:
         if self.rate <= 0:
             raise SaaneError(f"Frames at a rate of {self.rate} 1/s: give a rate above 0.")
 
 
-@dataclass(frozen=True)
-class Session:
-    """images: frames of the video.  positions: UTM metres (n, 2).  courses: degrees (n,)."""
-
-    images: VideoFrames
-    positions: NDArray[np.float64]
-    courses: NDArray[np.float64]
-
-
 def read(where: Where, options: StLucia) -> list[Dataset]:
     """One dataset a query session."""
     reference = read_session(where, options.reference, options.rate)
-    datasets = []
-    for name in options.queries:
-        query = read_session(where, name, options.rate)
-        correct = along_route(
-            query.positions,
-            query.courses,
-            reference.positions,
-            reference.courses,
-            options.radius,
-            options.frames,
-            options.revisit_ok,
+    return [
+        drive_dataset(
+            f"{where.name}/{name}",
+            read_session(where, name, options.rate),
+            reference,
+            options,
+            f"session {name} searched in {options.reference}, {options.rate:g} frames/s, GPS "
+            "interpolated between fixes",
+            group=where.name,
         )
-        datasets.append(
-            Dataset(
-                f"{where.name}/{name}",
-                query.images,
-                reference.images,
-                correct,
-                f"session {name} searched in {options.reference}, {options.rate:g} frames/s, GPS "
-                "interpolated between fixes",
-                f"{options.frames} frames around a pass within {options.radius:g} m and 45 degrees"
-                + ("" if options.revisit_ok else ", the nearest pass only"),
-                query.positions,
-                reference.positions,
-                group=where.name,
-            )
-        )
-    return datasets
+        for name in options.queries
+    ]
 
 
-def read_session(where: Where, session: str, rate: float) -> Session:
+def read_session(where: Where, session: str, rate: float) -> Drive:
     """The frames nearest to k / rate seconds, k = 0, 1, ..., that also have a GPS line."""
     video = where.file(session, VIDEO)
     track = interpolated(read_gps(where.file(session, GPS)))
@@ -111,7 +83,7 @@ def read_session(where: Where, session: str, rate: float) -> Session:
     frames = np.unique(np.round(times * per_second).astype(int))
     frames = frames[frames < min(count, len(track))]
     positions = np.array([to_utm(lat, lon, UTM_ZONE)[:2] for lat, lon in track[frames].tolist()])
-    return Session(VideoFrames(video, frames.tolist()), positions, courses_deg(positions))
+    return Drive(VideoFrames(video, frames.tolist()), positions, courses_deg(positions))
 
 
 def read_gps(path: Path) -> NDArray[np.float64]:
