@@ -11,6 +11,7 @@ import apsw
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 
+from saane_ros.data.bag_topics import topics_of
 from saane_ros.data.cut_bags import CutMcap, CutSqlite
 from saane_ros.data.folders import natural_key
 from saane_ros.data.raw_messages import RawMessage, TopicInfo
@@ -77,10 +78,7 @@ class _Whole:
         self._reader.open()
 
     def topics(self) -> dict[str, TopicInfo]:
-        return {
-            name: TopicInfo(info.msgtype or "several types", info.msgcount)
-            for name, info in self._reader.topics.items()
-        }
+        return topics_of(self._reader)
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         connections = [c for c in self._reader.connections if c.topic in topics]
@@ -120,8 +118,9 @@ class _Parts:
         merged: dict[str, TopicInfo] = {}
         for part in self._parts:
             for name, info in part.topics().items():
-                before = merged[name].count if name in merged else 0
-                merged[name] = TopicInfo(info.type, before + info.count)
+                before = merged.get(name, TopicInfo(info.type, 0))
+                latched = info.latched or before.latched
+                merged[name] = TopicInfo(info.type, before.count + info.count, latched)
         return merged
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,13 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from saane_ros.data.bag_reader import COMPRESSED_IMAGE, ORIGIN_NAME
-from saane_ros.data.raw_messages import RawMessage, message_types
+from saane_ros.data.raw_messages import STATIC_TRANSFORMS, RawMessage, message_types
 from saane_ros.errors import SaaneError
 from saane_ros.files import replace_folder
 from saane_ros.messages.encode import rgb_to_image_fields, rgb_to_jpeg_fields
 from saane_ros.types import Pose, Rgb
 
 _NO_COVARIANCE = np.zeros(36)
-STATIC_TRANSFORMS = "/tf_static"
 _FOREVER = QosTime(9223372036, 854775807)
 _LATCHED = Qos(
     QosHistory.KEEP_LAST,
@@ -75,12 +73,7 @@ class BagWriter:
         self._writer.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._writer.close()

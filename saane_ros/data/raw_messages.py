@@ -8,13 +8,20 @@ from functools import lru_cache
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+STATIC_TRANSFORMS = "/tf_static"
+"""Latched everywhere, whatever a recorder noted of it."""
+
 
 @dataclass(frozen=True)
 class TopicInfo:
-    """One topic of a bag: its ROS type ("sensor_msgs/msg/Image") and its number of messages."""
+    """One topic of a bag: its ROS type ("sensor_msgs/msg/Image") and its number of messages.
+
+    latched: whether who subscribes late is told what was said before, as its publisher offered it.
+    """
 
     type: str
     count: int
+    latched: bool = False
 
 
 @dataclass(frozen=True)

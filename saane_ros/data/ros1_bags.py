@@ -11,6 +11,7 @@ from lz4.frame import decompress as lz4_decompress
 from rosbags.rosbag1 import Reader
 from rosbags.typesys.msg import normalize_msgtype
 
+from saane_ros.data.bag_topics import topics_of
 from saane_ros.data.cut_bags import survey
 from saane_ros.data.raw_messages import RawMessage, TopicInfo, message_types
 
@@ -33,10 +34,7 @@ class Ros1Bag:
         return self._convert.notes
 
     def topics(self) -> dict[str, TopicInfo]:
-        return {
-            name: TopicInfo(info.msgtype or "several types", info.msgcount)
-            for name, info in self._reader.topics.items()
-        }
+        return topics_of(self._reader)
 
     def span_ns(self) -> tuple[int, int] | None:
         if not self._reader.message_count:

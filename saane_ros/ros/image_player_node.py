@@ -86,7 +86,7 @@ class ImagePlayer(Node):
         reliable = self._settings.reliability == "reliable"
         for topic, info in self._source.topics.items():
             try:
-                outputs[topic] = Output(self, topic, info.type, reliable)
+                outputs[topic] = Output(self, topic, info, reliable)
             except ImportError:
                 self.get_logger().warning(
                     f"Topic {topic} is not played, as its type {info.type} is not installed."

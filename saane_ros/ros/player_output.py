@@ -8,26 +8,35 @@ from typing import Any
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from saane_ros.data.bags import RawMessage
+from saane_ros.data.bags import RawMessage, TopicInfo
+from saane_ros.data.raw_messages import STATIC_TRANSFORMS
 from saane_ros.ros.player_pacing import shifted, stamp_of
 from saane_ros.ros.qos import BEST_EFFORT, RELIABLE, keep_last
 
 _DEPTH = 20
+_MOST_LATCHED = 1000
 _ACKNOWLEDGED_WITHIN = Duration(seconds=10)
 """Fast DDS asks for acknowledgments every 3 s only."""
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 class Output:
-    """One topic, which takes serialized messages. Its QoS is keep last 20, volatile."""
+    """One topic, which takes serialized messages.
 
-    def __init__(self, node: Node, topic: str, type_: str, reliable: bool) -> None:
-        kind = message_class(type_)
+    Its QoS is keep last 20, volatile. A topic that was latched when it was recorded, and
+    /tf_static always, is latched again: whoever subscribes later hears all of it, reliably.
+    """
+
+    def __init__(self, node: Node, topic: str, info: TopicInfo, reliable: bool) -> None:
+        kind = message_class(info.type)
         self.topic = topic
-        self.is_image = type_ in _IMAGES
+        self.is_image = info.type in _IMAGES
         self.stamped = _begins_with_header(kind)
-        self._reliable = reliable
-        qos = keep_last(_DEPTH, RELIABLE if reliable else BEST_EFFORT)
+        latched = info.latched or topic == STATIC_TRANSFORMS
+        self._reliable = reliable or latched
+        # Several nodes may have latched one message each, such as a transform.
+        depth = min(max(info.count, 1), _MOST_LATCHED) if latched else _DEPTH
+        qos = keep_last(depth, RELIABLE if self._reliable else BEST_EFFORT, latched)
         self._publisher = node.create_publisher(kind, topic, qos)
 
     def publish(self, message: RawMessage, shift_ns: int | None) -> None:

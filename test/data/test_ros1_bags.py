@@ -64,7 +64,9 @@ def write_ros1(path: Path, compression=None) -> list[np.ndarray]:
     }
     with writer:
         topics = {t: writer.add_connection(t, kind, typestore=ROS1) for t, kind in types.items()}
-        own = writer.add_connection("/own", "mine/msg/Own", msgdef="int8 a", md5sum="0" * 32)
+        own = writer.add_connection(
+            "/own", "mine/msg/Own", msgdef="int8 a", md5sum="0" * 32, latching=1
+        )
         for number, image in enumerate(images):
             jpeg = rgb_to_jpeg_fields(image, 95)
             jpeg["data"] = np.frombuffer(jpeg["data"], np.uint8)
@@ -97,6 +99,7 @@ def test_ros1_frames_are_those_written(tmp_path: Path, compression) -> None:
     images = write_ros1(tmp_path / "old.bag", compression)
     with BagReader(tmp_path / "old.bag") as bag:
         counts = {name: (info.type, info.count) for name, info in bag.topics().items()}
+        latched = [name for name, info in bag.topics().items() if info.latched]
         frames = list(bag.frames("/camera/image", "/odom"))
         lossy = list(bag.frames("/camera/image/compressed"))
         assert bag.span_ns() == (START + 1000, START + (FRAMES - 1) * STEP + 1000)
@@ -104,6 +107,7 @@ def test_ros1_frames_are_those_written(tmp_path: Path, compression) -> None:
         assert "mine/msg/Own is no standard type" in bag.notes[0]
     assert counts["/camera/image"] == ("sensor_msgs/msg/Image", FRAMES)
     assert counts["/own"] == ("mine/msg/Own", FRAMES)
+    assert latched == ["/own"]
     for number, (frame, image) in enumerate(zip(frames, images, strict=True)):
         assert frame.stamp_ns == START + number * STEP
         assert frame.pose == Pose((2.0 * number, 1.0, 0.0))

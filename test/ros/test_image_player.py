@@ -20,13 +20,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from scenes import smooth_scene
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, NavSatFix
 
 from saane_ros.data.bags import BagReader, BagWriter
 from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
 from saane_ros.ros.clock import nanoseconds
 from saane_ros.ros.fast_dds import profile_environment
-from saane_ros.ros.qos import keep_last
+from saane_ros.ros.qos import SENSOR, keep_last
 from saane_ros.types import Pose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,9 +48,10 @@ class Listener:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
-    def collect(self, kind: type, topic: str) -> list:
+    def collect(self, kind: type, topic: str, latched: bool = False) -> list:
         heard: list = []
-        self.node.create_subscription(kind, topic, heard.append, keep_last(100))
+        qos = keep_last(100, latched=latched)
+        self.node.create_subscription(kind, topic, heard.append, qos)
         return heard
 
     def spin_while_running(self, process: subprocess.Popen) -> str:
@@ -184,6 +185,35 @@ def test_only_the_chosen_topics_are_played(listener, play, bag):
     listener.spin_while_running(process)
     assert process.returncode == 0
     assert images == []
+
+
+def test_who_comes_late_hears_what_was_latched(listener, play, tmp_path):
+    """Static transforms by two nodes, and an origin that its recorder had noted as latched.
+
+    NavSatFix stands for tf2_msgs/TFMessage, a package that need not be here: the name decides.
+    """
+    with BagWriter(tmp_path / "drive") as writer:
+        for number, latitude in enumerate((51.0, 52.0)):
+            writer.write_fix("/tf_static", START + number, latitude, 0.0, 0.0)
+        writer.write_fix("/ground_truth/origin", START + 2, 53.0, 0.0, 0.0)
+        writer.write_fix("/said/once", START + 3, 54.0, 0.0, 0.0)
+        for number in range(5 * FRAMES):
+            writer.write_image("/camera/image", smooth_scene(number, 24, 32), START + number * STEP)
+    with BagReader(tmp_path / "drive") as reader:
+        latched = {name for name, info in reader.topics().items() if info.latched}
+    assert latched == {"/tf_static", "/ground_truth/origin"}
+    images: list = []
+    listener.node.create_subscription(Image, "/camera/image", images.append, SENSOR)
+    process = play(source=tmp_path / "drive", rate=0.2, reliability="best_effort")
+    listener.spin_until(lambda: len(images) >= 3)
+    transforms = listener.collect(NavSatFix, "/tf_static", latched=True)
+    origin = listener.collect(NavSatFix, "/ground_truth/origin", latched=True)
+    plain = listener.collect(NavSatFix, "/said/once")
+    listener.spin_until(lambda: len(transforms) == 2 and len(origin) == 1)
+    assert process.poll() is None
+    assert sorted(message.latitude for message in transforms) == [51.0, 52.0]
+    assert [message.latitude for message in origin] == [53.0]
+    assert plain == []
 
 
 def test_a_folder_is_published_in_natural_order(listener, play, folder):
