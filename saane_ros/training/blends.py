@@ -1,7 +1,7 @@
 """Weights part of the way from the start to the end of training (WiSE-FT).
 
 Wortsman et al. 2022, Robust fine-tuning of zero-shot models. Less training generalises better
-where training places are few; held-out ones tell how much less.
+where training places are few.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ def try_blends(
     shares: Sequence[float],
     judge: Callable[[float], None],
 ) -> None:
-    """Call `judge` with each share while the module lies so far from `start`; trained again then.
+    """Call `judge` with each share while the module lies so far from `start`."""
+    trained = copy_of(module)
+    for share in shares:
+        module.load_state_dict(blended(start, trained, share))
+        judge(share)
+    module.load_state_dict(trained)
+
+
+def blended(
+    start: Mapping[str, Tensor], trained: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """The state that lies `share` of the way from `start` to `trained`.
 
     Whole numbers, such as BatchNorm's counter, stay as they were trained.
     """
-    trained = copy_of(module)
-    for share in shares:
-        module.load_state_dict(
-            {
-                name: start[name].lerp(value, share) if value.is_floating_point() else value
-                for name, value in trained.items()
-            }
-        )
-        judge(share)
-    module.load_state_dict(trained)
+    return {
+        name: start[name].lerp(value, share) if value.is_floating_point() else value
+        for name, value in trained.items()
+    }

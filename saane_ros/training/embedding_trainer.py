@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saane_ros.errors import SaaneError
 from saane_ros.model.heads import Head
-from saane_ros.training.blends import copy_of, try_blends
+from saane_ros.training.blends import blended, copy_of
 from saane_ros.training.devices import gathered
 from saane_ros.training.features import FeatureCache
 from saane_ros.training.initialisation import start_at_trunk, start_whitened
@@ -39,8 +39,8 @@ class EmbeddingTraining:
         "whitened" that with its features whitened.
     schedule: "constant" as in the paper, or "cosine" down to zero.
     groups, same_occasions: which places a batch mixes, see `sampling.py`.
-    blends: at the end also the heads that lie such shares of the way from the start to the trained
-        weights are validated, see `blends.py`.
+    share: of the way from the start to the end of training that the head is kept at, see
+        `blends.py`; 1: the best by validation instead.
     style_mixing: probability of an image to show a style mixed with another's, `style_mixing.py`.
     patience: validations without a better score after which training ends, 0: never.
     precision: "fp32", "bf16" (mixed; the features of the trunks too), or "auto", which is bf16 for
@@ -59,7 +59,7 @@ class EmbeddingTraining:
     groups: int = 0
     same_occasions: bool = False
     style_mixing: float = 0.0
-    blends: tuple[float, ...] = ()
+    share: float = 1.0
     validate_every: int = 1000
     patience: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -125,8 +125,8 @@ class EmbeddingTrainer(Trainer):
 
     def run(self) -> float:
         super().run()
-        try_blends(self.head, self.start, self.options.blends, self._judge_blend)
-        self.write_history()
+        if self.options.share < 1:
+            self._keep_share()
         return self.best
 
     def step(self, step: int) -> float:
@@ -173,10 +173,15 @@ class EmbeddingTrainer(Trainer):
         """Whether patience is at its end."""
         return 0 < self.options.patience <= self.since_best
 
-    def _judge_blend(self, share: float) -> None:
+    def _keep_share(self) -> None:
+        share = self.options.share
+        self.head.load_state_dict(blended(self.start, copy_of(self.head), share))
         figures = self.measure(self.head)
-        self.history.append({"blend": share, **figures})
-        self._keep_if_best(figures["score"])
+        self.history.append({"share": share, **figures})
+        self.best = figures["score"]
+        if self.fabric.is_global_zero:
+            save_weights(self.head, self.out / "head.safetensors")
+        self.write_history()
 
     def _keep_if_best(self, score: float) -> bool:
         if score <= self.best:

@@ -62,7 +62,7 @@ def write_config(root: Path) -> Path:
             "validate_every": 3,
             "start": "trunk",
             "style_mixing": 0.5,
-            "blends": [0.5],
+            "share": 0.5,
         },
         "comparison": {
             "datasets": [str(root / "route")],

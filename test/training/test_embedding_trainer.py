@@ -104,20 +104,18 @@ def test_two_processes_compute_the_gradient_of_one(tmp_path: Path) -> None:
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_the_best_blend_of_start_and_end_is_kept(tmp_path: Path) -> None:
-    options = replace(OPTIONS, blends=(0.5,), learning_rate=0.5)
-    trainer = small_trainer(tmp_path, launched_fabric("cpu"), options)
-    start = {name: value.clone() for name, value in trainer.head.state_dict().items()}
-    trainer.run()
-    trained = trainer.head.state_dict()
-    kept = load_file(tmp_path / "head.safetensors")
-    scores = [row["score"] for row in trainer.history]
-    assert "blend" in trainer.history[-1]
-    assert trainer.best == max(scores)
-    half = {name: (start[name] + trained[name]) / 2 for name in start}
-    candidates = {0: start, len(scores) - 2: trained, len(scores) - 1: half}
-    best = scores.index(max(scores))
-    if best in candidates:
-        for name, value in kept.items():
-            torch.testing.assert_close(value, candidates[best][name])
-    assert json.loads((tmp_path / "history.json").read_text()) == trainer.history
+def test_a_share_of_the_way_from_start_to_end_is_kept(tmp_path: Path) -> None:
+    whole = small_trainer(tmp_path / "whole", launched_fabric("cpu"), OPTIONS)
+    start = {name: value.clone() for name, value in whole.head.state_dict().items()}
+    whole.run()
+    options = replace(OPTIONS, share=0.25)
+    trainer = small_trainer(tmp_path / "part", launched_fabric("cpu"), options)
+    score = trainer.run()
+    for _ in range(2):
+        kept = load_file(tmp_path / "part" / "head.safetensors")
+        for name, end in whole.head.state_dict().items():
+            torch.testing.assert_close(kept[name], start[name] + 0.25 * (end - start[name]))
+        again = small_trainer(tmp_path / "part", launched_fabric("cpu"), options)
+        assert again.run() == score
+    assert trainer.history[-1]["share"] == 0.25
+    assert json.loads((tmp_path / "part" / "history.json").read_text()) == trainer.history
