@@ -62,8 +62,11 @@ class Localizer:
         self._map = route_map
         self._search = MapSearch(route_map)
         self._queries = QueryPostprocessing(route_map.postprocessing)
-        # The card's calibration is the newer one where both have it.
-        calibration = embedder.calibration or route_map.info.calibration
+        calibration = route_map.info.calibration
+        if route_map.postprocessing is None:
+            # The card's is the newer one where both have it. It is of descriptors as embedded:
+            # of others it would say more than they know, see `RouteMapBuilder`.
+            calibration = embedder.calibration or calibration
         self._filter = SequenceFilter(route_map.arc_length, route_map.metric, calibration)
         self._states = StateMachine()
         self._travelled: float | None = None

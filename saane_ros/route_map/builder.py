@@ -73,7 +73,8 @@ class RouteMapBuilder:
     embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
     rather than a recording), so they are places of this build from the start.
     postprocessing: of the stored descriptors, one of `postprocessing.KINDS`, fitted to all places
-    whenever the map is written.
+    whenever the map is written. Such a map takes no calibration over from the embedder, whose own
+    is of distances between descriptors as embedded.
     """
 
     def __init__(
@@ -237,7 +238,7 @@ class RouteMapBuilder:
             count=len(self._entries),
             descriptor_size=descriptor_size,
             dtype=self._dtype,
-            calibration=self._embedder.calibration,
+            calibration=self._embedder.calibration if self._kind == NONE else None,
             grid=self._grid,
             postprocessing=self._kind,
         )

@@ -24,7 +24,7 @@ from saane_ros.route_map.postprocessing import (
 )
 from saane_ros.route_map.search import MapSearch
 from saane_ros.settings import Settings
-from saane_ros.types import Frame, Pose, Rgb
+from saane_ros.types import Calibration, Frame, MatchState, Pose, Rgb
 
 PLACES = 120
 
@@ -131,6 +131,20 @@ def test_what_all_images_of_a_drive_share_is_taken_out(tmp_path: Path) -> None:
     assert right("none") < 0.7
     assert right("mean") > right("none") + 0.2
     assert right("standardise") > right("none") + 0.2
+
+
+def test_a_calibration_of_raw_descriptors_says_nothing_of_processed_ones(tmp_path: Path) -> None:
+    def matches(kind: str, calibration: Calibration | None) -> list[tuple[MatchState, float]]:
+        localizer = street(tmp_path, kind)
+        localizer._embedder.calibration = calibration
+        localizer = Localizer(localizer._embedder, localizer._map, localizer.settings)
+        scenes = [dusk(i, i) if i < 20 else smooth_scene(5000 + i) for i in range(40)]
+        found = [localizer.localize(Frame(scene, i)).match for i, scene in enumerate(scenes)]
+        return [(match.state, match.confidence) for match in found]
+
+    fitted_to_raw = Calibration(slope=8.0, offset=-6.0)
+    assert matches("mean", fitted_to_raw) == matches("mean", None)
+    assert matches("none", fitted_to_raw) != matches("none", None)
 
 
 def test_a_camera_that_stands_still_does_not_become_the_mean(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from saane_ros.route_map.merge import merge_maps
 from saane_ros.route_map.postprocessing import KINDS, fit, pooled
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE
 from saane_ros.route_map.store import RouteMap
-from saane_ros.types import Frame, Pose
+from saane_ros.types import Calibration, Frame, Pose
 
 COUNT = 25
 EMBEDDER = ColourGridEmbedder()
@@ -58,6 +58,15 @@ def test_a_map_comes_back_processed(tmp_path: Path, kind: str, dtype: str) -> No
     values = yaml.safe_load((route_map.path / "map.yaml").read_text())
     assert (values["format"], values["postprocessing"]) == (2, kind)
     assert POSTPROCESSING_FILE in values["files"]
+
+
+def test_a_processed_map_takes_no_calibration_of_raw_descriptors_over(tmp_path: Path) -> None:
+    embedder = ColourGridEmbedder()
+    embedder.calibration = Calibration(slope=8.0, offset=-6.0)
+    for kind in KINDS:
+        path = tmp_path / f"{kind}.routemap"
+        info = build_map(frames(), embedder, path, postprocessing=kind).info
+        assert info.calibration == (embedder.calibration if kind == "none" else None)
 
 
 def test_a_projection_shrinks_descriptors(tmp_path: Path) -> None:
