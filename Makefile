@@ -49,15 +49,19 @@ bench: setup
 # the trunk's weights (downloaded where it is left out). Recorded scores of others become rows of the
 # table where DATA has them as peer_scores/.
 TRAIN_FOLDERS = --data "$(DATA)" --weights "$(WEIGHTS)"
-COMPARED := trunk:resnet18:max saane-town saane-resnet18 amosnet-resnet18 apanet-resnet18 \
-	apanet-mm-resnet18 dense-vlad netvlad-resnet18 netvlad-resnet18-weak netvlad-resnet18-filter \
+COMPARED := trunk:resnet18:max saane-town saane-resnet18-app saane-resnet18-app-sem \
+	saane-resnet18-app-att saane-resnet18-app-att-sem-att saane-resnet18 saane-resnet18:mean \
+	saane-resnet50 saane-resnet50:mean amosnet-resnet18 apanet-resnet18 apanet-mm-resnet18 \
+	dense-vlad netvlad-resnet18 netvlad-resnet18-weak netvlad-resnet18-filter \
 	sralnet-resnet18 sralnet-resnet18-filter sralnet-resnet18-unet sralnet-resnet18-class-weights
 
 results: setup
-	$(RUN) -m saane_ros.cli train segmentation --config config/train/camvid-resnet18.yaml \
-		$(TRAIN_FOLDERS) --out out/camvid --results results
-	$(RUN) -m saane_ros.cli train table --config config/train/saane-resnet18.yaml \
-		$(TRAIN_FOLDERS) --out out/resnet18 --results results
+	for trunk in resnet18 resnet50; do \
+		$(RUN) -m saane_ros.cli train segmentation --config config/train/camvid-$$trunk.yaml \
+			$(TRAIN_FOLDERS) --out out/camvid-$$trunk --results results && \
+		$(RUN) -m saane_ros.cli train table --config config/train/saane-$$trunk.yaml \
+			$(TRAIN_FOLDERS) --out out/$$trunk --results results || exit 1; \
+	done
 	mkdir -p results/comparison
 	$(RUN) -m saane_ros.cli evaluate --model $(COMPARED) $(wildcard $(DATA)/peer_scores) \
 		--dataset corridor grief_season nordland_64x32 town-night town-snow --root "$(DATA)" \
