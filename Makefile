@@ -53,7 +53,8 @@ COMPARED := trunk:resnet18:max saane-town saane-resnet18-app saane-resnet18-app-
 	saane-resnet18-app-att saane-resnet18-app-att-sem-att saane-resnet18 saane-resnet18:mean \
 	saane-resnet50 saane-resnet50:mean amosnet-resnet18 apanet-resnet18 apanet-mm-resnet18 \
 	dense-vlad netvlad-resnet18 netvlad-resnet18-weak netvlad-resnet18-filter \
-	sralnet-resnet18 sralnet-resnet18-filter sralnet-resnet18-unet sralnet-resnet18-class-weights
+	sralnet-resnet18 sralnet-resnet18-weak sralnet-resnet18-filter sralnet-resnet18-unet \
+	sralnet-resnet18-class-weights
 
 results: setup
 	for trunk in resnet18 resnet50; do \
