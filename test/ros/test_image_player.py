@@ -180,8 +180,8 @@ def test_restamped_messages_keep_their_distances_and_come_at_their_times(listene
 def test_only_the_chosen_topics_are_played(listener, play, bag):
     images = listener.collect(Image, "/camera/image")
     odometry = listener.collect(Odometry, "/odom")
-    process = play(source=bag[0], topics="[/odom]", rate=0.5)
-    listener.spin_until(lambda: len(odometry) >= FRAMES // 2)
+    process = play(source=bag[0], topics="[/odom]", rate=0.15)
+    listener.spin_until(lambda: len(odometry) >= 2)
     listener.spin_while_running(process)
     assert process.returncode == 0
     assert images == []
