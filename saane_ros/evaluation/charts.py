@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 _WIDTH, _HEIGHT = 520, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 30, 40
+_LEGEND_ROW = 18
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,34 @@ class Axis:
 
 def chart(series: Sequence[Series], x: Axis, y: Axis) -> str:
     """Up to four series over common axes, with a legend above; values outside are cut off."""
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">', *_axes(x, y)]
-    at = float(_LEFT)
-    for index, one in enumerate(series):
-        parts.append(_drawn(one, x, y, index))
-        parts.append(
-            f'<circle class="colour{index}" fill="currentColor" cx="{at + 5:g}" cy="14" r="4"/>'
-            f'<text x="{at + 14:g}" y="18">{escape(one.name)}</text>'
-        )
-        at += 30 + 6.6 * len(one.name)
+    rows = _legend_rows([one.name for one in series])
+    above = _LEGEND_ROW * max(len(rows) - 1, 0)
+    box = f"0 {-above} {_WIDTH} {_HEIGHT + above}"
+    parts = [f'<svg viewBox="{box}" role="img">', *_axes(x, y)]
+    parts += [_drawn(one, x, y, index) for index, one in enumerate(series)]
+    for number, row in enumerate(rows):
+        height = 14 - above + _LEGEND_ROW * number
+        for index, at in row:
+            parts.append(
+                f'<circle class="colour{index}" fill="currentColor" cx="{at + 5:g}" '
+                f'cy="{height}" r="4"/>'
+                f'<text x="{at + 14:g}" y="{height + 4}">{escape(series[index].name)}</text>'
+            )
     return "\n".join([*parts, "</svg>"])
+
+
+def _legend_rows(names: Sequence[str]) -> list[list[tuple[int, float]]]:
+    """Index and left end of every name, in as many rows as the width asks for."""
+    rows: list[list[tuple[int, float]]] = []
+    at = float(_WIDTH)
+    for index, name in enumerate(names):
+        width = 30 + 6.6 * len(name)
+        if at + width > _WIDTH:
+            rows.append([])
+            at = float(_LEFT)
+        rows[-1].append((index, at))
+        at += width
+    return rows
 
 
 def _axes(x: Axis, y: Axis) -> list[str]:

@@ -107,3 +107,20 @@ def test_dots_are_drawn_one_a_point() -> None:
     group = root.find("g")
     assert group is not None
     assert len(group.findall("circle")) == 7
+
+
+def test_a_long_legend_takes_rows_and_stays_inside() -> None:
+    names = ["a" * 28, "b" * 30, "c" * 12, "d" * 60]
+    points = np.array([0.0, 1.0])
+    axis = Axis("value", 0.0, 1.0)
+    text = chart([Series(name, points, points) for name in names], axis, axis)
+    _, top, width, height = map(float, re.search(r'viewBox="([^"]*)"', text)[1].split())
+    found = {
+        name: (float(x), float(y))
+        for x, y, name in re.findall(r'<text x="([\d.]+)" y="(-?[\d.]+)">([abcd]+)<', text)
+    }
+    assert set(found) == set(names)
+    assert all(x + 6.0 * len(name) <= width for name, (x, _) in found.items())
+    assert len({y for _, y in found.values()}) == 3
+    assert top < min(y for _, y in found.values())
+    assert top + height == 300
