@@ -71,12 +71,3 @@ def processed(how: Processing, queries: Rows, references: Rows) -> Processed:
         rows = fitted.apply(queries, statistics_of(queries))
     query_ms = 1000 * (time.perf_counter() - start) / len(queries)
     return Processed(rows, fitted.apply(references), query_ms)
-
-
-def by_own_statistics(kind: str, queries: Rows, references: Rows) -> tuple[Rows, Rows]:
-    """Queries (Q, P) and references (N, P), each by the statistics of its whole traverse.
-
-    kind: of `postprocessing.KINDS`. What a projection keeps is learnt from the references.
-    """
-    found = processed(Processing(kind), queries, references)
-    return found.queries, found.references

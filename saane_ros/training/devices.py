@@ -41,11 +41,6 @@ def launched_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
     return fabric
 
 
-def single_process() -> bool:
-    """Whether this is the only process or the first of several."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def gathered(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
     """Rows (n, D) of every process, (processes * n, D), the same everywhere; gradients go back.
 

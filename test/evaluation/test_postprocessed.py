@@ -12,7 +12,6 @@ from saane_ros.evaluation.postprocessed import (
     RAW,
     SUFFIXES,
     Processing,
-    by_own_statistics,
     processed,
     split_suffix,
 )
@@ -62,14 +61,15 @@ def test_every_traverse_by_its_own_statistics() -> None:
     # By its own statistics, a traverse does not notice what all of it has in common.
     shifted = queries + np.linspace(0, 5, queries.shape[1], dtype=np.float32)
     for kind in KINDS[1:]:
-        plain, changed = (by_own_statistics(kind, rows, references) for rows in (queries, shifted))
-        np.testing.assert_allclose(changed[0], plain[0], atol=1e-3)
-        np.testing.assert_array_equal(changed[1], plain[1])
+        how = Processing(kind)
+        plain, changed = (processed(how, rows, references) for rows in (queries, shifted))
+        np.testing.assert_allclose(changed.queries, plain.queries, atol=1e-3)
+        np.testing.assert_array_equal(changed.references, plain.references)
         online = processed(Processing(kind, online=True), shifted, references).queries
-        assert np.abs(online - plain[0]).max() > 0.1
-    same = by_own_statistics("none", queries, references)
-    assert same[0] is queries
-    assert same[1] is references
+        assert np.abs(online - plain.queries).max() > 0.1
+    same = processed(RAW, queries, references)
+    assert same.queries is queries
+    assert same.references is references
 
 
 def test_suffixes_name_every_kind_twice() -> None:
