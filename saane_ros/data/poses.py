@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.geodesy import LatLonAlt, to_enu
 from saane_ros.data.pose_track import course_orientations
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import LatLonAlt, to_enu
 from saane_ros.types import Pose
 
 CAMERA_TO_BODY = np.array(((0.0, 0.0, 1.0), (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)))

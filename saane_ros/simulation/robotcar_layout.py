@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.geodesy import from_utm
+from saane_ros.geodesy import from_utm
 from saane_ros.types import Pose, Rgb
 
 ZERO = (619_500.0, 5_734_900.0, 108.0)

@@ -11,8 +11,8 @@ from robotcar_world import write_world
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.cli import main
-from saane_ros.data.geodesy import to_utm
 from saane_ros.embedding import loading
+from saane_ros.geodesy import to_utm
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.simulation import robotcar_layout as layout

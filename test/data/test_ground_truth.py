@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from saane_ros.data.at_names import AtName, format_at_name
-from saane_ros.data.geodesy import from_enu
 from saane_ros.data.ground_truth import read_ground_truth
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import from_enu
 
 CORRIDOR = Path(__file__).resolve().parents[2].parent / "shared/data/corridor"
 PIXEL = np.full((2, 2, 3), 90, np.uint8)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.data.geodesy import from_enu
 from saane_ros.data.poses import PoseTable, parse_stamp, read_poses
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import from_enu
 
 KITTI = Path(__file__).resolve().parents[2].parent / "shared/data/kitti_drive/poses.txt"
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import ColourGridEmbedder, smooth_scene
 
-from saane_ros.data.geodesy import from_enu, from_utm, to_enu, to_utm
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import from_enu, from_utm, to_enu, to_utm
 from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.alignment import route_of, travelled_along
 from saane_ros.route_map.builder import build_map

@@ -18,8 +18,8 @@ from saane_ros.data.datasets.drives import Drive, RouteTolerance, drive_dataset
 from saane_ros.data.datasets.image_lists import VideoFrames, open_video
 from saane_ros.data.datasets.truth import courses_deg
 from saane_ros.data.datasets.where import Where
-from saane_ros.data.geodesy import to_utm
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import to_utm
 
 VIDEO, GPS = "webcam_video.avi", "fGPS.txt"
 REFERENCE = "100909_0845"

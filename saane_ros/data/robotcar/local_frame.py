@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from saane_ros.data.geodesy import LatLonAlt, from_utm
 from saane_ros.data.robotcar.poses import PoseRecord
+from saane_ros.geodesy import LatLonAlt, from_utm
 from saane_ros.types import Pose
 
 OXFORD = (620_000.0, 5_735_000.0, 110.0)

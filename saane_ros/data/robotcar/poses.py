@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.geodesy import utm_zone
 from saane_ros.data.pose_track import PoseTrack, course_orientations
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import utm_zone
 
 POSE_FILES = {"rtk": "rtk.csv", "ins": "gps/ins.csv", "gps": "gps/gps.csv"}
 """The best first."""

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from mcap.reader import make_reader
 from robotcar_world import EXTRINSICS, PINHOLE, World, bent, messages, write_sdk, write_world
 
-from saane_ros.data.geodesy import to_utm
 from saane_ros.data.robotcar.images import list_images
 from saane_ros.data.robotcar.lens import read_lens_table
 from saane_ros.data.robotcar.to_bag import Conversion, convert
+from saane_ros.geodesy import to_utm
 from saane_ros.simulation import robotcar_layout as layout
 
 IMAGES = "/stereo/centre/image_raw"

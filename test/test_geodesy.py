@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.data.geodesy import from_enu, from_utm, to_enu, to_utm, utm_zone
+from saane_ros.geodesy import from_enu, from_utm, to_enu, to_utm, utm_zone
 
 # latitude, longitude, zone, band, easting, northing: PROJ +proj=utm +ellps=WGS84.
 UTM = [
