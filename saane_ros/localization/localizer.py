@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.data.frame_check import image_fault
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.calibration import published_rate
@@ -18,7 +19,6 @@ from saane_ros.localization.sequence_filter import (
     SequenceFilter,
     StateMachine,
 )
-from saane_ros.route_map.frame_check import image_fault
 from saane_ros.route_map.search import MapSearch, candidates_from
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings

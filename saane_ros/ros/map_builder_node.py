@@ -12,6 +12,7 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from saane_ros.data.selection import Selector
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.ros.clock import nanoseconds
@@ -24,7 +25,6 @@ from saane_ros.ros.map_messages import route_message
 from saane_ros.ros.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.process import run_node
 from saane_ros.route_map.builder import RouteMapBuilder
-from saane_ros.route_map.selection import Selector
 from saane_ros.types import Frame, Place, Pose
 
 _POSE_PATIENCE_S = 0.3

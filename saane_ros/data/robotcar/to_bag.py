@@ -29,10 +29,10 @@ from saane_ros.data.robotcar.lens import LensTable, Pinhole, read_lens_table, re
 from saane_ros.data.robotcar.ordered import in_order
 from saane_ros.data.robotcar.poses import PoseRecord, find_pose_record
 from saane_ros.data.robotcar.sampling import sampled
+from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.messages.encode import bgr_to_jpeg_fields
 from saane_ros.progress import progress
-from saane_ros.route_map.selection import Selector
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saane_ros.data.selection import Selector, select
 from saane_ros.errors import SaaneError
-from saane_ros.route_map.selection import Selector, select
 from saane_ros.types import Frame
 
 IMAGE = np.zeros((1, 1, 3), np.uint8)
