@@ -12,7 +12,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from saane_ros.messages.point_cloud import candidates_cloud_fields
+from saane_ros.ros.candidates_cloud import candidates_cloud_fields
 from saane_ros.ros.interface import MATCH_KEYS
 from saane_ros.types import Match, MatchState, Place, Pose
 from saane_ros.visualization.overview import STATE_COLOURS

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from saane_ros.demo.published import candidates_from, cloud_fields, match_from
 from saane_ros.errors import SaaneError
-from saane_ros.messages.point_cloud import candidates_cloud_fields
+from saane_ros.ros.candidates_cloud import candidates_cloud_fields
 from saane_ros.ros.match_messages import match_message
 from saane_ros.types import Candidates, Match, MatchState, Place
 

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from saane_ros.messages import point_cloud
-from saane_ros.messages.point_cloud import candidates_cloud_fields
+from saane_ros.ros import candidates_cloud
+from saane_ros.ros.candidates_cloud import candidates_cloud_fields
 
 CODES = {PointField.FLOAT32: "f", PointField.UINT32: "I"}
 NUMBERS = st.floats(-1e6, 1e6, width=32)
@@ -69,6 +69,6 @@ def test_sensor_msgs_py_gives_the_same_bytes(monkeypatch):
         np.linspace(1, 0, 7),
     )
     theirs = candidates_cloud_fields(*given_values)
-    monkeypatch.setattr(point_cloud, "point_cloud2", None)
+    monkeypatch.setattr(candidates_cloud, "point_cloud2", None)
     ours = candidates_cloud_fields(*given_values)
     assert PointCloud2(**theirs) == PointCloud2(**ours)
