@@ -31,8 +31,8 @@ def add(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from saane_ros.data.bag_survey import map_commands, survey_bag
     from saane_ros.data.bags import BagReader
+    from saane_ros.data.bags.survey import map_commands, survey_bag
 
     with BagReader(options.bag) as bag:
         survey = survey_bag(bag)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.bag_poses import FIX, UsablePoses
+from saane_ros.data.bags.poses import FIX, UsablePoses
 from saane_ros.data.pose_track import PoseTrack, course_orientations
 from saane_ros.geodesy import LatLonAlt
 from saane_ros.ros.travelled import TravelledDistance

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saane_ros.data.bag_reader import (
+from saane_ros.data.bags.raw_messages import RawMessage
+from saane_ros.data.bags.reader import (
     BagReader,
     UndecodableError,
     decoded,
     deserialized,
     stamp_of,
 )
-from saane_ros.data.raw_messages import RawMessage
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.stamps import Order, StampMonitor

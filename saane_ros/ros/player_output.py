@@ -9,7 +9,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from saane_ros.data.bags import RawMessage, TopicInfo
-from saane_ros.data.raw_messages import STATIC_TRANSFORMS
+from saane_ros.data.bags.raw_messages import STATIC_TRANSFORMS
 from saane_ros.ros.player_pacing import shifted, stamp_of
 from saane_ros.ros.qos import BEST_EFFORT, RELIABLE, keep_last
 

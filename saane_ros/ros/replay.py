@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from saane_ros.data.bag_reader import COMPRESSED_IMAGE, IMAGE_TYPES
 from saane_ros.data.bags import BagReader
+from saane_ros.data.bags.reader import COMPRESSED_IMAGE, IMAGE_TYPES
 from saane_ros.errors import SaaneError
 
 

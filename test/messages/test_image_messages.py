@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from naive_pixels import PIXEL_BYTES, YUV_POSITIONS, decode, demosaic
 from sensor_msgs.msg import Image
 
-from saane_ros.data.bag_reader import message_types
+from saane_ros.data.bags.reader import message_types
 from saane_ros.errors import SaaneError
 from saane_ros.messages.cv_bridge import cv_bridge_encodings, cv_bridge_to_rgb
 from saane_ros.messages.encodings import ENCODINGS

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.bag_reader import IMAGE_TYPES, BagReader
-from saane_ros.data.datasets.bag_images import BagImages
+from saane_ros.data.bags.images import BagImages
+from saane_ros.data.bags.reader import IMAGE_TYPES, BagReader
 from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.datasets.drives import Drive, RouteTolerance, drive_dataset
 from saane_ros.data.datasets.image_lists import ImageFiles

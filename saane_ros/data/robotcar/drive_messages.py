@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saane_ros.data.bag_writer import BagWriter
+from saane_ros.data.bags.writer import BagWriter
 from saane_ros.data.robotcar.local_frame import local_frame
 from saane_ros.data.robotcar.poses import PoseRecord
 

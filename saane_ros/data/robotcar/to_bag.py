@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.bag_resume import resumable_bag
-from saane_ros.data.bag_writer import BagWriter, image_fields, serializable
+from saane_ros.data.bags.resume import resumable_bag
+from saane_ros.data.bags.writer import BagWriter, image_fields, serializable
 from saane_ros.data.robotcar.drive_messages import BODY_FRAME, DriveMessages
 from saane_ros.data.robotcar.extrinsics import camera_on_body
 from saane_ros.data.robotcar.images import (

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from scenes import smooth_scene
 
-from saane_ros.data.bag_reader import message_types
 from saane_ros.data.bags import BagReader, BagWriter
+from saane_ros.data.bags.reader import message_types
 from saane_ros.errors import SaaneError
 from saane_ros.types import Pose
 

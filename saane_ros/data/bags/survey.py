@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saane_ros.data.bag_poses import FIX, POSE_TYPES
-from saane_ros.data.bag_reader import (
+from saane_ros.data.bags.poses import FIX, POSE_TYPES
+from saane_ros.data.bags.reader import (
     IMAGE_TYPES,
     BagReader,
     UndecodableError,

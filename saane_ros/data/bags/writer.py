@@ -20,8 +20,8 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from saane_ros.data.bag_reader import COMPRESSED_IMAGE, ORIGIN_NAME
-from saane_ros.data.raw_messages import STATIC_TRANSFORMS, RawMessage, message_types
+from saane_ros.data.bags.raw_messages import STATIC_TRANSFORMS, RawMessage, message_types
+from saane_ros.data.bags.reader import COMPRESSED_IMAGE, ORIGIN_NAME
 from saane_ros.errors import SaaneError
 from saane_ros.files import replace_folder
 from saane_ros.messages.encode import rgb_to_image_fields, rgb_to_jpeg_fields

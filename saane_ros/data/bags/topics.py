@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rosbags import interfaces
 
-from saane_ros.data.raw_messages import TopicInfo
+from saane_ros.data.bags.raw_messages import TopicInfo
 
 
 class OpenReader(Protocol):

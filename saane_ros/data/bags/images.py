@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from saane_ros.data.bag_reader import BagReader, UndecodableError, decoded, deserialized, stamp_of
+from saane_ros.data.bags.raw_messages import RawMessage
+from saane_ros.data.bags.reader import BagReader, UndecodableError, decoded, deserialized, stamp_of
 from saane_ros.data.datasets.image_lists import list_key
-from saane_ros.data.raw_messages import RawMessage
 from saane_ros.errors import SaaneError
 from saane_ros.types import Rgb
 

@@ -11,11 +11,11 @@ import apsw
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 
-from saane_ros.data.bag_topics import topics_of
-from saane_ros.data.cut_bags import CutMcap, CutSqlite
+from saane_ros.data.bags.cut import CutMcap, CutSqlite
+from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo
+from saane_ros.data.bags.ros1 import CutRos1Bag, Ros1Bag
+from saane_ros.data.bags.topics import topics_of
 from saane_ros.data.folders import natural_key
-from saane_ros.data.raw_messages import RawMessage, TopicInfo
-from saane_ros.data.ros1_bags import CutRos1Bag, Ros1Bag
 from saane_ros.errors import SaaneError
 
 _SUFFIXES = (".mcap", ".db3")

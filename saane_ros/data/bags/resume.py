@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from saane_ros.data.bag_reader import BagReader
-from saane_ros.data.bag_writer import BagWriter
+from saane_ros.data.bags.reader import BagReader
+from saane_ros.data.bags.writer import BagWriter
 from saane_ros.errors import SaaneError
 from saane_ros.files import lock_folder, replacing_file
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 
-from saane_ros.data.raw_messages import RawMessage, TopicInfo
+from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo
 
 _MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x03, 0x04, 0x05, 0x06
