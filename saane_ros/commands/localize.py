@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from saane_ros.data.folders import ImageFolder
-from saane_ros.data.pose_track import PoseTrack
+from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.localization.localizer import Localizer

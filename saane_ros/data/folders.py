@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from saane_ros.data.at_names import is_at_name, parse_at_name
-from saane_ros.data.pose_track import PoseTrack
-from saane_ros.data.poses import PoseTable, courses, parse_stamp, read_poses, yaw_quaternion
+from saane_ros.data.poses.files import PoseTable, courses, parse_stamp, read_poses, yaw_quaternion
+from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import LatLonAlt

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.bags.poses import FIX, UsablePoses
-from saane_ros.data.pose_track import PoseTrack, course_orientations
+from saane_ros.data.poses.track import PoseTrack, course_orientations
 from saane_ros.geodesy import LatLonAlt
 from saane_ros.ros.travelled import TravelledDistance
 from saane_ros.types import Pose

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.pose_track import course_orientations
+from saane_ros.data.poses.track import course_orientations
 
 NEAR_M = 15.0
 """Two drives this near and in the same direction are on one road: two lanes and an error of GPS."""

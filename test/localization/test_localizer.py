@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import ColourGridEmbedder, smooth_scene
 
-from saane_ros.data.poses import yaw_quaternion
+from saane_ros.data.poses.files import yaw_quaternion
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
 from saane_ros.localization.pose_estimate import ANGLE_FLOOR, POSITION_FLOOR, estimate_pose

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saane_ros.data.pose_track import PoseTrack, course_orientations
+from saane_ros.data.poses.track import PoseTrack, course_orientations
 from saane_ros.geodesy import LatLonAlt, to_enu
 
 FIX = "sensor_msgs/msg/NavSatFix"

@@ -10,7 +10,7 @@ from typing import Any
 from saane_ros.data.bags.poses import FIX, POSE_TYPES, UsablePoses
 from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, message_types
 from saane_ros.data.bags.storage import open_storage
-from saane_ros.data.pose_track import PoseTrack
+from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import LatLonAlt

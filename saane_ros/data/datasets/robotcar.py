@@ -19,7 +19,7 @@ from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.datasets.drives import Drive, RouteTolerance, drive_dataset
 from saane_ros.data.datasets.image_lists import ImageFiles
 from saane_ros.data.datasets.where import Where
-from saane_ros.data.pose_track import PoseTrack
+from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.robotcar.drive_messages import TRUTH
 from saane_ros.data.robotcar.images import ends_whole, image_path, read_bayer, read_timestamps
 from saane_ros.data.robotcar.poses import POSE_FILES, read_pose_track

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.poses import courses
+from saane_ros.data.poses.files import courses
 
 SAME_COURSE_DEG = 45.0
 RADIUS_M = 25.0

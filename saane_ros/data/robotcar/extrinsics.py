@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.poses import quaternion_of
+from saane_ros.data.poses.files import quaternion_of
 from saane_ros.data.robotcar.lens import Pinhole
 from saane_ros.errors import SaaneError
 from saane_ros.types import Pose

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.pose_track import PoseTrack, course_orientations
+from saane_ros.data.poses.track import PoseTrack, course_orientations
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import utm_zone
 

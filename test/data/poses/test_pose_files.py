@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.data.poses import PoseTable, parse_stamp, read_poses
+from saane_ros.data.poses.files import PoseTable, parse_stamp, read_poses
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import from_enu
 

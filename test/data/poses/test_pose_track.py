@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saane_ros.data.pose_track import PoseTrack, course_orientations, slerp
+from saane_ros.data.poses.track import PoseTrack, course_orientations, slerp
 
 SECOND = 10**9
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.pose_track import course_orientations
+from saane_ros.data.poses.track import course_orientations
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import LatLonAlt, to_enu
 from saane_ros.types import Pose

@@ -1,0 +1,1 @@
+"""Poses as files say them, and poses over time."""
