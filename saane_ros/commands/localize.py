@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from saane_ros.data.folders import ImageFolder
+from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file

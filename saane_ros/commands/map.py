@@ -20,7 +20,7 @@ from saane_ros.commands.map_editing import (
     merge,
 )
 from saane_ros.commands.parsers import command_parser
-from saane_ros.data.folders import ImageFolder
+from saane_ros.data.images.folders import ImageFolder
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.progress import progress

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.folders import POSE_FILES, ImageEntry, ImageFolder, image_files
-from saane_ros.data.ground_truth import GROUND_TRUTH_FILE, RADIUS, read_ground_truth
+from saane_ros.data.datasets.ref_query import GROUND_TRUTH_FILE, RADIUS, read_ground_truth
+from saane_ros.data.images.folders import POSE_FILES, ImageEntry, ImageFolder, image_files
 from saane_ros.demo.finished import key_of, key_of_files
 from saane_ros.demo.scene import CAMERA_TOPIC, Recording, Scene
 from saane_ros.errors import SaaneError

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saane_ros.types import Rgb
@@ -22,6 +23,14 @@ def resized(image: Rgb, height: int, width: int) -> Rgb:
     shrinking = image.shape[0] > height or image.shape[1] > width
     method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=method).astype(np.uint8)
+
+
+def resized_with_labels(
+    image: Rgb, labels: NDArray[np.uint8], height: int, width: int
+) -> tuple[Rgb, NDArray[np.uint8]]:
+    """An image and the label map that belongs to it, which may be of another size before."""
+    sized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    return resized(image, height, width), sized.astype(np.uint8)
 
 
 class Preprocessing:

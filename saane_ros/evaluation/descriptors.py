@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.datasets.image_lists import ImageList
+from saane_ros.data.images.lists import ImageList
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file

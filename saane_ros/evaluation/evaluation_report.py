@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import NoImages
+from saane_ros.data.images.lists import NoImages
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.evaluation.charts import Axis, Series, chart
 from saane_ros.evaluation.evaluator import Evaluation

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from saane_ros.data.images.labelled import LabelledImages, read_classes, read_label_folder
 from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.network import NetworkEmbedder
+from saane_ros.embedding.preprocessing import resized_with_labels
 from saane_ros.errors import SaaneError
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.static_filter import cell_weights
-from saane_ros.training.label_images import LabelledImages, read_classes, read_label_folder
 from saane_ros.types import Rgb
 
 LEAST_AREA, MOST_AREA = 0.05, 0.35
@@ -61,7 +62,7 @@ def pasted_pairs(
 ) -> list[Pasted]:
     """Pairs drawn by a seed; fewer than `count` where there are not so many."""
     wanted = [images.class_names.index(name) for name in objects]
-    read = [images.read(index, *size) for index in range(len(images))]
+    read = [resized_with_labels(*images.read(index), *size) for index in range(len(images))]
     vehicles, streets = [], []
     for index, (_, labels) in enumerate(read):
         mask = np.isin(labels, wanted)

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import NoImages
 from saane_ros.data.datasets.town import EVALUATION_SEEDS
+from saane_ros.data.images.lists import NoImages
 from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.embedding.segmenting import load_segmentation

@@ -13,7 +13,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from saane_ros.data.bags import BagReader, RawMessage, TopicInfo
-from saane_ros.data.folders import IMAGE_SUFFIXES, image_files, read_image
+from saane_ros.data.images.folders import IMAGE_SUFFIXES, image_files, read_image
 from saane_ros.errors import SaaneError
 from saane_ros.messages.encode import rgb_to_image_fields, rgb_to_jpeg_fields
 from saane_ros.ros.clock import to_stamp

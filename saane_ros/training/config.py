@@ -51,7 +51,7 @@ class Validation:
 class LabelFolders:
     """Label maps for the segmentation, in folders below the data folder.
 
-    classes: a file of classes beside the configuration, see `label_images.py`.
+    classes: a file of classes beside the configuration, see `data/images/labelled.py`.
     train, validation, test: the folders of images and of label maps; without a test split the
         figures are those of the validation.
     """

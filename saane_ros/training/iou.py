@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.training.label_images import IGNORED
+from saane_ros.data.images.labelled import IGNORED
 
 Confusion = NDArray[np.int64]
 

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.data.images.labelled import LabelledImages
+from saane_ros.embedding.preprocessing import Preprocessing, resized_with_labels
 from saane_ros.files import replacing_file
 from saane_ros.model.appearance import Trunk
 from saane_ros.progress import progress
 from saane_ros.training.label_augmentation import augment
-from saane_ros.training.label_images import LabelledImages
 
 BATCH = 8
 
@@ -93,7 +93,9 @@ def _view(
     preprocessing: Preprocessing,
     scale: tuple[float, float],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    image, labels = images.read(index, preprocessing.height, preprocessing.width)
+    image, labels = resized_with_labels(
+        *images.read(index), preprocessing.height, preprocessing.width
+    )
     if copy == 0:
         return image, labels
     return augment(image, labels, np.random.default_rng([index, copy]), scale)

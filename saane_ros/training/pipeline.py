@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from saane_ros.data.images.labelled import LabelledImages, read_label_folder
 from saane_ros.embedding.assembly import build_semantics, build_trunk, load_trunk
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
@@ -24,7 +25,6 @@ from saane_ros.training.embedding_trainer import EmbeddingTrainer
 from saane_ros.training.export import export_model, trained_roles
 from saane_ros.training.features import cached_features
 from saane_ros.training.iou import iou_report
-from saane_ros.training.label_images import LabelledImages, read_label_folder
 from saane_ros.training.places import EmbeddingData, embedding_data, held_out_views, searches
 from saane_ros.training.run import Run
 from saane_ros.training.segmentation_trainer import SegmentationTrainer

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from saane_ros.data.datasets import open_places
-from saane_ros.data.folders import natural_key
-from saane_ros.data.place_images import IMAGE_SUFFIXES, PlaceImages
+from saane_ros.data.images.folders import natural_key
+from saane_ros.data.images.places import IMAGE_SUFFIXES, PlaceImages
 from saane_ros.errors import SaaneError
 from saane_ros.training.place_views import Row
 

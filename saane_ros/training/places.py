@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saane_ros.data.place_images import read_places
+from saane_ros.data.images.places import read_places
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
 from saane_ros.model.saane import SaaneNetwork

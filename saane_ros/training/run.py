@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from saane_ros.data.images.labelled import LabelClasses, read_classes
 from saane_ros.embedding.assembly import (
     Tensors,
     build_card_head,
@@ -25,7 +26,6 @@ from saane_ros.paths import cache_folder
 from saane_ros.simulation import CLASS_NAMES, DYNAMIC_CLASSES
 from saane_ros.training.config import TrainingConfig
 from saane_ros.training.export import card_in_training
-from saane_ros.training.label_images import LabelClasses, read_classes
 from saane_ros.training.town_images import render_training_towns
 from saane_ros.weights.cards import ModelCard
 from saane_ros.weights.store import find_weights

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.data.images.labelled import IGNORED, LabelledImages
+from saane_ros.embedding.preprocessing import Preprocessing, resized_with_labels
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import Trunk
 from saane_ros.training.iou import Confusion, confusion_of, intersection_over_union
 from saane_ros.training.label_augmentation import augment
 from saane_ros.training.label_features import label_features
-from saane_ros.training.label_images import IGNORED, LabelledImages
 from saane_ros.training.trainer import Trainer
 from saane_ros.training.weight_files import save_weights
 
@@ -127,7 +127,11 @@ class SegmentationTrainer(Trainer):
         height, width = self.preprocessing.height, self.preprocessing.width
         chosen = self.random.integers(len(self.training), size=self.options.batch)
         pairs = [
-            augment(*self.training.read(int(i), height, width), self.random, self.options.scale)
+            augment(
+                *resized_with_labels(*self.training.read(int(i)), height, width),
+                self.random,
+                self.options.scale,
+            )
             for i in chosen
         ]
         return self._batch(pairs)
@@ -159,7 +163,7 @@ class SegmentationTrainer(Trainer):
         every = max(1, len(self.training) // BALANCE_SAMPLES)
         height, width = self.preprocessing.height, self.preprocessing.width
         for index in range(0, len(self.training), every):
-            labels = self.training.read(index, height, width)[1]
+            labels = resized_with_labels(*self.training.read(index), height, width)[1]
             counts += np.bincount(labels.ravel(), minlength=256)
         frequency = counts[: len(self.training.class_names)] / max(counts[:IGNORED].sum(), 1)
         weights = np.maximum(frequency, 1e-4) ** -self.options.balance
@@ -193,7 +197,9 @@ class SegmentationTrainer(Trainer):
         height, width = self.preprocessing.height, self.preprocessing.width
         for start in range(0, len(images), VALIDATION_BATCH):
             stop = min(start + VALIDATION_BATCH, len(images))
-            yield self._batch([images.read(i, height, width) for i in range(start, stop)])
+            yield self._batch(
+                [resized_with_labels(*images.read(i), height, width) for i in range(start, stop)]
+            )
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:

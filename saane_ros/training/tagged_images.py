@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageList
+from saane_ros.data.images.lists import ImageList
 from saane_ros.errors import SaaneError
 from saane_ros.types import Rgb
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from saane_ros.data.datasets import Dataset, open_datasets
-from saane_ros.data.datasets.image_lists import ImageFiles
 from saane_ros.data.datasets.truth import RADIUS_M, within_radius
-from saane_ros.data.folders import ImageFolder
+from saane_ros.data.images.folders import ImageFolder
+from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError
 from saane_ros.training.tagged_images import positions_of
 

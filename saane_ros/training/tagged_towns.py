@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageFiles
 from saane_ros.data.datasets.truth import within_radius
+from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError
 from saane_ros.training.config import TownImages
 from saane_ros.training.town_images import Drive, drives

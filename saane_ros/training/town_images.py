@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.data.images.labelled import LabelledImages
 from saane_ros.files import replacing_file
 from saane_ros.progress import progress
 from saane_ros.simulation import (
@@ -28,7 +29,6 @@ from saane_ros.simulation import (
     Traverse,
 )
 from saane_ros.training.config import TownImages
-from saane_ros.training.label_images import LabelledImages
 
 JITTER_M = 2.0
 """How far along the route two views of one place may lie from its centre."""

@@ -14,7 +14,12 @@ from scenes import smooth_scene
 
 from saane_ros.embedding.assembly import build_network
 from saane_ros.embedding.loading import load_embedder
-from saane_ros.embedding.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from saane_ros.embedding.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+    resized_with_labels,
+)
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.model.appearance import ResNetTrunk
@@ -162,3 +167,12 @@ def test_preprocessing_keeps_pixels_of_the_right_size() -> None:
     image = smooth_scene(4, 64, 96)
     tensor = Preprocessing(64, 96, (0, 0, 0), (1, 1, 1))([image], torch.device("cpu"))
     np.testing.assert_allclose(tensor[0].numpy().transpose(1, 2, 0) * 255, image, atol=1e-3)
+
+
+def test_labels_at_the_networks_size_stay_classes_and_beside_their_pixels() -> None:
+    labels = np.array([[0, 1], [2, 255]], np.uint8).repeat(10, 0).repeat(15, 1)
+    image = labels[..., None].repeat(3, 2)
+    sized, small = resized_with_labels(image, labels, 4, 8)
+    expected = np.array([[0, 1], [2, 255]], np.uint8).repeat(2, 0).repeat(4, 1)
+    np.testing.assert_array_equal(small, expected)
+    np.testing.assert_array_equal(sized[[0, 0, 3, 3], [0, 7, 0, 7]][:, 0], [0, 1, 2, 255])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import NoImages
+from saane_ros.data.images.lists import NoImages
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.evaluation_report import matrix_picture, worst_failures
 from saane_ros.evaluation.evaluator import evaluate

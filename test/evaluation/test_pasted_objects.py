@@ -10,6 +10,7 @@ import pytest
 import torch
 from scenes import smooth_scene
 
+from saane_ros.data.images.labelled import LabelledImages, read_classes, read_label_folder
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
@@ -18,7 +19,6 @@ from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.vlad import VladSizes
-from saane_ros.training.label_images import LabelledImages, read_classes, read_label_folder
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "train"

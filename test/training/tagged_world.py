@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import NoImages
 from saane_ros.data.datasets.truth import within_radius
+from saane_ros.data.images.lists import NoImages
 from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.vlad import VladSizes
 from saane_ros.training.features import Batches, FeatureCache

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from saane_ros.cli import main
+from saane_ros.data.images.labelled import LabelClasses, LabelledImages, read_label_folder
 from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.embedding.segmenting import load_segmentation
@@ -24,7 +25,6 @@ from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.semantics import LightPspNet
 from saane_ros.model.unet import UNet
-from saane_ros.training.label_images import LabelClasses, LabelledImages, read_label_folder
 from saane_ros.training.segmentation_trainer import SegmentationTrainer, SegmentationTraining
 
 CLASSES = LabelClasses(("sky", "ground", "thing"), ("thing",), (11,))

@@ -13,7 +13,7 @@ from tagged_world import street
 from torch.nn import functional
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageFiles, NoImages
+from saane_ros.data.images.lists import ImageFiles, NoImages
 from saane_ros.errors import SaaneError
 from saane_ros.training.mining import Mined, mine, rows_of, violations
 from saane_ros.training.tagged_images import TaggedImages, Tuples

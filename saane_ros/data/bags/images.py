@@ -7,7 +7,7 @@ from pathlib import Path
 
 from saane_ros.data.bags.raw_messages import RawMessage
 from saane_ros.data.bags.reader import BagReader, UndecodableError, decoded, deserialized, stamp_of
-from saane_ros.data.datasets.image_lists import list_key
+from saane_ros.data.images.lists import list_key
 from saane_ros.errors import SaaneError
 from saane_ros.types import Rgb
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.datasets.image_lists import ImageList
+from saane_ros.data.images.lists import ImageList
 from saane_ros.errors import SaaneError
 
 SHOWN_MISSING = 3

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageList
 from saane_ros.data.datasets.truth import FRAMES, RADIUS_M, along_route
+from saane_ros.data.images.lists import ImageList
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.datasets.split_places import split_places
 from saane_ros.data.datasets.where import Where
-from saane_ros.data.place_images import PlaceImages, grouped
+from saane_ros.data.images.places import PlaceImages, grouped
 from saane_ros.errors import SaaneError
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.at_names import is_at_name, parse_at_name
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageFiles
 from saane_ros.data.datasets.where import Where
-from saane_ros.data.folders import ImageFolder
-from saane_ros.data.ground_truth import GROUND_TRUTH_FILE, RADIUS, read_ground_truth
+from saane_ros.data.images.at_names import is_at_name, parse_at_name
+from saane_ros.data.images.folders import ImageFolder, image_files
+from saane_ros.data.images.lists import ImageFiles
+from saane_ros.errors import SaaneError
+
+GROUND_TRUTH_FILE = "ground_truth.csv"
+RADIUS = 10.0
+"""Metres within which a reference with a pose shows the query's place."""
+COLUMNS = ("query_index", "correct_reference_indices")
 
 
 @dataclass(frozen=True)
@@ -23,15 +30,14 @@ class RefQuery:
 
 
 def read(where: Where, options: RefQuery) -> list[Dataset]:
-    """One dataset; `data.ground_truth` says in which order sources of truth are looked for."""
+    """One dataset; `read_ground_truth` says in which order sources of truth are looked for."""
     references = ImageFolder(where.folder("ref"))
     queries = ImageFolder(where.folder("query"), origin=references.origin)
     truth = read_ground_truth(where.root, options.radius)
-    positions = _positions(queries), _positions(references)
-    metric = positions[0] is not None and positions[1] is not None
+    here, there = _positions(references, queries) or (None, None)
     if (where.root / GROUND_TRUTH_FILE).is_file():
         tolerance = f"as {GROUND_TRUTH_FILE} lists"
-    elif metric:
+    elif here is not None:
         tolerance = f"within {options.radius:g} m"
     else:
         tolerance = "the same image only"
@@ -43,22 +49,100 @@ def read(where: Where, options: RefQuery) -> list[Dataset]:
             tuple(np.array(sorted(rows), np.int64) for rows in truth),
             "query/ searched in ref/",
             tolerance,
-            positions[0] if metric else None,
-            positions[1] if metric else None,
+            here,
+            there,
         )
     ]
+
+
+def read_ground_truth(folder: str | Path, radius: float = RADIUS) -> list[set[int]]:
+    """The correct references of every query, both counted as `ImageFolder` gives them.
+
+    The first of these that exists: `ground_truth.csv` (query_index and the correct reference
+    indices separated by blanks, counted in natural order of the names); poses in both folders, by
+    pose file or '@' names (within `radius` metres); the same file stems; the same indices. An
+    empty set means that a query has no match. Raises SaaneError where none applies.
+    """
+    root = Path(folder)
+    references = ImageFolder(root / "ref")
+    queries = ImageFolder(root / "query", origin=references.origin)
+    file = root / GROUND_TRUTH_FILE
+    if file.is_file():
+        return _from_file(file, queries, references)
+    if (positions := _positions(references, queries)) is not None:
+        here, there = positions
+        distance = np.linalg.norm(here[:, None] - there[None], axis=2)
+        # A position that is not finite is near no other: NaN compares as false.
+        return [set(np.flatnonzero(row <= radius).tolist()) for row in distance]
+    by_stem = {entry.path.stem: index for index, entry in enumerate(references.entries)}
+    if all(entry.path.stem in by_stem for entry in queries.entries):
+        return [{by_stem[entry.path.stem]} for entry in queries.entries]
+    if len(references) == len(queries):
+        return [{index} for index in range(len(queries))]
+    raise SaaneError(
+        f"{root} has {len(references)} references and {len(queries)} queries and nothing that says "
+        f"which belong together: add {GROUND_TRUTH_FILE}, pose files or equal names."
+    )
 
 
 def _files(folder: ImageFolder) -> ImageFiles:
     return ImageFiles([entry.path for entry in folder.entries])
 
 
-def _positions(folder: ImageFolder) -> NDArray[np.float64] | None:
-    """UTM of '@' names, else what a pose file says; None without either."""
-    if all(is_at_name(entry.path.name) for entry in folder.entries):
-        names = [parse_at_name(entry.path.name) for entry in folder.entries]
-        return np.array([(name.easting, name.northing) for name in names])
-    poses = [entry.pose for entry in folder.entries]
-    if folder.pose_file is None or any(pose is None for pose in poses):
+def _from_file(path: Path, queries: ImageFolder, references: ImageFolder) -> list[set[int]]:
+    """The table's indices count all files, also those that have no pose and are left out."""
+    truth = _table(path, len(image_files(queries.path)), len(image_files(references.path)))
+    kept = {entry.path: index for index, entry in enumerate(references.entries)}
+    by_index = [kept.get(file) for file in image_files(references.path)]
+    order = {file: index for index, file in enumerate(image_files(queries.path))}
+    return [
+        {
+            found
+            for index in truth.get(order[entry.path], set())
+            if (found := by_index[index]) is not None
+        }
+        for entry in queries.entries
+    ]
+
+
+def _table(path: Path, queries: int, references: int) -> dict[int, set[int]]:
+    truth: dict[int, set[int]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.reader(stream)
+        if tuple(next(rows, [])) != COLUMNS:
+            raise SaaneError(f"{path} does not begin with the header {','.join(COLUMNS)}: add it.")
+        for row in rows:
+            try:
+                query, correct = int(row[0]), {int(index) for index in row[1].split()}
+            except (ValueError, IndexError) as error:
+                raise SaaneError(
+                    f"{path} line {rows.line_num} is no query index and list of references: "
+                    "correct it."
+                ) from error
+            if not 0 <= query < queries or not all(0 <= index < references for index in correct):
+                raise SaaneError(
+                    f"{path} line {rows.line_num} names an image beyond the {queries} queries and "
+                    f"{references} references: correct it."
+                )
+            truth[query] = correct
+    return truth
+
+
+def _positions(
+    references: ImageFolder, queries: ImageFolder
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Ground positions of queries (Q, 2) and references (R, 2) in one frame, or None."""
+    if all(is_at_name(e.path.name) for e in (*references.entries, *queries.entries)):
+        return _utm(queries), _utm(references)
+    if references.pose_file is None or queries.pose_file is None:
         return None
-    return np.array([pose.position[:2] for pose in poses if pose is not None])
+    return _from_poses(queries), _from_poses(references)
+
+
+def _utm(folder: ImageFolder) -> NDArray[np.float64]:
+    names = [parse_at_name(entry.path.name) for entry in folder.entries]
+    return np.array([(name.easting, name.northing) for name in names])
+
+
+def _from_poses(folder: ImageFolder) -> NDArray[np.float64]:
+    return np.array([entry.pose.position[:2] for entry in folder.entries if entry.pose])

@@ -25,9 +25,9 @@ from saane_ros.data.datasets import (
     town,
 )
 from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.ref_query import GROUND_TRUTH_FILE
 from saane_ros.data.datasets.where import Where
-from saane_ros.data.ground_truth import GROUND_TRUTH_FILE
-from saane_ros.data.place_images import PlaceImages
+from saane_ros.data.images.places import PlaceImages
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder
 from saane_ros.weights.schema import read_mapping

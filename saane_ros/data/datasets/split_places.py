@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.image_lists import ImageFiles
-from saane_ros.data.place_images import PlaceImages
+from saane_ros.data.images.lists import ImageFiles
+from saane_ros.data.images.places import PlaceImages
 from saane_ros.errors import SaaneError
 
 

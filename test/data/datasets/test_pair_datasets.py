@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scenes import smooth_scene
 
-from saane_ros.data.at_names import AtName, format_at_name
 from saane_ros.data.datasets import open_datasets, open_places
 from saane_ros.data.datasets.nordland import clean_names
+from saane_ros.data.images.at_names import AtName, format_at_name
 from saane_ros.errors import SaaneError
 
 NORDLAND = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "nordland_64x32"

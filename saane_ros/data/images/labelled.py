@@ -10,9 +10,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from saane_ros.data.folders import read_image
-from saane_ros.data.place_images import IMAGE_SUFFIXES
-from saane_ros.embedding.preprocessing import resized
+from saane_ros.data.images.folders import read_image
+from saane_ros.data.images.places import IMAGE_SUFFIXES
 from saane_ros.errors import SaaneError
 from saane_ros.types import Rgb
 from saane_ros.weights.schema import read_mapping
@@ -45,11 +44,9 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, index: int, height: int, width: int) -> tuple[Rgb, NDArray[np.uint8]]:
-        """One image and its labels (ignored ones as 255) at the size of the network's input."""
-        labels = self._read_labels(self.labels[index])
-        sized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-        return resized(read_image(self.images[index]), height, width), sized.astype(np.uint8)
+    def read(self, index: int) -> tuple[Rgb, NDArray[np.uint8]]:
+        """One image and its labels (ignored ones as 255), each at the size of its file."""
+        return read_image(self.images[index]), self._read_labels(self.labels[index])
 
     def _read_labels(self, path: Path) -> NDArray[np.uint8]:
         labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from saane_ros.data.at_names import is_at_name, parse_at_name
+from saane_ros.data.images.at_names import is_at_name, parse_at_name
 from saane_ros.data.poses.files import PoseTable, courses, parse_stamp, read_poses, yaw_quaternion
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector

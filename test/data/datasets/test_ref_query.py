@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from saane_ros.data.at_names import AtName, format_at_name
-from saane_ros.data.ground_truth import read_ground_truth
+from saane_ros.data.datasets.ref_query import read_ground_truth
+from saane_ros.data.images.at_names import AtName, format_at_name
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import from_enu
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import smooth_scene
 
-from saane_ros.data.at_names import AtName, format_at_name
-from saane_ros.data.folders import ImageFolder, natural_key, read_image
+from saane_ros.data.images.at_names import AtName, format_at_name
+from saane_ros.data.images.folders import ImageFolder, natural_key, read_image
 from saane_ros.errors import SaaneError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"

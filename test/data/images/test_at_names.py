@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.data.at_names import AtName, format_at_name, parse_at_name
+from saane_ros.data.images.at_names import AtName, format_at_name, parse_at_name
 from saane_ros.errors import SaaneError
 
 FULL = (

@@ -1,0 +1,1 @@
+"""Pictures in folders: in which order, at which place, with which labels."""
