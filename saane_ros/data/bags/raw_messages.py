@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
+from rosbags import interfaces
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -34,7 +37,35 @@ class RawMessage:
     data: bytes | memoryview
 
 
+class OpenReader(Protocol):
+    """What the readers of both kinds of bag have in common."""
+
+    @property
+    def topics(self) -> Mapping[str, interfaces.TopicInfo]: ...
+
+
 @lru_cache(maxsize=1)
 def message_types() -> Typestore:
     """The standard messages, the same in every ROS 2 from Humble on."""
     return get_typestore(Stores.ROS2_HUMBLE)
+
+
+def topics_of(reader: OpenReader) -> dict[str, TopicInfo]:
+    """The topics of a bag that the library opened, by name."""
+    return {
+        name: TopicInfo(
+            info.msgtype or "several types",
+            info.msgcount,
+            any(_is_latched(connection) for connection in info.connections),
+        )
+        for name, info in reader.topics.items()
+    }
+
+
+def _is_latched(connection: interfaces.Connection) -> bool:
+    """Whether the recorded publisher kept what it said for who came later."""
+    ext = connection.ext
+    if isinstance(ext, interfaces.ConnectionExtRosbag1):
+        return bool(ext.latching)
+    local = interfaces.QosDurability.TRANSIENT_LOCAL
+    return any(profile.durability == local for profile in ext.offered_qos_profiles)

@@ -12,8 +12,7 @@ from rosbags.rosbag1 import Reader
 from rosbags.typesys.msg import normalize_msgtype
 
 from saane_ros.data.bags.cut import survey
-from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, message_types
-from saane_ros.data.bags.topics import topics_of
+from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, message_types, topics_of
 
 _MAGIC = b"#ROSBAG V2.0\n"
 _MESSAGE, _CHUNK, _CONNECTION = 2, 5, 7

@@ -12,9 +12,8 @@ from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.errors import ReaderError
 
 from saane_ros.data.bags.cut import CutMcap, CutSqlite
-from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo
+from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, topics_of
 from saane_ros.data.bags.ros1 import CutRos1Bag, Ros1Bag
-from saane_ros.data.bags.topics import topics_of
 from saane_ros.data.images.folders import natural_key
 from saane_ros.errors import SaaneError
 

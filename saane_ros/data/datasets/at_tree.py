@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import RADIUS_M, within_radius
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.at_names import parse_at_name
 from saane_ros.data.images.folders import IMAGE_SUFFIXES, natural_key
 from saane_ros.data.images.lists import ImageFiles

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.split_places import split_places
-from saane_ros.data.datasets.where import Where
+from saane_ros.data.datasets.dataset import Dataset, Where, split_places
 from saane_ros.data.images.folders import natural_key
 from saane_ros.data.images.places import IMAGE_SUFFIXES, PlaceImages, grouped
 from saane_ros.errors import SaaneError

@@ -1,15 +1,15 @@
-"""One benchmark: query and reference images and what is right for each query."""
+"""One benchmark: queries, references, what is right for each query, and where its files lie."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.images.lists import ImageList
+from saane_ros.data.images.lists import ImageFiles, ImageList
+from saane_ros.data.images.places import PlaceImages
 from saane_ros.errors import SaaneError
 
 SHOWN_MISSING = 3
@@ -70,18 +70,71 @@ class Dataset:
         return sum(len(rows) > 0 for rows in self.correct)
 
 
-def require_files(paths: Sequence[Path], name: str, source: str) -> None:
-    """SaaneError that counts the files that are missing and says where to get them."""
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        shown = ", ".join(str(path) for path in missing[:SHOWN_MISSING])
+@dataclass(frozen=True)
+class Where:
+    """Where a dataset lies, and what to say when it does not.
+
+    name: of the dataset.  root: its folder.  source: one sentence, what to download and how.
+    """
+
+    name: str
+    root: Path
+    source: str
+
+    def folder(self, *parts: str) -> Path:
+        """A folder below the root; SaaneError with the source where it is absent."""
+        folder = self.root.joinpath(*parts)
+        if not folder.is_dir():
+            raise SaaneError(f"Dataset {self.name} is not at {folder}: {self.source}")
+        return folder
+
+    def files(self, paths: list[Path]) -> list[Path]:
+        """The files themselves; SaaneError with their number and the source where some miss."""
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            shown = ", ".join(str(path) for path in missing[:SHOWN_MISSING])
+            raise SaaneError(
+                f"Dataset {self.name} lacks {len(missing)} of {len(paths)} files, such as {shown}: "
+                f"{self.source}"
+            )
+        return paths
+
+    def file(self, *parts: str) -> Path:
+        """A file below the root, checked alike."""
+        return self.files([self.root.joinpath(*parts)])[0]
+
+
+def split_places(name: str, images: PlaceImages, references: int = 1) -> Dataset:
+    """An evaluation on images grouped by place: the first of each are its references.
+
+    Places with no more are distractors.
+    """
+    labels = np.array(images.labels)
+    seen: dict[int, int] = {}
+    is_reference = np.zeros(len(labels), bool)
+    for row, label in enumerate(images.labels):
+        is_reference[row] = seen.get(label, 0) < references
+        seen[label] = seen.get(label, 0) + 1
+    if is_reference.all():
         raise SaaneError(
-            f"Dataset {name} lacks {len(missing)} of {len(paths)} files, such as {shown}: {source}"
+            f"No place of {name} has more than {references} images, so nothing is left to search "
+            "with: give places with several images."
         )
+    there, here = np.flatnonzero(is_reference), np.flatnonzero(~is_reference)
+    correct = tuple(np.flatnonzero(labels[there] == labels[row]).astype(np.int64) for row in here)
+    listed = [
+        ImageFiles([images.paths[row] for row in rows], [_title(images, int(row)) for row in rows])
+        for rows in (here, there)
+    ]
+    return Dataset(
+        name,
+        listed[0],
+        listed[1],
+        correct,
+        f"{len(images.names)} places, the first {references} images of each are references",
+        "any reference of the same place",
+    )
 
 
-def require_folder(folder: Path, name: str, source: str) -> Path:
-    """The folder itself; SaaneError that says what to download where it is absent."""
-    if not folder.is_dir():
-        raise SaaneError(f"Dataset {name} is not at {folder}: {source}")
-    return folder
+def _title(images: PlaceImages, row: int) -> str:
+    return f"{images.names[images.labels[row]]}/{images.paths[row].name}"

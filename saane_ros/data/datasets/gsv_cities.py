@@ -10,9 +10,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.split_places import split_places
-from saane_ros.data.datasets.where import Where
+from saane_ros.data.datasets.dataset import Dataset, Where, split_places
 from saane_ros.data.images.places import PlaceImages, grouped
 from saane_ros.errors import SaaneError
 

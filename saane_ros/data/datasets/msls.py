@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import RADIUS_M, within_radius
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.data.images.places import PlaceImages, grouped
 from saane_ros.errors import SaaneError

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import FRAMES, frames_in_words, within_frames
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError
 

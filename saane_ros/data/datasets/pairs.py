@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import frames_in_words, within_frames
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.folders import image_files
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError

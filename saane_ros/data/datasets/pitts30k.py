@@ -14,9 +14,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import within_radius
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.data.images.places import PlaceImages, cell_name, grouped
 from saane_ros.errors import SaaneError

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.ref_query import COLUMNS, GROUND_TRUTH_FILE
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.lists import NoImages
 from saane_ros.errors import SaaneError
 

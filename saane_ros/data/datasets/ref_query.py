@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.where import Where
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.images.at_names import is_at_name, parse_at_name
 from saane_ros.data.images.folders import ImageFolder, image_files
 from saane_ros.data.images.lists import ImageFiles

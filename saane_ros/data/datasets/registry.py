@@ -24,9 +24,8 @@ from saane_ros.data.datasets import (
     st_lucia,
     town,
 )
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.ref_query import GROUND_TRUTH_FILE
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.places import PlaceImages
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder

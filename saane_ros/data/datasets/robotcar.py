@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 
 from saane_ros.data.bags.images import BagImages
 from saane_ros.data.bags.reader import IMAGE_TYPES, BagReader
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.drives import Drive, RouteTolerance, drive_dataset
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.robotcar.drive_messages import TRUTH
-from saane_ros.data.robotcar.images import ends_whole, image_path, read_bayer, read_timestamps
+from saane_ros.data.robotcar.images import (
+    ends_whole,
+    image_path,
+    read_bayer,
+    read_timestamps,
+    sampled,
+)
 from saane_ros.data.robotcar.poses import POSE_FILES, read_pose_track
-from saane_ros.data.robotcar.sampling import sampled
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import to_utm
 

@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.datasets.dataset import Dataset
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.drives import Drive, RouteTolerance, drive_dataset
 from saane_ros.data.datasets.truth import courses_deg
-from saane_ros.data.datasets.where import Where
 from saane_ros.data.images.lists import VideoFrames, open_video
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import to_utm

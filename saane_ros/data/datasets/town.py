@@ -13,8 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from saane_ros.data.datasets.dataset import Dataset
-from saane_ros.data.datasets.where import Where
+from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file

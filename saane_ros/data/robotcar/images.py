@@ -1,4 +1,4 @@
-"""The images of an Oxford RobotCar traversal: which are there, when they were taken, their pixels.
+"""The images of an Oxford RobotCar traversal: which are there, which are taken, their pixels.
 
 File names and `*.timestamps` are Unix microseconds; this package speaks nanoseconds.
 """
@@ -25,6 +25,9 @@ _TO_BGR = {
     cv2.COLOR_BayerGR2RGB: cv2.COLOR_BayerGR2BGR,
     cv2.COLOR_BayerBG2RGB: cv2.COLOR_BayerBG2BGR,
 }
+
+LONGEST_WAIT_NS = 250_000_000
+"""A second without an image nearer than this is left out."""
 
 CAMERAS = (
     "stereo/left",
@@ -86,6 +89,21 @@ def list_images(traversal: Path, camera: str = "stereo/centre") -> ImageListing:
 def read_timestamps(traversal: Path, camera: str = "stereo/centre") -> list[int]:
     """Stamps (ns), rising, of the images that are on disk."""
     return list_images(traversal, camera).stamps_ns
+
+
+def sampled(stamps_ns: list[int], rate: float) -> list[int]:
+    """The stamps nearest to every 1 / rate seconds from the first; gaps are left out."""
+    values = np.array(stamps_ns, np.int64)
+    if not len(values):
+        return []
+    period = round(1e9 / rate)
+    wanted = np.arange(values[0], values[-1] + 1, period)
+    after = np.clip(np.searchsorted(values, wanted), 1, max(len(values) - 1, 1))
+    after = np.minimum(after, len(values) - 1)
+    before = np.maximum(after - 1, 0)
+    nearer = np.where(wanted - values[before] <= values[after] - wanted, before, after)
+    close = np.abs(values[nearer] - wanted) <= LONGEST_WAIT_NS
+    return [int(stamp) for stamp in values[np.unique(nearer[close])]]
 
 
 def image_path(traversal: Path, stamp_ns: int, camera: str = "stereo/centre") -> Path:

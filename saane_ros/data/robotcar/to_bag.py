@@ -24,11 +24,11 @@ from saane_ros.data.robotcar.images import (
     pattern_of,
     pattern_to_bgr,
     read_bayer,
+    sampled,
 )
 from saane_ros.data.robotcar.lens import LensTable, Pinhole, read_lens_table, read_pinhole
 from saane_ros.data.robotcar.ordered import in_order
 from saane_ros.data.robotcar.poses import PoseRecord, find_pose_record
-from saane_ros.data.robotcar.sampling import sampled
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.messages.encode import bgr_to_jpeg_fields

@@ -14,10 +14,9 @@ from scenes import smooth_scene
 from saane_ros.data.datasets import open_datasets
 from saane_ros.data.datasets.st_lucia import interpolated, read_gps
 from saane_ros.data.datasets.town import Town
-from saane_ros.data.robotcar.images import read_bayer, read_timestamps
+from saane_ros.data.robotcar.images import read_bayer, read_timestamps, sampled
 from saane_ros.data.robotcar.lens import read_lens_table
 from saane_ros.data.robotcar.poses import body_orientation, read_pose_track
-from saane_ros.data.robotcar.sampling import sampled
 from saane_ros.errors import SaaneError
 
 FPS = 15
