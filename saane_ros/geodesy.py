@@ -15,6 +15,9 @@ UTM_FALSE_EASTING = 500_000.0
 UTM_FALSE_NORTHING = 10_000_000.0
 BANDS = "CDEFGHJKLMNPQRSTUVWX"
 
+PLANE = "enu"
+"""How a map's frame lies on the Earth where it is no UTM grid: the plane that touches there."""
+
 LatLonAlt = tuple[float, float, float]
 """Degrees, degrees, metres above the ellipsoid."""
 

@@ -23,9 +23,10 @@ from saane_ros.commands.parsers import command_parser
 from saane_ros.data.images.folders import ImageFolder
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
+from saane_ros.geodesy import PLANE
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
-from saane_ros.route_map.info import PLANE, MapInfo, Origin
+from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.route_map.statistics import statistics

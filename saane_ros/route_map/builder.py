@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from saane_ros.data.frame_check import image_fault, pose_fault
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import PLANE
 from saane_ros.progress import progress
-from saane_ros.route_map.info import PLANE, MapInfo, Origin
+from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
 from saane_ros.route_map.postprocessing import NONE, fit
 from saane_ros.route_map.store import RouteMap

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import PLANE
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.types import Calibration
 
@@ -18,7 +19,6 @@ PLAIN_FORMAT, POSTPROCESSED_FORMAT = 1, 2
 """A map with post-processed descriptors is not for readers that would query it with raw ones."""
 INFO_FILE = "map.yaml"
 
-PLANE = "enu"
 Origin = tuple[float, float, float]
 """Latitude and longitude in degrees, altitude in metres above the WGS84 ellipsoid."""
 

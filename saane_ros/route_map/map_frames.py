@@ -8,8 +8,7 @@ import numpy as np
 
 from saane_ros.data.poses.files import quaternion_of
 from saane_ros.errors import SaaneError
-from saane_ros.geodesy import enu_axes, from_enu, to_enu, to_utm
-from saane_ros.route_map.info import PLANE
+from saane_ros.geodesy import PLANE, enu_axes, from_enu, to_enu, to_utm
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Pose
 

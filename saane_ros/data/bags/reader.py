@@ -13,9 +13,8 @@ from saane_ros.data.bags.storage import open_storage
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
-from saane_ros.geodesy import LatLonAlt
+from saane_ros.geodesy import PLANE, LatLonAlt
 from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
-from saane_ros.route_map.info import PLANE
 from saane_ros.types import Frame, Pose, Rgb
 
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
