@@ -8,7 +8,8 @@ from pathlib import Path
 
 from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
-from saane_ros.weights.cards import ModelCard, WeightSource, list_cards, load_card
+from saane_ros.weights.card_files import list_cards, load_card
+from saane_ros.weights.cards import ModelCard, WeightSource
 from saane_ros.weights.store import (
     WeightFile,
     check_file,

@@ -13,7 +13,8 @@ from saane_ros.errors import SaaneError
 from saane_ros.model.heads import HEADS
 from saane_ros.model.huggingface import HuggingFaceSegmenter
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.weights.cards import ModelCard, System, fingerprint, load_card
+from saane_ros.weights.card_files import load_card
+from saane_ros.weights.cards import ModelCard, System, fingerprint
 from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors, tensors_digest
 

@@ -16,7 +16,7 @@ from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import Trunk
 from saane_ros.types import Rgb
-from saane_ros.weights.cards import load_card
+from saane_ros.weights.card_files import load_card
 from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors
 

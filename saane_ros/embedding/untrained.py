@@ -20,7 +20,7 @@ from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.model.heads import HeadOutput, HeadSizes, PyramidHead
 from saane_ros.model.pooling import POOLS
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.weights.cards import models_folder
+from saane_ros.weights.card_files import models_folder
 from saane_ros.weights.checkpoints import load_strict, trunk_tensors
 from saane_ros.weights.store import download_folder
 from saane_ros.weights.tensors import read_tensors

@@ -11,7 +11,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.evaluation.model_specs import ARRAY_SUFFIXES
 from saane_ros.evaluation.postprocessed import split_suffix
 from saane_ros.model.heads import HEADS
-from saane_ros.weights.cards import load_card
+from saane_ros.weights.card_files import load_card
 
 
 def training_notes(specs: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from saane_ros.training.initialisation import start_at_trunk
 from saane_ros.training.places import held_out_views, require_disjoint, searches, training_views
 from saane_ros.training.run import Run
 from saane_ros.training.validation import search_figures
-from saane_ros.weights.cards import load_card
+from saane_ros.weights.card_files import load_card
 from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors
 

@@ -12,7 +12,8 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.training.weight_files import save_tensors
 from saane_ros.types import Calibration
-from saane_ros.weights.cards import ModelCard, parse_card
+from saane_ros.weights.card_files import parse_card
+from saane_ros.weights.cards import ModelCard
 
 PARTS = {"appearance": "trunk", "semantics": "segmentation", "head": "head"}
 """The part of a card that uses the weight file of a role."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from saane_ros.weights.cards import ModelCard, Semantics, WeightSource
 from saane_ros.weights.class_lists import CLASS_LISTS, DYNAMIC_CLASSES
-
-if TYPE_CHECKING:
-    from saane_ros.weights.cards import ModelCard, Semantics, WeightSource
 
 NEEDED = {
     "light_pspnet": ("channels", "classes", "weights"),

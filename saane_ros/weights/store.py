@@ -9,7 +9,8 @@ from pathlib import Path
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.paths import cache_folder
-from saane_ros.weights.cards import ModelCard, WeightSource, models_folder
+from saane_ros.weights.card_files import models_folder
+from saane_ros.weights.cards import ModelCard, WeightSource
 from saane_ros.weights.download import DownloadError, download
 
 

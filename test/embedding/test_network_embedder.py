@@ -23,7 +23,7 @@ from saane_ros.embedding.preprocessing import (
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.model.appearance import ResNetTrunk
-from saane_ros.weights.cards import load_card
+from saane_ros.weights.card_files import load_card
 
 CLASSES = ["sky", "road", "car"]
 

@@ -17,7 +17,7 @@ from saane_ros.embedding.loading import load_embedder
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.model.dense_vlad import DenseVlad
-from saane_ros.weights.cards import load_card
+from saane_ros.weights.card_files import load_card
 
 CLASSES = ["sky", "road", "car"]
 SEMANTICS = {

@@ -20,7 +20,8 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.model.sralnet import PUBLISHED_ALPHA
 from saane_ros.model.vgg import VggTrunk
-from saane_ros.weights.cards import fingerprint, load_card, parse_card
+from saane_ros.weights.card_files import load_card, parse_card
+from saane_ros.weights.cards import fingerprint
 from saane_ros.weights.tensors import read_tensors
 
 

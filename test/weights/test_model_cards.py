@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from saane_ros.errors import SaaneError
 from saane_ros.types import Calibration
-from saane_ros.weights.cards import (
+from saane_ros.weights.card_files import (
     card_names,
-    fingerprint,
     list_cards,
     load_card,
     models_folder,
     parse_card,
 )
+from saane_ros.weights.cards import fingerprint
 from saane_ros.weights.class_lists import CLASS_LISTS, DYNAMIC_CLASSES
 
 LIGHT = {

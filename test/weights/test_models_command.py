@@ -17,7 +17,7 @@ from saane_ros.embedding.assembly import build_network
 from saane_ros.embedding.loading import load_embedder
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
-from saane_ros.weights.cards import load_card, parse_card
+from saane_ros.weights.card_files import load_card, parse_card
 
 CARD = {
     "name": "tiny",

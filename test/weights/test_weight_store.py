@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from saane_ros.errors import SaaneError
-from saane_ros.weights.cards import ModelCard, WeightSource, load_card, models_folder
+from saane_ros.weights.card_files import load_card, models_folder
+from saane_ros.weights.cards import ModelCard, WeightSource
 from saane_ros.weights.store import (
     check_file,
     download_folder,
