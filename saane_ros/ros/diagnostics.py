@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import abstractmethod
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from saane_ros.ros.clock import steady_timer
+from saane_ros.ros.counters import FrameCounters
+from saane_ros.ros.image_intake import ImageIntake
 from saane_ros.ros.match_messages import status
 from saane_ros.ros.qos import RESULT
 
-if TYPE_CHECKING:
-    from saane_ros.ros.managed_node import ManagedNode
-
 _PERIOD_S = 1.0
+
+
+class ReportingNode(LifecycleNode):
+    """What a node must be able to tell of itself.
+
+    counters: of frames.  intake: of images, None while the node is not active.  state: of the
+    lifecycle.  processed: what `/diagnostics` calls the frames that the work came to an end with.
+    """
+
+    processed = "processed"
+    counters: FrameCounters
+    intake: ImageIntake | None
+    state: str
+
+    @property
+    @abstractmethod
+    def problem(self) -> str:
+        """What keeps the node from working now, in one sentence; empty where nothing does."""
+
+    @abstractmethod
+    def report(self) -> dict[str, object]:
+        """The node's own keys of `/diagnostics`."""
 
 
 class Diagnostics:
     """Publishes a node's status whatever its lifecycle state is."""
 
-    def __init__(self, node: ManagedNode) -> None:
+    def __init__(self, node: ReportingNode) -> None:
         self._node = node
         self._failed_before = 0
         # Not a lifecycle publisher: a node that fails to configure must be able to say so.
@@ -51,7 +73,7 @@ class Diagnostics:
         return DiagnosticStatus.OK, f"{node.counters.rate('processed'):.1f} images/s"
 
 
-def _stream_values(node: ManagedNode) -> dict[str, object]:
+def _stream_values(node: ReportingNode) -> dict[str, object]:
     counters, intake = node.counters, node.intake
     return {
         "state": node.state,

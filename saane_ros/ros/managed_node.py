@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from saane_ros.errors import SaaneError
 from saane_ros.ros import parameters
 from saane_ros.ros.clock import steady_timer
 from saane_ros.ros.counters import FrameCounters
-from saane_ros.ros.diagnostics import Diagnostics
+from saane_ros.ros.diagnostics import Diagnostics, ReportingNode
 from saane_ros.ros.image_intake import ImageIntake, ImageMessage
 from saane_ros.ros.worker import FrameWorker
 
@@ -25,23 +25,19 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 _LOG_EVERY_S = 5.0
 
 
-class ManagedNode(LifecycleNode, Generic[S]):
+class ManagedNode(ReportingNode, Generic[S]):
     """Parameters from the settings dataclass `S`, image intake, worker thread and diagnostics.
 
     A node fills in `load` (configure), `unload` (cleanup), `process` (one image, on the worker's
     thread) and `report` (what it adds to `/diagnostics`). With the parameter `autostart` it
     configures and activates itself; whichever way a transition fails, the reason is logged and
     stands in `/diagnostics`, and the transition can be asked for again.
-
-    processed: what `/diagnostics` calls the frames that `process` came to an end with.
     """
-
-    processed = "processed"
 
     def __init__(self, name: str, kind: type[S], **options: Any) -> None:
         # The context destroys a node whose making failed, so what that needs comes first.
         self.counters = FrameCounters()
-        self.intake: ImageIntake | None = None
+        self.intake = None
         self.state = "unconfigured"
         self._worker: FrameWorker[ImageMessage] | None = None
         self._failure = ""
@@ -73,10 +69,6 @@ class ManagedNode(LifecycleNode, Generic[S]):
     def process(self, message: ImageMessage) -> None:
         """Work on one image; SaaneError where it cannot be used."""
 
-    @abstractmethod
-    def report(self) -> dict[str, object]:
-        """The node's own keys of `/diagnostics`."""
-
     def activated(self) -> None:
         """Subscribe to and publish what images alone do not bring."""
 
@@ -91,7 +83,6 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     @property
     def problem(self) -> str:
-        """What keeps the node from working now, in one sentence; empty where nothing does."""
         return self._failure or (self.intake.problem if self.intake else "")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
