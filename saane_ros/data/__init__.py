@@ -1,1 +1,1 @@
-"""Image places with poses and ground truth, from folders, names and bags."""
+"""What comes from outside: read in the rooms below, checked for plausibility, selected."""

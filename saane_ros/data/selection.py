@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 from saane_ros.errors import SaaneError
-from saane_ros.types import Frame
 
 
 class Selector:
@@ -45,11 +42,3 @@ class Selector:
             return False
         self._last = position
         return True
-
-
-def select(
-    frames: Iterable[Frame], every_metres: float | None = None, every_seconds: float | None = None
-) -> Iterator[Frame]:
-    """The frames that become places, in order."""
-    selector = Selector(every_metres, every_seconds)
-    return (frame for frame in frames if selector.keep(frame.stamp_ns, frame.travelled))

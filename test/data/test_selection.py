@@ -7,43 +7,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.data.selection import Selector, select
+from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
-from saane_ros.types import Frame
-
-IMAGE = np.zeros((1, 1, 3), np.uint8)
 
 
-def drive(count: int, metres: float, seconds: float) -> list[Frame]:
-    return [
-        Frame(IMAGE, round(i * seconds * 1e9), str(i), travelled=i * metres) for i in range(count)
-    ]
+def taken(count: int, metres: float, seconds: float, selector: Selector) -> list[int]:
+    """Which frames of a steady drive are kept, by number."""
+    return [i for i in range(count) if selector.keep(round(i * seconds * 1e9), i * metres)]
 
 
 def test_without_a_step_every_frame_is_taken() -> None:
-    assert len(list(select(drive(7, 0.0, 0.1)))) == 7
+    assert taken(7, 0.0, 0.1, Selector()) == list(range(7))
 
 
 def test_every_so_many_metres_and_seconds() -> None:
-    frames = drive(101, metres=0.1, seconds=0.05)
-    assert [f.name for f in select(frames, every_metres=2.0)] == [
-        "0",
-        "20",
-        "40",
-        "60",
-        "80",
-        "100",
-    ]
-    assert [f.name for f in select(frames, every_seconds=2.5)] == ["0", "50", "100"]
+    assert taken(101, 0.1, 0.05, Selector(every_metres=2.0)) == [0, 20, 40, 60, 80, 100]
+    assert taken(101, 0.1, 0.05, Selector(every_seconds=2.5)) == [0, 50, 100]
 
 
 @given(st.lists(st.floats(0, 5), max_size=60), st.floats(0.01, 20))
 def test_taken_frames_are_apart_and_no_gap_is_left(steps: list[float], every: float) -> None:
     positions = [0.0, *np.cumsum(steps).tolist()]
     selector = Selector(every_metres=every)
-    taken = [p for i, p in enumerate(positions) if selector.keep(i, p)]
-    assert taken[0] == 0.0
-    gaps = np.diff(taken)
+    kept = [p for i, p in enumerate(positions) if selector.keep(i, p)]
+    assert kept[0] == 0.0
+    gaps = np.diff(kept)
     assert (gaps >= every - 2e-3).all()
     assert (gaps < every + 5.0).all()
 
