@@ -246,7 +246,8 @@ def _postprocessing_text(route_map: RouteMap) -> str:
 
 
 def _calibration_text(route_map: RouteMap) -> str:
-    calibration = route_map.info.calibration
-    if calibration is None:
-        return "none: the filter cannot tell when the route is left"
-    return f"slope {calibration.slope:.3f}, offset {calibration.offset:.3f}"
+    bearings = route_map.bearings
+    if bearings is None:
+        return "none: run `saane map calibrate`, without it the map cannot be localized in"
+    grids = "with" if bearings.grids is not None else "without"
+    return f"{bearings.calibration.source}, {grids} feature grids"

@@ -22,12 +22,13 @@ def write_derived(
     places: Sequence[Place],
     descriptors: NDArray[np.floating],
     rows: Sequence[int],
+    grids: NDArray[np.int8] | None,
     postprocessing: Postprocessing | None,
 ) -> RouteMap:
     """Write places in this order, place i with `descriptors[rows[i]]`, and the rest as `template`.
 
-    Places keep their thumbnails where all have one. postprocessing: what the descriptors went
-    through.
+    Places keep their thumbnails where all have one. grids: compact feature grids, in the rows of
+    the descriptors. postprocessing: what these went through.
     """
     thumbnails = [place.thumbnail for place in places if place.thumbnail is not None]
     info = replace(
@@ -43,5 +44,6 @@ def write_derived(
     )
     numbered = [replace(place, id=number) for number, place in enumerate(places)]
     shown = thumbnails if len(thumbnails) == len(places) else []
-    write_map(path, info, numbered, descriptors, rows, shown, postprocessing)
+    cohort = template.localizable().cohort
+    write_map(path, info, numbered, descriptors, rows, shown, cohort, grids, postprocessing)
     return RouteMap.open(path)

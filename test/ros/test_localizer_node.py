@@ -190,9 +190,11 @@ def test_pictures_are_made_only_for_subscribers(route_map: RouteMap, peer: Peer)
     class Asked(ColourGridEmbedder):
         asked: list[tuple[bool, bool]] = []  # noqa: RUF012
 
-        def embed(self, images: Any, attention: bool = False, labels: bool = False) -> Any:
+        def embed(
+            self, images: Any, attention: bool = False, labels: bool = False, grid: bool = False
+        ) -> Any:
             self.asked.append((attention, labels))
-            return super().embed(images, attention, labels)
+            return super().embed(images, attention, labels, grid)
 
     embedder = Asked()
     with localizer(route_map, embedder, overlay_opacity=0.25) as node:
