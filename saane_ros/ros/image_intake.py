@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
+from saane_ros.messages.image import ImageDecoder
 from saane_ros.ros.clock import nanoseconds, steady_timer
 from saane_ros.ros.counters import FrameCounters
 from saane_ros.ros.qos import image_reliability, keep_last, reliability_name
@@ -22,13 +22,6 @@ from saane_ros.types import Rgb
 ImageMessage = Image | CompressedImage
 
 _CHECK_S = 0.2
-
-
-def rgb_of(message: ImageMessage) -> Rgb:
-    """The pixels of either message as uint8 H x W x 3; SaaneError where they are damaged."""
-    if isinstance(message, CompressedImage):
-        return compressed_to_rgb(message)
-    return image_to_rgb(message)
 
 
 class IntakeSettings(Protocol):
@@ -60,6 +53,7 @@ class ImageIntake:
         self._deliver = deliver
         self._stamps = StampMonitor()
         self._numbers = SequenceNumbers()
+        self._decoder = ImageDecoder()
         self._last_arrival = time.monotonic()
         compressed = settings().image_transport == "compressed"
         self._type: type[Any] = CompressedImage if compressed else Image
@@ -67,6 +61,14 @@ class ImageIntake:
         self.problem = ""
         self._subscription = self._subscribe()
         self._timer = steady_timer(node, _CHECK_S, self._check)
+
+    def rgb(self, message: ImageMessage) -> Rgb:
+        """The pixels of a delivered message, uint8 H x W x 3; SaaneError where it is damaged.
+
+        Images are asked for in the order of their delivery, by one thread.
+        """
+        stamp_ns = nanoseconds(message.header.stamp)
+        return self._decoder.rgb(message, isinstance(message, CompressedImage), stamp_ns)
 
     def close(self) -> None:
         self._node.destroy_timer(self._timer)

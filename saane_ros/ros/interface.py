@@ -37,7 +37,10 @@ INPUTS = {
         "image", Image, "`image_transport` is raw; keep last 1, the newest frame wins", None
     ),
     "compressed": Topic(
-        "image/compressed", CompressedImage, "`image_transport` is compressed; JPEG or PNG", None
+        "image/compressed",
+        CompressedImage,
+        "`image_transport` is compressed; JPEG, PNG, WebP, TIFF",
+        None,
     ),
     "odometry": Topic("odometry", Odometry, "optional: motion for the sequence filter", SENSOR),
 }

@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 from saane_ros.embedding import Embedder
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.clock import nanoseconds
-from saane_ros.ros.image_intake import ImageMessage, rgb_of
+from saane_ros.ros.image_intake import ImageMessage
 from saane_ros.ros.interface import INPUTS, SERVICES
 from saane_ros.ros.managed_node import ManagedNode
 from saane_ros.ros.model_loading import free_device_memory, load_model, warm_up
@@ -139,8 +139,9 @@ class LocalizerNode(ManagedNode[Settings]):
         }
 
     def _frame(self, message: ImageMessage) -> Frame:
+        assert self.intake is not None
         stamp_ns = nanoseconds(message.header.stamp)
-        return Frame(rgb_of(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
+        return Frame(self.intake.rgb(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
 
     def _on_odometry(self, message: Odometry) -> None:
         position = message.pose.pose.position

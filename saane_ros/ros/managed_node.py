@@ -137,11 +137,11 @@ class ManagedNode(ReportingNode, Generic[S]):
         """End intake and worker; what was still waiting counts as dropped."""
         if self.intake is not None:
             self.intake.close()
-            self.intake = None
         if self._worker is not None:
             self.counters.count("dropped", int(self._worker.stop()))
             self._worker = None
             self.deactivated()
+        self.intake = None  # the worker's last image asked it for its pixels
         if self.state == "active":
             self.state = "inactive"
 

@@ -19,6 +19,7 @@ from saane_ros.data.bags.reader import (
 )
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
+from saane_ros.messages.image import ImageDecoder
 from saane_ros.ros.stamps import Order, StampMonitor
 from saane_ros.ros.travelled import TravelledDistance
 from saane_ros.types import Frame, Match
@@ -82,6 +83,7 @@ class OfflineDrive:
                 f"Topic {odometry_topic} is not in {bag.path}: name its odometry topic, or none."
             )
         self._stamps, self._travelled = StampMonitor(), TravelledDistance()
+        self._decoder = ImageDecoder()
         self._waiting: _Waiting | None = None
         self._free_ns = 0
         self._next_shot_ns: int | None = None
@@ -156,7 +158,7 @@ class OfflineDrive:
             self._localizer.reset()
         stamp_ns, name = waiting.stamp_ns, waiting.name
         try:
-            image = decoded(deserialized(waiting.raw), self._type)
+            image = decoded(deserialized(waiting.raw), self._type, self._decoder, stamp_ns)
             frame = Frame(image, stamp_ns, name, travelled=self._travelled.at(stamp_ns))
             match = self._localizer.localize(frame).match
         except (UndecodableError, SaaneError) as error:

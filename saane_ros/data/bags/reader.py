@@ -14,7 +14,7 @@ from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE, LatLonAlt
-from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
+from saane_ros.messages.image import ImageDecoder
 from saane_ros.types import Frame, Pose, Rgb
 
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -129,6 +129,7 @@ class BagReader:
         selector: Selector,
         only_posed: bool,
     ) -> Iterator[Frame]:
+        decoder = ImageDecoder()
         for number, raw in enumerate(self._storage.messages([topic])):
             name = f"{topic}#{number}"
             try:
@@ -139,7 +140,7 @@ class BagReader:
                     continue
                 if not selector.keep(stamp_ns, travelled):
                     continue
-                image = decoded(message, type_)
+                image = decoded(message, type_, decoder, stamp_ns)
             except UndecodableError as error:
                 self.report.undecodable.append(f"{name}: {error}")
                 continue
@@ -229,10 +230,12 @@ def deserialized(raw: RawMessage) -> Any:
         raise UndecodableError(f"its bytes are no {raw.type} ({error})") from error
 
 
-def decoded(message: Any, type_: str) -> Rgb:
-    """The pixels of an Image or CompressedImage."""
+def decoded(
+    message: Any, type_: str, decoder: ImageDecoder | None = None, stamp_ns: int = 0
+) -> Rgb:
+    """The pixels of an Image or CompressedImage. decoder: of the drive that it is part of."""
     try:
-        return compressed_to_rgb(message) if type_ == COMPRESSED_IMAGE else image_to_rgb(message)
+        return (decoder or ImageDecoder()).rgb(message, type_ == COMPRESSED_IMAGE, stamp_ns)
     except SaaneError as error:
         raise UndecodableError(str(error)) from error
 
