@@ -32,7 +32,7 @@ examples:
   saane localize --map street.routemap --images night/ --out matches.csv
   saane localize --map street.routemap --bag night.mcap --image-topic /camera/image
   saane localize --map street.routemap --images night/ --params config/localizer.yaml \\
-      --set sequence_filter=false --set min_ratio=1.1
+      --set sequence_filter=false --set error_rate=0.05
   saane localize --map street.routemap --bag night.mcap --image-topic /camera/image \\
       --truth-topic /ground_truth/odometry --camera-rate 8 --inference-ms 300
 

@@ -41,8 +41,8 @@ Floats = NDArray[np.float64]
 class PlaceGraph:
     """spot: of every place (N,).  edges: (E, 2), from spot to spot as driven.
 
-    lengths: of the edges (E,), in steps.  step: metres between neighbouring places, the median; 0 where
-    the map has no poses and a step is one place.
+    lengths: of the edges (E,), in steps.  step: metres between neighbouring places, the median; 0
+    where the map has no poses and a step is one place.
     """
 
     spot: Ints
