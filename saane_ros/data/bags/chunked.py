@@ -15,6 +15,8 @@ from saane_ros.data.bags.unpacking import LARGEST
 
 Message = tuple[int, int, bytes]
 """Number of the channel, time of recording (ns), data."""
+RUN = 1 << 20
+"""Bytes of messages outside of chunks that are taken as one."""
 
 
 @dataclass(frozen=True)

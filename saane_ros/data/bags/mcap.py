@@ -8,7 +8,7 @@ from binascii import crc32
 from collections.abc import Iterator
 
 from saane_ros.data.bags.cdr import Channel
-from saane_ros.data.bags.chunked import Chunk, ChunkedFile, Message
+from saane_ros.data.bags.chunked import RUN, Chunk, ChunkedFile, Message
 from saane_ros.data.bags.raw_messages import ROS_1
 from saane_ros.data.bags.unpacking import unpacked
 
@@ -16,8 +16,6 @@ MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 _CHUNK_INDEX, _STATISTICS = 0x08, 0x0B
 _TAIL = struct.Struct("<BQQQI8s")  # footer and magic
-_RUN = 1 << 20
-"""Bytes of messages outside of chunks that are taken as one."""
 _LATCHED = re.compile(r"durability:\s*(1|transient_local)\b")
 """In the QoS as rosbag2 writes it: by number, and from version 9 of its metadata on by name."""
 
@@ -69,7 +67,7 @@ class McapFile(ChunkedFile):
     def _piece(self, at: int) -> tuple[list[Message], int | None]:
         found: list[Message] = []
         begin = at
-        while at - begin < _RUN:
+        while at - begin < RUN:
             if (record := self._head(at)) is None:
                 return found, None
             kind, body_at, end = record

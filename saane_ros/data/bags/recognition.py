@@ -54,6 +54,8 @@ def why_no_bag(path: Path, head: bytes) -> str:
     """What a file is instead of a bag, and what to do, as the end of a sentence."""
     if not head:
         return "is empty: the recorder wrote nothing, or the copy failed; copy it again"
+    if any(kind.value.startswith(head) for kind in Kind):
+        return f"is no bag but the first {len(head)} bytes of one: copy or record it again"
     for start, told in _OTHERS:
         if head.startswith(start):
             return f"is {told}"
@@ -63,8 +65,6 @@ def why_no_bag(path: Path, head: bytes) -> str:
         return "is what sqlite keeps beside a .db3 file: name that file"
     if not any(head):
         return "begins with zeros alone: it never reached the disk; copy or record it again"
-    if any(kind.value.startswith(head) for kind in Kind):
-        return f"is no bag but the first {len(head)} bytes of one: copy or record it again"
     return (
         "is no bag, going by its first bytes: name a rosbag2 folder, or an MCAP, sqlite3 or ROS 1 "
         "bag file"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from saane_ros.data.bags.cdr import Channel
-from saane_ros.data.bags.chunked import Chunk, ChunkedFile, Message
+from saane_ros.data.bags.chunked import RUN, Chunk, ChunkedFile, Message
 from saane_ros.data.bags.raw_messages import ROS_1
 from saane_ros.data.bags.unpacking import unpacked
 from saane_ros.errors import SaaneError
@@ -59,19 +59,29 @@ class Ros1File(ChunkedFile):
         return len(MAGIC)
 
     def _piece(self, at: int) -> tuple[list[Message], int | None]:
+        found: list[Message] = []
+        begin = at
         while at < self._size:
+            if at - begin >= RUN:
+                return found, at
             try:
                 fields, body_at, end = self._record(at)
-            except (ValueError, struct.error):
+                kind = _kind(fields)
+                if kind == _CHUNK and at > begin:
+                    return found, at
+                if kind == _CHUNK:
+                    return self._unpacked(fields, body_at, end, at), end
+                if kind in (_MESSAGE, _CONNECTION):
+                    # The chunk that was being written is not marked as one yet.
+                    found += self._take(fields, self._read(body_at, end))
+            except (ValueError, KeyError, IndexError, struct.error):
                 self._closed = False
                 self._note(f"its last {self._size - at} bytes are part of a record, or none")
-                return [], None
-            if fields.get(b"op") == bytes([_CHUNK]):
-                return self._unpacked(fields, body_at, end, at), end
-            if fields.get(b"op") == bytes([_FILE_HEADER]):
+                return found, None
+            if kind == _FILE_HEADER:
                 self._closed = any(fields.get(b"index_pos", b""))
             at = end
-        return [], None
+        return found, None
 
     def _unpacked(self, fields: Fields, body_at: int, end: int, at: int) -> list[Message]:
         try:

@@ -109,10 +109,10 @@ class _Unpacked(_Parts):
         start = BytesIO()
         unpack_file(path, start, most=1 << 10)
         if kind_of(start.getvalue()) in (None, Kind.PACKED):
-            raise SaaneError(
-                f"{path} is packed with zstd, and what is in it "
-                f"{why_no_bag(path, start.getvalue())}."
-            )
+            what = why_no_bag(path, start.getvalue())
+            if not start.getvalue():
+                what = "was cut before anything of it can be unpacked: copy it again"
+            raise SaaneError(f"{path} is packed with zstd, and what is in it {what}.")
         self._folder = tempfile.TemporaryDirectory(prefix="saane-bag-")
         try:
             copy = Path(self._folder.name) / _SUFFIXES.sub("", path.name)
