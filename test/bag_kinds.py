@@ -154,11 +154,18 @@ def mcap_file(
     return path
 
 
-def ros1_file(path: Path, messages: Iterable[RawMessage]) -> Path:
+def ros1_file(
+    path: Path,
+    messages: Iterable[RawMessage],
+    compression: Ros1Writer.CompressionFormat | None = None,
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     target = path.with_suffix(".bag")
-    with Ros1Writer(target) as writer:
-        writer.chunk_threshold = 60_000
+    writer = Ros1Writer(target)
+    writer.chunk_threshold = 60_000
+    if compression is not None:
+        writer.set_compression(compression)
+    with writer:
         made = {t: writer.add_connection(t, kind, typestore=ROS1) for t, kind in TYPES.items()}
         for message in messages:
             data = bytes(message_types().cdr_to_ros1(bytes(message.data), message.type))

@@ -15,6 +15,7 @@ from saane_ros.data.bags.unpacking import LARGEST
 
 Message = tuple[int, int, bytes]
 """Number of the channel, time of recording (ns), data."""
+LAST_NS = (1 << 63) - 1
 RUN = 1 << 20
 """Bytes of messages outside of chunks that are taken as one."""
 

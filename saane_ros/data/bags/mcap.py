@@ -8,7 +8,7 @@ from binascii import crc32
 from collections.abc import Iterator
 
 from saane_ros.data.bags.cdr import Channel
-from saane_ros.data.bags.chunked import RUN, Chunk, ChunkedFile, Message
+from saane_ros.data.bags.chunked import LAST_NS, RUN, Chunk, ChunkedFile, Message
 from saane_ros.data.bags.raw_messages import ROS_1
 from saane_ros.data.bags.unpacking import unpacked
 
@@ -48,6 +48,8 @@ class McapFile(ChunkedFile):
         for kind, body in _records(summary):
             if kind == _CHUNK_INDEX:
                 start_ns, end_ns, at, _, mapped = struct.unpack_from("<QQQQI", body)
+                if end_ns > LAST_NS:
+                    return False
                 found = struct.iter_unpack("<HQ", _exactly(body, 36, mapped))
                 channels = frozenset(number for number, _ in found)
                 self._chunks.append(Chunk(at, start_ns, end_ns, channels or None))
@@ -117,6 +119,9 @@ class McapFile(ChunkedFile):
     def _take(self, kind: int, body: bytes) -> Iterator[Message]:
         if kind == _MESSAGE:
             number, _, stamp_ns = struct.unpack_from("<HIQ", body)
+            if stamp_ns > LAST_NS:
+                self._note("a message has no time")
+                return
             yield number, stamp_ns, body[22:]
         else:
             self._learn(kind, body)
