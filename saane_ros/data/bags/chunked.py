@@ -131,13 +131,16 @@ class ChunkedFile:
         raise NotImplementedError
 
     def _read(self, at: int, end: int) -> bytes:
-        """Bytes of the file; ValueError where they are more than any record has, or not there."""
+        """Bytes of the file; ValueError where they are more than any record has, or unreadable."""
         if not 0 <= at <= end <= self._size:
             raise ValueError("it reaches beyond the file")
         if end - at > LARGEST:
             raise ValueError(f"it has {end - at} bytes, more than any record of a bag")
-        self._stream.seek(at)
-        return self._stream.read(end - at)
+        try:
+            self._stream.seek(at)
+            return self._stream.read(end - at)
+        except OSError as error:  # a disk that fails in one place
+            raise ValueError(str(error)) from error
 
     def _note(self, what: str) -> None:
         self._to_cdr.note(f"{self._path} was cut or damaged: {what}, which is left out.")

@@ -92,12 +92,13 @@ class McapFile(ChunkedFile):
 
     def _head(self, at: int) -> tuple[int, int, int] | None:
         """Kind of the record at a place, and where its body begins and ends; None: none there."""
-        head = self._read(at, min(at + 9, self._size)) if at < self._size else b""
-        if len(head) == 9:
-            kind, length = struct.unpack("<BQ", head)
+        try:
+            kind, length = struct.unpack("<BQ", self._read(at, at + 9))
             if kind and at + 9 + length <= self._size:
                 return kind, at + 9, at + 9 + length
-        if head:
+        except (ValueError, struct.error):
+            pass  # it is told below
+        if at < self._size:
             self._note(f"its last {self._size - at} bytes are part of a record, or none")
         return None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_kinds import METADATA, mcap_file, packed, ros1_file, sqlite_file, write_metadata
+from bag_files import METADATA, mcap_file, packed, ros1_file, sqlite_file, write_metadata
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap.writer import CompressionType

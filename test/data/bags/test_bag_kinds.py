@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_kinds import (
+from bag_files import (
     FRAMES,
     IMAGE,
-    KINDS,
     METADATA,
     ODOMETRY,
     START,
@@ -20,11 +19,10 @@ from bag_kinds import (
     drive_messages,
     mcap_file,
     scene,
-    single,
-    split,
     sqlite_file,
     write_drive,
 )
+from bag_kinds import KINDS, single, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.writer import Writer as McapWriter
@@ -219,3 +217,12 @@ def test_the_metadata_count_nothing_that_is_not_there(tmp_path: Path) -> None:
         assert reader.topics()[IMAGE].count == FRAMES
         raw = next(reader.messages([IMAGE]))
     assert raw == RawMessage(IMAGE, TYPES[IMAGE], START, raw.data)
+
+
+def test_the_chunk_that_a_killed_rosbag_was_writing_is_read(tmp_path: Path) -> None:
+    path = KINDS["ROS 1 with an open chunk"].make(tmp_path)
+    with BagReader(path) as bag:
+        stamps = [message.stamp_ns for message in bag.messages([IMAGE])]
+        assert any("its last" in note for note in bag.notes)
+    # Chunks of 60 kB hold three images of 20 kB each; the last image is cut.
+    assert stamps == [START + number * STEP for number in range(14)]
