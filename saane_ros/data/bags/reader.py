@@ -115,7 +115,7 @@ class BagReader:
         Raises SaaneError for a topic that the bag lacks, a wrong type, and a topic without any
         message or usable pose; at the end, where no image at all has a pose at its time.
         """
-        self.report = BagReport()
+        self.report, self._stamps = BagReport(), []
         self.origin, self.grid = None, PLANE
         type_ = self.image_type(image_topic)
         selector = Selector(every_metres, every_seconds)
@@ -144,7 +144,6 @@ class BagReader:
         selector: Selector,
         only_posed: bool,
     ) -> Iterator[Frame]:
-        self._stamps = []
         for number, raw in enumerate(self._storage.messages([topic])):
             name = f"{topic}#{number}"
             try:
