@@ -149,6 +149,11 @@ class Localizer:
             timings_ms=timings,
         )
 
+    def candidates_of(self, embedding: Embedding) -> Found:
+        """The candidates of a frame by itself, where the map's descriptors are as embedded."""
+        descriptor = self._queries.process(embedding.descriptor)
+        return self.find(embedding, descriptor, self._search.nearest(descriptor, NEAREST))
+
     def find(
         self, embedding: Embedding, descriptor: NDArray[np.float32], nearest: Nearest
     ) -> Found:

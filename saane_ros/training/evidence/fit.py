@@ -36,6 +36,7 @@ def fit_evidence(
     """
     values, mask, right = _padded(frames)
     off = torch.tensor([frame.right is None for frame in frames])
+    anywhere = torch.tensor([frame.anywhere for frame in frames])
     weight = torch.tensor(_even(frames))
     size = len(SIGNALS)
     keep = torch.tensor([float(name in used) for name in SIGNALS], dtype=torch.double)
@@ -55,6 +56,7 @@ def fit_evidence(
         logs = torch.log_softmax(scores, dim=1)
         of_right = torch.logsumexp(logs[:, :-2].masked_fill(~right, -1e9), dim=1)
         seen = torch.where(right.any(dim=1), of_right, logs[:, -2])
+        seen = torch.where(anywhere, torch.logsumexp(logs[:, :-1], dim=1), seen)
         likely = torch.where(off, logs[:, -1], seen)
         drawn = (parameters - centre)[: 2 * size].square().sum()
         return strength * drawn - (weight * likely).sum()

@@ -107,7 +107,8 @@ class Views:
         return len(self.descriptors)
 
     def __getitem__(self, rows: slice | Sequence[int]) -> Views:
-        return Views(self.descriptors[rows], None if self.grids is None else self.grids[rows])
+        grids = None if self.grids is None else self.grids[rows]
+        return Views(np.ascontiguousarray(self.descriptors[rows]), grids)
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,7 +118,7 @@ class Example:
     """One frame by itself. values: signals of its groups (G, S).
 
     right: which group shows a right place (G,); None where the frame was taken elsewhere.
-    elsewhere: kind of that place.
+    elsewhere: kind of that place.  anywhere: nothing is known but that the frame is of the route.
     """
 
     route: str
@@ -126,6 +126,7 @@ class Example:
     elsewhere: str
     values: NDArray[np.float64]
     right: NDArray[np.bool_] | None
+    anywhere: bool = False
 
 
 def examples(ground: Ground, others: list[Elsewhere]) -> Iterator[Example]:
