@@ -36,14 +36,8 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     """The arguments of `saane map calibrate`."""
     parser.add_argument("map", type=Path, help="folder of the map")
     for name, what in (("--on", "on the route"), ("--off", "elsewhere")):
-        parser.add_argument(
-            name,
-            type=Path,
-            nargs="+",
-            default=[],
-            metavar="DRIVE",
-            help=f"image folders or bags {what}",
-        )
+        told = f"image folders or bags {what}"
+        parser.add_argument(name, type=Path, nargs="+", default=[], metavar="DRIVE", help=told)
     parser.add_argument("--image-topic", metavar="T", help="image topic of bags")
     parser.add_argument("--model", default="", help="model card; the map's own by default")
     parser.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
@@ -72,7 +66,7 @@ def _named(path: Path, on: bool, options: argparse.Namespace, stack: ExitStack) 
     frames: Iterator[Frame]
     if not path.exists():
         raise SaaneError(f"There is no drive {path}: name a folder of images or a bag.")
-    if holds_bag(path):
+    if path.is_file() or holds_bag(path):
         if not options.image_topic:
             raise SaaneError(f"{path} is a bag: name the topic with the images by --image-topic.")
         frames, total = stack.enter_context(BagReader(path)).frames(options.image_topic), None

@@ -65,7 +65,7 @@ def fit_evidence(
         optimiser.zero_grad()
         value = loss()
         value.backward()
-        return float(value)
+        return float(value.detach())
 
     optimiser.step(closure)
     found = parameters.detach().numpy() * np.concatenate((keep, keep, np.ones(2)))
