@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +25,12 @@ def map_scale(
     grids: NDArray[np.int8] | None,
     graph: PlaceGraph,
     cohort: NDArray[np.float32],
+    drives: Sequence[NDArray[np.int64]] | None = None,
 ) -> MapScale:
     """Measure a map of descriptors (N, D) and compact grids (N, h, w, P).
 
     cohort: the cohort's descriptors, processed as those of the map; it stands in for other places
-    in a map that has none.
+    in a map that has none.  drives: rows of each in its order; None where the rows are one drive.
     """
     rows = _spread(len(descriptors), PLACES)
     others = _spread(len(descriptors), OTHERS)
@@ -45,7 +48,11 @@ def map_scale(
         chosen = np.ascontiguousarray(descriptors[rows], np.float32)
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
-    return MapScale(impostor, _agreement(grids, pairs), _step(descriptors, impostor))
+    return MapScale(
+        impostor,
+        _agreement(grids, pairs),
+        _step(descriptors, drives or [np.arange(len(descriptors))], impostor),
+    )
 
 
 def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> float:
@@ -55,11 +62,18 @@ def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> 
     return float(np.median([agreement(grids[a], grids[b][None])[0] for a, b in some]))
 
 
-def _step(descriptors: NDArray[np.floating], impostor: float) -> float:
-    """Median distance of successive descriptors that differ."""
-    begins = _spread(len(descriptors) - 1, OTHERS) if len(descriptors) > 1 else np.empty(0, int)
-    pairs = (descriptors[i : i + 2].astype(np.float32) for i in begins)
-    steps = [float(np.linalg.norm(after - before)) for before, after in pairs]
+def _step(
+    descriptors: NDArray[np.floating], drives: Sequence[NDArray[np.int64]], impostor: float
+) -> float:
+    """Median distance of descriptors that differ and follow each other in a drive.
+
+    Rows of a merged map that follow each other may be one place by day and by night.
+    """
+    pairs = np.concatenate([np.stack((drive[:-1], drive[1:]), axis=1) for drive in drives])
+    some = pairs[_spread(len(pairs), OTHERS)] if len(pairs) else pairs
+    steps = [
+        float(np.linalg.norm(descriptors[b].astype(np.float32) - descriptors[a])) for a, b in some
+    ]
     moved = [step for step in steps if step > _LEAST * impostor]
     return max(float(np.median(moved)), _LEAST) if moved else impostor / 2
 
