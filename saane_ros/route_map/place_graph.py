@@ -30,6 +30,10 @@ SAME_COURSE = np.cos(np.radians(45.0))
 GAP_STEPS = 10.0
 GAP_M = 30.0
 """A drive that jumps by more than both of these was interrupted: no edge."""
+SAME_VIEW = 0.5
+"""Of the map's step between descriptors: places nearer than this show one view, see
+`localization/track.py`."""
+STEPS = 4096
 BRANCHES = 4
 """Ways on from one spot, at most."""
 
@@ -123,11 +127,35 @@ def _onwards(
     return np.broadcast_to(row[:, None], kept.shape)[kept], after[kept], total[kept]
 
 
-def line_graph(count: int) -> PlaceGraph:
-    """Places without poses: each is a spot, one step from the next."""
-    index = np.arange(count)
-    edges = np.stack((index[:-1], index[1:]), axis=1)
-    return PlaceGraph(index, edges, np.ones(len(edges)), 0.0)
+def line_graph(descriptors: NDArray[np.floating]) -> PlaceGraph:
+    """Places without poses, by their descriptors (N, D): each is a spot, one step from the next.
+
+    While the camera stood, places show the same: they are one spot.
+    """
+    least = SAME_VIEW * descriptor_step(descriptors)
+    spot = np.zeros(len(descriptors), np.int64)
+    shown = descriptors[0].astype(np.float32)
+    for row in range(1, len(descriptors)):
+        view = descriptors[row].astype(np.float32)
+        moved = float(np.linalg.norm(view - shown)) >= least
+        spot[row] = spot[row - 1] + moved
+        if moved:
+            shown = view
+    spots = np.arange(spot[-1] + 1)
+    edges = np.stack((spots[:-1], spots[1:]), axis=1)
+    return PlaceGraph(spot, edges, np.ones(len(edges)), 0.0)
+
+
+def descriptor_step(descriptors: NDArray[np.floating]) -> float:
+    """Median distance of successive descriptors (N, D) that differ, 0 where none do.
+
+    Pairs are spread over the map, so that a large one costs no more.
+    """
+    begins = np.unique(np.linspace(0, len(descriptors) - 2, STEPS).round().astype(np.int64))
+    pairs = (descriptors[i : i + 2].astype(np.float32) for i in begins if i >= 0)
+    steps = [float(np.linalg.norm(after - before)) for before, after in pairs]
+    moved = [step for step in steps if step > 0]
+    return float(np.median(moved)) if moved else 0.0
 
 
 def build_graph(positions: Floats, drives: Sequence[Ints]) -> PlaceGraph:
@@ -203,11 +231,11 @@ class _Spotter:
         return best
 
 
-def graph_of(places: Sequence[Place]) -> PlaceGraph:
+def graph_of(places: Sequence[Place], descriptors: NDArray[np.floating]) -> PlaceGraph:
     """The graph of a map's places; a line in their order where one of them has no pose."""
     positions = [place.pose.position[:2] for place in places if place.pose is not None]
     if len(positions) < len(places):
-        return line_graph(len(places))
+        return line_graph(descriptors)
     drives: defaultdict[str, list[int]] = defaultdict(list)
     merged = any(place.along is not None for place in places)
     for row, place in enumerate(places):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from saane_ros.route_map.calibration import MapScale
 from saane_ros.route_map.feature_grids import agreement
-from saane_ros.route_map.place_graph import PlaceGraph
+from saane_ros.route_map.place_graph import PlaceGraph, descriptor_step
 from saane_ros.route_map.search import exact_distances
 
 ASIDE_STEPS = 10.0
@@ -45,7 +45,8 @@ def map_scale(
         chosen = np.ascontiguousarray(descriptors[rows], np.float32)
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
-    return MapScale(impostor, _agreement(grids, pairs), _step(descriptors, impostor))
+    step = descriptor_step(descriptors) or impostor / 2
+    return MapScale(impostor, _agreement(grids, pairs), step)
 
 
 def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> float:
@@ -53,15 +54,6 @@ def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> 
         return 0.0
     some = [pairs[i] for i in _spread(len(pairs), PAIRS)]
     return float(np.median([agreement(grids[a], grids[b][None])[0] for a, b in some]))
-
-
-def _step(descriptors: NDArray[np.floating], impostor: float) -> float:
-    """Median distance of successive descriptors that differ."""
-    begins = _spread(len(descriptors) - 1, OTHERS) if len(descriptors) > 1 else np.empty(0, int)
-    pairs = (descriptors[i : i + 2].astype(np.float32) for i in begins)
-    steps = [float(np.linalg.norm(after - before)) for before, after in pairs]
-    moved = [step for step in steps if step > _LEAST * impostor]
-    return max(float(np.median(moved)), _LEAST) if moved else impostor / 2
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
