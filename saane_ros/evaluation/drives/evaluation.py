@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -212,6 +213,10 @@ def _nees(row: Figures) -> str:
     return UNKNOWN if found is None else f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
 
 
+def _times(milliseconds: tuple[float, float] | None) -> str:
+    return UNKNOWN if milliseconds is None else "{:.1f} / {:.1f}".format(*milliseconds)
+
+
 COLUMNS = (
     Column("scenario", lambda row: row.name, ""),
     Column("away", lambda row: row.tag or UNKNOWN, "the source from elsewhere"),
@@ -245,6 +250,8 @@ COLUMNS = (
     Column("lost", lambda row: str(row.lost_frames), "longest run on the route not LOCALIZED"),
     Column("ECE", lambda row: _number(row.ece, ".3f"), "expected calibration error of confidence"),
     Column("NEES", _nees, "of the pose in the plane, ideally 2, with its 95 % band"),
+    Column("search ms", lambda row: _times(row.search_ms), "a frame, median/95 % quantile"),
+    Column("filter ms", lambda row: _times(row.filter_ms), "alike"),
     Column("refused", lambda row: str(row.refused), "images that were not matched"),
 )
 TITLES = tuple(column.title for column in COLUMNS)
@@ -278,4 +285,5 @@ def as_text(evaluation: DriveEvaluation) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(TITLES))]
     lines = [aligned(row, widths) for row in rows]
     lines.insert(1, "-" * len(lines[0]))
-    return "\n".join([*lines, "", *footnotes(evaluation)])
+    notes = [textwrap.fill(note, 100) for note in footnotes(evaluation)]
+    return "\n".join([*lines, "", *notes])

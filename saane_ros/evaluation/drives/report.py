@@ -31,10 +31,10 @@ COLOURS = {
     REFUSED: "var(--ink)",
 }
 WRONG = "var(--bad)"
-SHADE = (178, 120, 40)
+SHADE = (60, 150, 235)
 """Blue, green and red of the belief: readable on light and dark paper."""
 _WIDTH, _LEFT, _RIGHT, _TOP = 1080, 64, 12, 26
-_HEIGHT, _STRIP, _BOTTOM = 300, 18, 62
+_HEIGHT, _STRIP, _BOTTOM = 300, 18, 48
 
 
 def write_report(evaluation: DriveEvaluation, title: str, command: str, path: Path) -> None:

@@ -28,7 +28,7 @@ from saane_ros.evaluation.drives.drive import (
 )
 from saane_ros.evaluation.drives.evaluation import evaluate_embedded
 from saane_ros.evaluation.drives.results import SAME_NAMES, DriveSource, Results, open_drive
-from saane_ros.evaluation.drives.truth import Truth, by_position, by_rows
+from saane_ros.evaluation.drives.truth import Truth, by_position, by_rows, mapped_rows
 from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
@@ -172,9 +172,10 @@ def _of_dataset(dataset: Dataset, route_map: RouteMap) -> tuple[Iterable[Frame],
     )
     if poses is not None:
         return frames, by_position(route_map)
-    known = {place.name: row for row, place in enumerate(route_map.places)}
+    known = {place.name: [row] for row, place in enumerate(route_map.places)}
+    there = dataset.references.names
     rows = {
-        name: [known[there] for row in correct if (there := dataset.references.names[row]) in known]
+        name: mapped_rows([known.get(there[row], []) for row in correct])
         for name, correct in zip(names, dataset.correct, strict=True)
     }
     return frames, by_rows(route_map, rows, f"right {dataset.tolerance}")

@@ -84,16 +84,20 @@ def by_position(route_map: RouteMap) -> Truth:
     )
 
 
-def by_rows(route_map: RouteMap, rows: Mapping[str, Collection[int]], words: str) -> Truth:
+def by_rows(route_map: RouteMap, rows: Mapping[str, Collection[int] | None], words: str) -> Truth:
     """By the rows of the true places of every frame, by its name; one without any is off the map.
 
-    words: where the rows come from.
+    rows: None where the true places did not become places of the map, so that nothing is judged.
+    words: where they come from.
     """
     graph = _graph(route_map)
     around = tolerance_steps(graph.step)
 
     def of(frame: Frame) -> Whereabouts:
-        true = sorted(rows.get(frame.name, ()))
+        known = rows.get(frame.name, ())
+        if known is None:
+            return UNKNOWN
+        true = sorted(known)
         if not true:
             return OFF_MAP
         spots = [graph.around(int(graph.spot[row]), around) for row in true]
@@ -121,10 +125,16 @@ def by_table(route_map: RouteMap, table: Path, drive: Path) -> Truth:
         references = [[row] for row in range(len(route_map.places))]
     found = read_table(table, len(names), len(references))
     rows = {
-        names[query]: [row for reference in correct for row in references[reference]]
+        names[query]: mapped_rows([references[reference] for reference in correct])
         for query, correct in found.items()
     }
     return by_rows(route_map, rows, f"as {table.name} lists them")
+
+
+def mapped_rows(references: Collection[Collection[int]]) -> list[int] | None:
+    """Rows of true references, of which some did not become places; None where none of them did."""
+    rows = [row for reference in references for row in reference]
+    return rows if rows or not references else None
 
 
 def by_same_names(route_map: RouteMap, names: Collection[str]) -> Truth:
