@@ -24,7 +24,7 @@ setup(
         "opencv-python-headless",
         "pyyaml",
         "safetensors",
-        "rosbags>=0.10",
+        "rosbags>=0.11.8",
         "tqdm",
     ],
     extras_require={

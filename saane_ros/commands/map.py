@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from saane_ros.commands.map_calibrating import (
+    CALIBRATE_EXAMPLES,
+    add_calibrate,
+    calibrate_map,
+)
 from saane_ros.commands.map_editing import (
     CROP_EXAMPLES,
     MERGE_EXAMPLES,
@@ -99,6 +104,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     cropping = command_parser(actions, "crop", "cut a part out of a route map", CROP_EXAMPLES)
     add_crop(cropping)
     cropping.set_defaults(run=_crop)
+    calibrating = command_parser(
+        actions, "calibrate", "fit when a map is believed", CALIBRATE_EXAMPLES
+    )
+    add_calibrate(calibrating)
+    calibrating.set_defaults(run=_calibrate)
     merging = command_parser(actions, "merge", "make one route map of several", MERGE_EXAMPLES)
     add_merge(merging)
     merging.set_defaults(run=_merge)
@@ -201,6 +211,10 @@ def _info(options: argparse.Namespace) -> None:
 
 def _crop(options: argparse.Namespace) -> None:
     _show(crop(options))
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    _show(calibrate_map(options))
 
 
 def _merge(options: argparse.Namespace) -> None:

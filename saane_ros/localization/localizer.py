@@ -11,24 +11,19 @@ from numpy.typing import NDArray
 from saane_ros.data.frame_check import image_fault
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
-from saane_ros.localization.belief import Belief, Estimate
+from saane_ros.localization.belief import Estimate
 from saane_ros.localization.candidates import CandidateFinder, Found
 from saane_ros.localization.decision import Decision
 from saane_ros.localization.evidence import NEAREST, FrameEvidence, frame_evidence
-from saane_ros.localization.motion import Interval
 from saane_ros.localization.pose_estimate import estimate_pose, horizontal_deviation
 from saane_ros.localization.query_statistics import QueryPostprocessing
-from saane_ros.localization.track import News, Track, confidence
+from saane_ros.localization.sequence import Sequence, tolerance_steps
+from saane_ros.localization.track import confidence
 from saane_ros.route_map.cohort import cohort_descriptors
 from saane_ros.route_map.search import MapSearch, Nearest, exact_distances
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Candidates, Embedding, Frame, Match, MatchState, Pose
-
-TOLERANCE_STEPS = 3.0
-TOLERANCE_M = 5.0
-"""What `confidence` is the probability of: the pose is within so many places along the route, or
-metres, the wider of the two, of the true one."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +71,13 @@ class Localizer:
         self._queries = QueryPostprocessing(route_map.postprocessing)
         scale = bearings.calibration.scale
         self._finder = CandidateFinder(self._graph, bearings.grids, scale)
-        self._news = News(scale.step, self._graph.step if route_map.metric else 0.0)
-        self._belief = Belief(self._graph, tolerance_steps(self._graph.step))
-        self._track = Track(self._graph)
+        self._sequence = Sequence(self._graph, scale, self._weights.evidence, route_map.metric)
         self._decision = Decision()
-        self.reset()
 
     @property
     def odometry_fault(self) -> str:
         """Why odometry is not used, in words; empty where it is or there is none."""
-        return self._news.fault
+        return self._sequence.odometry_fault
 
     @property
     def belief(self) -> tuple[NDArray[np.int64], NDArray[np.float64], float, float]:
@@ -99,12 +91,8 @@ class Localizer:
     def reset(self) -> None:
         """Forget all earlier frames."""
         self._queries.reset()
-        self._news.reset()
-        self._belief.reset()
-        self._track.reset()
+        self._sequence.reset()
         self._decision.reset()
-        self._verdict: _Verdict | None = None
-        self._stamp_ns: int | None = None
 
     def embed(self, frame: Frame, attention: bool = False, labels: bool = False) -> Embedding:
         """The embedding that `locate` needs; attention maps and labels where asked for.
@@ -138,10 +126,15 @@ class Localizer:
         descriptor = self._queries.process(embedding.descriptor)
         nearest = self._search.nearest(descriptor, NEAREST)
         searched = time.perf_counter()
+
+        def find() -> Found:
+            return self.find(embedding, descriptor, nearest)
+
         if self.settings.sequence_filter:
-            verdict = self._by_sequence(descriptor, embedding, nearest, stamp_ns, travelled)
+            estimate, signals = self._sequence.take(descriptor, stamp_ns, travelled, find)
+            verdict = self._by_sequence(estimate, signals)
         else:
-            verdict = self._by_frame(self._found(descriptor, embedding, nearest))
+            verdict = self._by_frame(find())
         state = self._decision.state(verdict.confidence, verdict.off, verdict.accepted)
         candidates = self._candidates(nearest)
         place, distance = self._place(verdict.spot, nearest, descriptor)
@@ -165,9 +158,15 @@ class Localizer:
             timings_ms=timings,
         )
 
-    def _found(
-        self, descriptor: NDArray[np.float32], embedding: Embedding, nearest: Nearest
+    def candidates_of(self, embedding: Embedding) -> Found:
+        """The candidates of a frame by itself, where the map's descriptors are as embedded."""
+        descriptor = self._queries.process(embedding.descriptor)
+        return self.find(embedding, descriptor, self._search.nearest(descriptor, NEAREST))
+
+    def find(
+        self, embedding: Embedding, descriptor: NDArray[np.float32], nearest: Nearest
     ) -> Found:
+        """The candidates of a frame, its processed descriptor and nearest places."""
         grid = None
         if self._projection is not None and embedding.grid is not None:
             grid = self._projection.compact(embedding.grid)
@@ -179,32 +178,16 @@ class Localizer:
             nearest.sample.astype(np.float64),
         )
 
-    def _by_sequence(
-        self,
-        descriptor: NDArray[np.float32],
-        embedding: Embedding,
-        nearest: Nearest,
-        stamp_ns: int,
-        travelled: float | None,
-    ) -> _Verdict:
-        """Only a frame that shows something new changes what is believed."""
-        weight = self._news.weight(descriptor, travelled)
+    def _by_sequence(self, estimate: Estimate, signals: NDArray[np.float64]) -> _Verdict:
         trust = self._weights.trust
-        accepted = trust.threshold(self.settings.error_rate)
-        if self._verdict is not None and weight == 0:
-            known = self._verdict
-            return _Verdict(
-                known.spot, known.spots, known.masses, known.confidence, known.off, accepted
-            )
-        seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / 1e9
-        steps = self._news.take(descriptor, travelled)
-        self._stamp_ns = stamp_ns
-        found = self._found(descriptor, embedding, nearest)
-        evidence = frame_evidence(found.signals, self._weights.evidence)
-        estimate = self._belief.update(found.groups, evidence, Interval(seconds, steps), weight)
-        sure = confidence(self._track.signals(estimate, self._belief), trust)
-        self._verdict = _of_estimate(estimate, sure, accepted)
-        return self._verdict
+        return _Verdict(
+            estimate.spot,
+            estimate.spots,
+            estimate.masses,
+            confidence(signals, trust),
+            estimate.off,
+            trust.threshold(self.settings.error_rate),
+        )
 
     def _by_frame(self, found: Found) -> _Verdict:
         """What the frame says by itself."""
@@ -247,7 +230,7 @@ class Localizer:
     def _probabilities(self, candidates: Candidates, verdict: _Verdict) -> NDArray[np.float32]:
         spots = self._graph.spot[candidates.places].astype(np.int64)
         if self.settings.sequence_filter:
-            return self._belief.masses_of(spots).astype(np.float32)
+            return self._sequence.belief.masses_of(spots).astype(np.float32)
         at = np.minimum(np.searchsorted(verdict.spots, spots), len(verdict.spots) - 1)
         known = verdict.spots[at] == spots
         return np.where(known, verdict.masses[at], 0.0).astype(np.float32)
@@ -271,15 +254,6 @@ class Localizer:
         if len(seen):
             return int(nearest.places[seen[0]])
         return int(self._graph.places_of(np.array([spot]))[0])
-
-
-def _of_estimate(estimate: Estimate, sure: float, accepted: float) -> _Verdict:
-    return _Verdict(estimate.spot, estimate.spots, estimate.masses, sure, estimate.off, accepted)
-
-
-def tolerance_steps(step_m: float) -> float:
-    """The tolerance in steps of a map."""
-    return max(TOLERANCE_STEPS, TOLERANCE_M / step_m) if step_m > 0 else TOLERANCE_STEPS
 
 
 def _ratio(first: float, others: NDArray[np.float32]) -> float:

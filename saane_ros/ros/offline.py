@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from saane_ros.data.bags.poses import ODOMETRY
 from saane_ros.data.bags.raw_messages import RawMessage
 from saane_ros.data.bags.reader import (
     BagReader,
@@ -78,10 +79,8 @@ class OfflineDrive:
         self._bag, self._localizer, self._pace = bag, localizer, pace
         self._image_topic, self._odometry_topic = image_topic, odometry_topic
         self._type = bag.image_type(image_topic)
-        if odometry_topic and bag.topics().get(odometry_topic, None) is None:
-            raise SaaneError(
-                f"Topic {odometry_topic} is not in {bag.path}: name its odometry topic, or none."
-            )
+        if odometry_topic:
+            bag.type_of(odometry_topic, (ODOMETRY,), "odometry")
         self._stamps, self._travelled = StampMonitor(), TravelledDistance()
         self._decoder = ImageDecoder()
         self._waiting: _Waiting | None = None

@@ -16,6 +16,7 @@ from saane_ros.files import replace_folder, sha256_of
 from saane_ros.route_map.calibration import (
     CALIBRATION_FILE,
     Calibration,
+    Weights,
     calibration_text,
     default_weights,
 )
@@ -59,12 +60,13 @@ def write_map(
     cohort: Cohort,
     grids: NDArray[np.int8] | None = None,
     postprocessing: Postprocessing | None = None,
+    weights: tuple[Weights, str] | None = None,
 ) -> None:
     """Write a map; place i has descriptor `descriptors[rows[i]]` and JPEG `thumbnails[i]`.
 
     `info` comes without index kind and checksums, which are filled in here. grids: compact, place
     i has `grids[rows[i]]`; None for a model without them. `postprocessing` is what the descriptors
-    went through already.
+    went through already. weights: of its calibration and their source, the package's where None.
     """
     check_target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
@@ -81,7 +83,8 @@ def write_map(
         if info.count >= HNSW_FROM:
             info = replace(info, index="hnsw")
             write_graph(stored, temporary / INDEX_FILE)
-        _write_bearings(temporary, places, stored, kept, cohort, postprocessing)
+        used = weights or default_weights(kept is not None)
+        _write_bearings(temporary, places, stored, kept, cohort, postprocessing, used)
         info = replace(info, files=_checksums(temporary))
         (temporary / INFO_FILE).write_text(info_text(info), encoding="utf-8")
         replace_folder(temporary, path)
@@ -126,13 +129,14 @@ def _write_bearings(
     grids: NDArray[np.int8] | None,
     cohort: Cohort,
     postprocessing: Postprocessing | None,
+    weights: tuple[Weights, str],
 ) -> None:
     """Write graph, cohort and calibration."""
     graph = graph_of(places)
     write_graph_file(folder / GRAPH_FILE, graph)
     write_cohort(folder / COHORT_FILE, cohort)
     scale = map_scale(descriptors, grids, graph, cohort_descriptors(cohort, postprocessing))
-    calibration = Calibration(scale, *default_weights(grids is not None))
+    calibration = Calibration(scale, *weights)
     (folder / CALIBRATION_FILE).write_text(calibration_text(calibration), encoding="utf-8")
 
 

@@ -12,9 +12,10 @@ from saane_ros.data.poses.track import PoseTrack, course_orientations
 from saane_ros.geodesy import LatLonAlt, to_enu
 
 FIX = "sensor_msgs/msg/NavSatFix"
+ODOMETRY = "nav_msgs/msg/Odometry"
 POSE_TYPES = (
     FIX,
-    "nav_msgs/msg/Odometry",
+    ODOMETRY,
     "geometry_msgs/msg/PoseStamped",
     "geometry_msgs/msg/PoseWithCovarianceStamped",
 )

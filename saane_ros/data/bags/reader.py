@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class BagReport:
 
 
 class BagReader:
-    """A rosbag2 bag (a folder, or one .mcap or .db3 file) or a ROS 1 .bag file; a context manager.
+    """A rosbag2 bag (a folder or one file of it) or a ROS 1 bag file; a context manager.
 
     origin: after `frames` with a pose topic, latitude, longitude and altitude of the poses' zero
     where that is known: of NavSatFix it is the first fix, of other poses what a NavSatFix topic
@@ -64,6 +65,7 @@ class BagReader:
         self.origin: LatLonAlt | None = None
         self.grid = PLANE
         self.report = BagReport()
+        self._stamps: list[int] = []  # of the first and the latest image read
         self._storage = open_storage(self.path)
         self._topics = self._storage.topics()
 
@@ -93,7 +95,7 @@ class BagReader:
     def messages(self, topics: Collection[str] = ()) -> Iterator[RawMessage]:
         """Undecoded messages of these topics (none: of all), in the order of recording."""
         for topic in topics:
-            self._type_of(topic)
+            self.type_of(topic)
         return self._storage.messages(topics or self._topics)
 
     def frames(
@@ -111,15 +113,28 @@ class BagReader:
         `report`.
 
         Raises SaaneError for a topic that the bag lacks, a wrong type, and a topic without any
-        message or usable pose.
+        message or usable pose; at the end, where no image at all has a pose at its time.
         """
-        self.report = BagReport()
+        self.report, self._stamps = BagReport(), []
         self.origin, self.grid = None, PLANE
         type_ = self.image_type(image_topic)
         selector = Selector(every_metres, every_seconds)
         track = self.pose_track(pose_topic) if pose_topic else None
         only_posed = track is not None and every_metres is not None
-        return self._frames(image_topic, type_, track, selector, only_posed)
+        frames = self._frames(image_topic, type_, track, selector, only_posed)
+        if track is None or not pose_topic:
+            return frames
+        return self._some_posed(frames, image_topic, pose_topic, track)
+
+    def _some_posed(
+        self, frames: Iterator[Frame], topic: str, pose_topic: str, track: PoseTrack
+    ) -> Iterator[Frame]:
+        posed = False
+        for frame in frames:
+            posed |= frame.pose is not None
+            yield frame
+        if not posed and self._stamps:
+            raise SaaneError(f"{no_meeting(topic, self._stamps, pose_topic, track)}.")
 
     def _frames(
         self,
@@ -135,6 +150,7 @@ class BagReader:
             try:
                 message = deserialized(raw)
                 stamp_ns = stamp_of(message, raw)
+                self._stamps = [*self._stamps[:1], stamp_ns]
                 pose, travelled = self._pose_at(track, stamp_ns)
                 if only_posed and pose is None:
                     continue
@@ -160,7 +176,8 @@ class BagReader:
 
         Raises SaaneError as `frames` does.
         """
-        type_ = self._type_of(topic, POSE_TYPES, "poses")
+        self.origin, self.grid = None, PLANE
+        type_ = self.type_of(topic, POSE_TYPES, "poses")
         poses = UsablePoses(type_, self._stamped(topic), origin)
         self.report.ignored_poses += poses.ignored
         if not len(poses.track.stamps_ns):
@@ -196,20 +213,25 @@ class BagReader:
 
     def image_type(self, topic: str) -> str:
         """Image or CompressedImage; SaaneError where the topic is neither, empty or absent."""
-        return self._type_of(topic, IMAGE_TYPES, "images")
+        return self.type_of(topic, IMAGE_TYPES, "images")
 
-    def _type_of(self, topic: str, types: tuple[str, ...] = (), what: str = "") -> str:
-        """The type of a topic that is in the bag, has messages, and is one of `types`."""
+    def type_of(self, topic: str, types: tuple[str, ...] = (), what: str = "") -> str:
+        """The type of a topic; SaaneError where it is absent, empty or of none of `types`.
+
+        what: how the sentence calls what those types hold, such as "images".
+        """
         info = self._topics.get(topic)
-        listed = ", ".join(f"{name} ({info.type})" for name, info in sorted(self._topics.items()))
+        listed = ", ".join(
+            f"{name} ({info.described})" for name, info in sorted(self._topics.items())
+        )
         if info is None:
             raise SaaneError(
                 f"Topic {topic} is not in {self.path}: its topics are {listed or 'none'}."
             )
-        if types and info.type not in types:
+        if types and (info.type not in types or not info.readable):
             raise SaaneError(
-                f"Topic {topic} of {self.path} is {info.type}, which holds no {what}: choose one "
-                f"of its topics {listed}."
+                f"Topic {topic} of {self.path} is {info.described}, which holds no {what}: "
+                f"choose one of its topics {listed} that is {' or '.join(types)}."
             )
         if not info.count:
             raise SaaneError(
@@ -244,3 +266,18 @@ def stamp_of(message: Any, raw: RawMessage) -> int:
     """The header's stamp in ns; the time of recording where the publisher left it 0."""
     stamp = message.header.stamp
     return (stamp.sec * 10**9 + stamp.nanosec) or raw.stamp_ns
+
+
+def no_meeting(topic: str, stamps_ns: list[int], pose_topic: str, track: PoseTrack) -> str:
+    """Says that no image has a pose at its time, with both times, as a sentence without its end."""
+    poses = int(track.stamps_ns[0]), int(track.stamps_ns[-1])
+    return (
+        f"No image of {topic} has a pose of {pose_topic} at its time: the images are of "
+        f"{_when(stamps_ns[0])} to {_when(stamps_ns[-1])}, the poses of {_when(poses[0])} to "
+        f"{_when(poses[1])} (UTC by their stamps); name another pose topic, or set "
+        "both clocks alike"
+    )
+
+
+def _when(stamp_ns: int) -> str:
+    return datetime.fromtimestamp(stamp_ns // 10**9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
