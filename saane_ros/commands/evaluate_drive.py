@@ -62,7 +62,12 @@ def add_drive(subparsers: argparse._SubParsersAction) -> None:
         "--away", nargs="+", type=Path, default=[], metavar="DIR", help="images from elsewhere"
     )
     parser.add_argument("--data", type=Path, default=Path(), help="folder of the suite's folders")
-    parser.add_argument("--model", nargs="+", default=[], help="of the map; several with --suite")
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        help="card; by default the map's own",
+    )
     parser.add_argument("--weights", default="", help="folder looked into first")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
@@ -85,7 +90,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.suite is None:
         results: Iterable[Results] = [_one(options, command)]
     else:
-        settings = _all_settings(options)
+        settings = _all_settings(options, Settings().model)
         results = run_suite(options.suite, options.data, settings, command, options.out)
     for result in results:
         result.write()
@@ -103,11 +108,11 @@ def _check(options: argparse.Namespace) -> None:
         raise SaaneError("A map is of one model: give one --model.")
 
 
-def _all_settings(options: argparse.Namespace) -> list[Settings]:
-    """The settings for each model, the default one where none is named."""
+def _all_settings(options: argparse.Namespace, default: str) -> list[Settings]:
+    """The settings for each model that is named, or for a default one."""
     chosen = dict(map(parse_assignment, options.set))
     parts = {name: getattr(options, name) for name in ("weights", "device", "threads")}
-    models = options.model or [chosen.get("model", Settings().model)]
+    models = options.model or [chosen.get("model", default)]
     return [settings_from({**parts, **chosen, "model": model}) for model in models]
 
 
@@ -115,9 +120,9 @@ def _one(options: argparse.Namespace, command: str) -> Results:
     from saane_ros.embedding.loading import load_embedder
     from saane_ros.evaluation.drives.results import DriveSource, run_drive
 
-    (settings,) = _all_settings(options)
-    settings = replace(settings, map=str(options.map))
     route_map = RouteMap.open(options.map)
+    (settings,) = _all_settings(options, route_map.info.model)
+    settings = replace(settings, map=str(options.map))
     embedder = load_embedder(
         settings.model, settings.weights, settings.device, settings.precision, settings.threads
     )

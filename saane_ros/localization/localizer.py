@@ -85,7 +85,7 @@ class Localizer:
 
         They sum to 1; copies. Of the filter along the route: without it they never change.
         """
-        belief = self._belief
+        belief = self._sequence.belief
         return belief.spots.copy(), belief.masses.copy(), belief.rest, belief.off
 
     def reset(self) -> None:

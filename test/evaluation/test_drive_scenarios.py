@@ -133,7 +133,7 @@ def test_kidnaps_are_where_they_are_said_to_be() -> None:
     ends = [0, *breaks, 130]
     assert sorted(np.diff(ends).tolist()) == [10, 40, 40, 40]
     assert [span.end for span in scenario.spans] == ends[2:]
-    assert order != shown(scenarios(seed=3)["kidnaps"])
+    assert order != shown(scenarios(seed=1)["kidnaps"])
     assert [span.first for span in scenarios(9)["kidnaps"].spans] == [3, 6]
     assert "kidnaps" not in scenarios(2)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.bags import BagReader
+from saane_ros.data.bags.storage import holds_bag
 from saane_ros.data.images.at_names import is_at_name, parse_at_name
 from saane_ros.data.images.files import is_image
 from saane_ros.data.images.folders import ImageFolder, natural_key
@@ -264,9 +265,11 @@ def bag_frames(
 
 def away_frames(source: Path, image_topic: str | None = None) -> Iterator[Frame]:
     """Images from elsewhere: of a bag, or of a folder and the folders in it, a run of each."""
-    if not source.is_dir() or (source / "metadata.yaml").is_file():
+    if not source.exists():
+        raise SaaneError(f"There is no folder or bag {source}: name images from elsewhere.")
+    if source.is_file() or holds_bag(source):
         if not image_topic:
-            raise SaaneError(f"{source} is no folder of images: for a bag give --image-topic too.")
+            raise SaaneError(f"{source} is a bag: name the topic of its images by --image-topic.")
         with BagReader(source) as bag:
             yield from itertools.islice(bag.frames(image_topic), AWAY_FRAMES)
         return

@@ -13,6 +13,7 @@ import numpy as np
 
 from saane_ros import __version__
 from saane_ros.data.bags import BagReader
+from saane_ros.data.bags.storage import holds_bag
 from saane_ros.data.datasets.ref_query import COLUMNS as TRUTH_COLUMNS
 from saane_ros.data.poses.files import read_poses
 from saane_ros.data.poses.track import PoseTrack
@@ -57,8 +58,8 @@ class DriveSource:
 
     @property
     def is_bag(self) -> bool:
-        """Whether it is a file, or a folder with what rosbag2 writes."""
-        return self.path.is_file() or (self.path / "metadata.yaml").is_file()
+        """Whether it is a file, or a folder that holds a bag."""
+        return self.path.is_file() or holds_bag(self.path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -256,7 +256,7 @@ def _inserted(drive: Drive, source: Away, seed: int) -> Scenario:
     for number, part in enumerate(parts):
         first = len(tape.steps)
         tape.play([drive.steps[i] for i in part])
-        if number:
+        if number and len(part):
             tape.mark(RETURN, first)
         if number == STRETCHES:
             break

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from saane_ros.data.datasets.ref_query import read_table
 from saane_ros.data.images.folders import image_files
 from saane_ros.errors import SaaneError
-from saane_ros.localization.localizer import TOLERANCE_M, TOLERANCE_STEPS, tolerance_steps
+from saane_ros.localization.sequence import TOLERANCE_M, TOLERANCE_STEPS, tolerance_steps
 from saane_ros.route_map.place_graph import PlaceGraph
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Frame
