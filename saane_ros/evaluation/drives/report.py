@@ -133,8 +133,8 @@ def _caption(trace: Trace) -> str:
     scenario = trace.scenario
     where = f", {scenario.tag}" if scenario.tag else ""
     return (
-        f"{scenario.name}{where}. Shade: belief in each place, by the logarithm of its mass. Dark "
-        "line: true place; dots: matched place while LOCALIZED, red where that is wrong. Strip: "
+        f"{scenario.name}{where}. Shade: belief in each place, by the logarithm of its mass. "
+        "Line: true place; dots: matched place while LOCALIZED, red where that is wrong. Strip: "
         "the state of every frame."
     )
 
