@@ -181,7 +181,7 @@ def _follow_all(
 def _held_out_trust(
     frames: list[Belonging],
 ) -> Callable[[str, str], tuple[tuple[float, ...], float]]:
-    @lru_cache(maxsize=None)
+    @cache
     def trust(kind: str, elsewhere: str) -> tuple[tuple[float, ...], float]:
         return fit_trust(list(filter(_without(kind, elsewhere), frames)))
 
