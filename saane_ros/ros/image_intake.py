@@ -75,6 +75,11 @@ class ImageIntake:
         self._node.destroy_subscription(self._subscription)
 
     @property
+    def silent_s(self) -> float:
+        """Seconds since the last image, or since the subscription."""
+        return time.monotonic() - self._last_arrival
+
+    @property
     def reliability(self) -> str:
         return reliability_name(self._subscription.qos_profile.reliability)
 
@@ -129,7 +134,7 @@ class ImageIntake:
         self.problem = found
 
     def _stream(self) -> Stream:
-        silent_s = time.monotonic() - self._last_arrival
+        silent_s = self.silent_s
         return Stream(
             topic=self.topic,
             type=_type_name(self._type),

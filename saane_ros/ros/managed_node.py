@@ -78,6 +78,9 @@ class ManagedNode(ReportingNode, Generic[S]):
     def restarted(self) -> None:
         """The image stream began again, with older stamps."""
 
+    def image_failed(self) -> None:
+        """An image came that could not be used."""
+
     def settings_changed(self) -> None:
         """Hand changed settings on to what is running."""
 
@@ -157,6 +160,7 @@ class ManagedNode(ReportingNode, Generic[S]):
             self.counters.count("dropped")
 
     def _frame_failed(self, error: Exception) -> None:
+        self.image_failed()
         if self.context.ok():  # a frame in work at the end of the process cannot be published
             reason = self._explain(error)
             self.counters.fail(reason)

@@ -31,6 +31,10 @@ SAME_COURSE = np.cos(np.radians(45.0))
 GAP_STEPS = 10.0
 GAP_M = 30.0
 """A drive that jumps by more than both of these was interrupted: no edge."""
+SAME_VIEW = 0.5
+"""Of the map's step between descriptors: places nearer than this show one view, see
+`localization/track.py`."""
+STEPS = 4096
 STANDING_M = 0.05
 AROUND = 5
 """Places before and after a step, over which a drive gets ahead or stands."""
@@ -100,11 +104,42 @@ class PlaceGraph:
         return np.concatenate([order[begin[s] : begin[s + 1]] for s in spots])
 
 
-def line_graph(count: int) -> PlaceGraph:
-    """Places without poses: each is a spot, one step from the next."""
-    index = np.arange(count)
-    edges = np.stack((index[:-1], index[1:]), axis=1)
-    return PlaceGraph(index, edges, np.ones(len(edges)), 0.0)
+def line_graph(descriptors: NDArray[np.floating]) -> PlaceGraph:
+    """Places without poses, by their descriptors (N, D): each is a spot, one step from the next.
+
+    While the camera stood, places show the same: they are one spot.
+    """
+    least = SAME_VIEW * descriptor_step(descriptors)
+    spot = np.zeros(len(descriptors), np.int64)
+    shown = descriptors[0].astype(np.float32)
+    for row in range(1, len(descriptors)):
+        view = descriptors[row].astype(np.float32)
+        moved = float(np.linalg.norm(view - shown)) >= least
+        spot[row] = spot[row - 1] + moved
+        if moved:
+            shown = view
+    spots = np.arange(spot[-1] + 1)
+    edges = np.stack((spots[:-1], spots[1:]), axis=1)
+    return PlaceGraph(spot, edges, np.ones(len(edges)), 0.0)
+
+
+def descriptor_step(
+    descriptors: NDArray[np.floating], drives: Sequence[Ints] | None = None
+) -> float:
+    """Median distance of descriptors that differ and follow each other in a drive, 0 without any.
+
+    drives: rows of each in its order, by default one of all; neighbouring rows of a merged map may
+    be one place by day and by night. Pairs are spread, so that a large map costs no more.
+    """
+    rows = [np.arange(len(descriptors))] if drives is None else drives
+    pairs = np.concatenate([np.stack((drive[:-1], drive[1:]), axis=1) for drive in rows])
+    some = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), STEPS)).round().astype(int))
+    steps = [
+        float(np.linalg.norm(descriptors[b].astype(np.float32) - descriptors[a]))
+        for a, b in pairs[some]
+    ]
+    moved = [step for step in steps if step > 0]
+    return float(np.median(moved)) if moved else 0.0
 
 
 def build_graph(positions: Floats, drives: Sequence[Ints]) -> PlaceGraph:
@@ -201,11 +236,11 @@ class _Spotter:
         return best
 
 
-def graph_of(places: Sequence[Place]) -> PlaceGraph:
+def graph_of(places: Sequence[Place], descriptors: NDArray[np.floating]) -> PlaceGraph:
     """The graph of a map's places; a line in their order where one of them has no pose."""
     positions = [place.pose.position[:2] for place in places if place.pose is not None]
     if len(positions) < len(places):
-        return line_graph(len(places))
+        return line_graph(descriptors)
     return build_graph(np.array(positions, np.float64), drives_of(places))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from saane_ros.route_map.calibration import MapScale
 from saane_ros.route_map.feature_grids import agreement
-from saane_ros.route_map.place_graph import PlaceGraph
+from saane_ros.route_map.place_graph import PlaceGraph, descriptor_step
 from saane_ros.route_map.search import exact_distances
 
 ASIDE_STEPS = 10.0
@@ -48,11 +48,8 @@ def map_scale(
         chosen = np.ascontiguousarray(descriptors[rows], np.float32)
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
-    return MapScale(
-        impostor,
-        _agreement(grids, pairs),
-        _step(descriptors, drives or [np.arange(len(descriptors))], impostor),
-    )
+    step = descriptor_step(descriptors, drives) or impostor / 2
+    return MapScale(impostor, _agreement(grids, pairs), step)
 
 
 def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> float:
@@ -60,22 +57,6 @@ def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> 
         return 0.0
     some = [pairs[i] for i in _spread(len(pairs), PAIRS)]
     return float(np.median([agreement(grids[a], grids[b][None])[0] for a, b in some]))
-
-
-def _step(
-    descriptors: NDArray[np.floating], drives: Sequence[NDArray[np.int64]], impostor: float
-) -> float:
-    """Median distance of descriptors that differ and follow each other in a drive.
-
-    Rows of a merged map that follow each other may be one place by day and by night.
-    """
-    pairs = np.concatenate([np.stack((drive[:-1], drive[1:]), axis=1) for drive in drives])
-    some = pairs[_spread(len(pairs), OTHERS)] if len(pairs) else pairs
-    steps = [
-        float(np.linalg.norm(descriptors[b].astype(np.float32) - descriptors[a])) for a, b in some
-    ]
-    moved = [step for step in steps if step > _LEAST * impostor]
-    return max(float(np.median(moved)), _LEAST) if moved else impostor / 2
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:

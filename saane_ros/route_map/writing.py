@@ -132,7 +132,7 @@ def _write_bearings(
     weights: tuple[Weights, str],
 ) -> None:
     """Write graph, cohort and calibration."""
-    graph = graph_of(places)
+    graph = graph_of(places, descriptors)
     write_graph_file(folder / GRAPH_FILE, graph)
     write_cohort(folder / COHORT_FILE, cohort)
     processed = cohort_descriptors(cohort, postprocessing)
