@@ -52,6 +52,7 @@ setup(
         (f"{SHARE}/config", glob("config/*.yaml") + glob("config/*.rviz") + glob("config/*.xml")),
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
         (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),
+        (f"{SHARE}/config/drives", glob("config/drives/*.yaml")),
         (f"{SHARE}/models", [p for p in glob("models/*") if p.endswith(MODEL_FILES)]),
     ],
     zip_safe=False,

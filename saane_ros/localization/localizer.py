@@ -79,6 +79,15 @@ class Localizer:
         """Why odometry is not used, in words; empty where it is or there is none."""
         return self._sequence.odometry_fault
 
+    @property
+    def belief(self) -> tuple[NDArray[np.int64], NDArray[np.float64], float, float]:
+        """Spots of the place graph (S,), their masses (S,), the mass of all others, and of off.
+
+        They sum to 1; copies. Of the filter along the route: without it they never change.
+        """
+        belief = self._sequence.belief
+        return belief.spots.copy(), belief.masses.copy(), belief.rest, belief.off
+
     def reset(self) -> None:
         """Forget all earlier frames."""
         self._queries.reset()

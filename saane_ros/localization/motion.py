@@ -37,6 +37,9 @@ ODOMETRY_DRIFT = 0.1
 ODOMETRY_NOISE_M = 0.5
 WRONG_ODOMETRY = 0.02
 """Share of a step that is left to any speed although odometry says otherwise."""
+LONGEST_RATIO = 100.0
+"""Usual intervals that a pause counts at most: what it makes of the belief is told by its age, and
+the work of a frame must not grow with it."""
 SLOWEST_STEP = 0.5
 STANDS = 0.8
 """What makes a speed of no steps less likely, as it shows nothing new."""
@@ -106,7 +109,9 @@ class Motion:
 
     def _ratio(self, seconds: float) -> float:
         """The interval in usual ones."""
-        return seconds / self._usual if seconds > 0 and self._usual > 0 else 1.0
+        if seconds <= 0 or self._usual <= 0:
+            return 1.0
+        return min(seconds / self._usual, LONGEST_RATIO)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from saane_ros.localization.track import News, Track
 from saane_ros.route_map.calibration import EvidenceWeights, MapScale
 from saane_ros.route_map.place_graph import PlaceGraph
 
-TOLERANCE_STEPS = 3.0
+TOLERANCE_STEPS = 5.0
 TOLERANCE_M = 5.0
 """What a confidence is the probability of: the pose is within so many places along the route, or
 metres, the wider of the two, of the true one."""

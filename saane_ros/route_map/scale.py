@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.route_map.calibration import MapScale
 from saane_ros.route_map.feature_grids import agreement
-from saane_ros.route_map.place_graph import PlaceGraph
+from saane_ros.route_map.place_graph import PlaceGraph, descriptor_step
 from saane_ros.route_map.search import exact_distances
 
 ASIDE_STEPS = 10.0
@@ -23,11 +25,12 @@ def map_scale(
     grids: NDArray[np.int8] | None,
     graph: PlaceGraph,
     cohort: NDArray[np.float32],
+    drives: Sequence[NDArray[np.int64]] | None = None,
 ) -> MapScale:
     """Measure a map of descriptors (N, D) and compact grids (N, h, w, P).
 
     cohort: the cohort's descriptors, processed as those of the map; it stands in for other places
-    in a map that has none.
+    in a map that has none.  drives: rows of each in its order; None where the rows are one drive.
     """
     rows = _spread(len(descriptors), PLACES)
     others = _spread(len(descriptors), OTHERS)
@@ -45,7 +48,8 @@ def map_scale(
         chosen = np.ascontiguousarray(descriptors[rows], np.float32)
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
-    return MapScale(impostor, _agreement(grids, pairs), _step(descriptors, impostor))
+    step = descriptor_step(descriptors, drives) or impostor / 2
+    return MapScale(impostor, _agreement(grids, pairs), step)
 
 
 def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> float:
@@ -53,15 +57,6 @@ def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> 
         return 0.0
     some = [pairs[i] for i in _spread(len(pairs), PAIRS)]
     return float(np.median([agreement(grids[a], grids[b][None])[0] for a, b in some]))
-
-
-def _step(descriptors: NDArray[np.floating], impostor: float) -> float:
-    """Median distance of successive descriptors that differ."""
-    begins = _spread(len(descriptors) - 1, OTHERS) if len(descriptors) > 1 else np.empty(0, int)
-    pairs = (descriptors[i : i + 2].astype(np.float32) for i in begins)
-    steps = [float(np.linalg.norm(after - before)) for before, after in pairs]
-    moved = [step for step in steps if step > _LEAST * impostor]
-    return max(float(np.median(moved)), _LEAST) if moved else impostor / 2
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:

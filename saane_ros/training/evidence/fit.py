@@ -42,6 +42,8 @@ def fit_evidence(
     keep = torch.tensor([float(name in used) for name in SIGNALS], dtype=torch.double)
     start = _flat(prior) if prior is not None else np.zeros(2 * size + 2)
     centre = torch.tensor(start)
+    # The offsets are free in a fit from nothing, and held like the weights in one that goes on.
+    held = 2 * size if prior is None else len(start)
     parameters = torch.tensor(start, requires_grad=True)
     optimiser = torch.optim.LBFGS(
         [parameters], max_iter=500, line_search_fn="strong_wolfe", tolerance_grad=1e-9
@@ -58,7 +60,7 @@ def fit_evidence(
         seen = torch.where(right.any(dim=1), of_right, logs[:, -2])
         seen = torch.where(anywhere, torch.logsumexp(logs[:, :-1], dim=1), seen)
         likely = torch.where(off, logs[:, -1], seen)
-        drawn = (parameters - centre)[: 2 * size].square().sum()
+        drawn = (parameters - centre)[:held].square().sum()
         return strength * drawn - (weight * likely).sum()
 
     def closure() -> float:

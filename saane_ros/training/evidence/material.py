@@ -16,6 +16,7 @@ from saane_ros.data.images.files import is_image, read_image
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
+from saane_ros.localization.sequence import tolerance_steps
 from saane_ros.progress import progress
 from saane_ros.route_map.cohort import Cohort
 from saane_ros.simulation import Town, Traverse, render_many
@@ -24,7 +25,6 @@ from saane_ros.weights.schema import read_mapping
 BATCH = 8
 EVERY_PLACE_M = 1.6
 """Metres between the places of a town's map; its drives have an image every 0.8 m."""
-NEAR_M = 5.0
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ class Material:
         drives = []
         for number, condition in enumerate(towns.conditions, start=1):
             views, drive = self._traverse(seed, condition, number)
-            near = [np.flatnonzero(abs(along - s) <= NEAR_M) for s in drive.travelled]
+            reach = tolerance_steps(EVERY_PLACE_M) * EVERY_PLACE_M
+            near = [np.flatnonzero(abs(along - s) <= reach) for s in drive.travelled]
             right = [frozenset(map(int, rows)) for rows in near]
             drives.append(DriveViews(condition, views, right, drive.travelled))
         return Route(f"town-{seed}", "town", day[kept], drives, positions)

@@ -61,7 +61,7 @@ class Run:
 
 @dataclass
 class Ground:
-    """A route as a map in memory. tolerance: places within which a row is right."""
+    """A route as a map in memory."""
 
     route: Route
     cohort: Cohort
@@ -69,10 +69,9 @@ class Ground:
 
     @cached_property
     def graph(self) -> PlaceGraph:
-        count = len(self.route.places)
         if self.route.positions is None:
-            return line_graph(count)
-        return build_graph(self.route.positions, [np.arange(count)])
+            return line_graph(self.route.places.descriptors)
+        return build_graph(self.route.positions, [np.arange(len(self.route.places))])
 
     @cached_property
     def finder(self) -> CandidateFinder:
@@ -81,10 +80,6 @@ class Ground:
             places.descriptors, places.grids, self.graph, self.cohort.descriptors
         )
         return CandidateFinder(self.graph, places.grids, self.scale)
-
-    @cached_property
-    def tolerance(self) -> int:
-        return 0 if self.graph.step > 0 else round(tolerance_steps(0.0))
 
     def found(self, views: Views, row: int) -> Found:
         """The candidates of an image, as `Localizer.find` has them."""
@@ -108,9 +103,13 @@ class Ground:
 
     def is_right(self, place: int, right: frozenset[int] | None) -> bool:
         """Whether a place is within the tolerance of one that the frame shows."""
-        if right is None:
+        if not right:
             return False
-        return any(place + off in right for off in range(-self.tolerance, self.tolerance + 1))
+        if self.graph.step > 0:  # `right` holds all places within the metres of the tolerance
+            return place in right
+        reach = tolerance_steps(0.0)
+        spot = self.graph.spot
+        return any(abs(spot[place] - spot[r]) <= reach for r in right if r < len(spot))
 
 
 @dataclass(frozen=True, eq=False)
