@@ -115,6 +115,7 @@ class Track:
     mass, off: log odds of the belief in the place's neighbourhood, and in being off the map.
     support: mean of the log of how much likelier the track's frames were at their places than off
     the map, recent ones first, towards 0 while there are few.  now: that of the last frame.
+    against: the same where it speaks for being off, else 0, as a track that was sure may end.
     length: log of 1 + frames since the last jump.  progress: steps gained per frame, up to 1.
     """
 
@@ -154,6 +155,7 @@ class Track:
                 log_odds(estimate.off),
                 self._sum / (self._weight + 1.0),
                 now,
+                min(now, 0.0),
                 np.log1p(min(float(self._frames), LONGEST)),
                 gained,
             ]

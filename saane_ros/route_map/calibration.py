@@ -27,7 +27,7 @@ z: its distance standardised by those to the whole map.
 ratio: log of its distance over the least of the other candidates.
 agreement: log of the agreement of the feature grids over `MapScale.agreement`.
 agreement_ratio: log of the same over the most of the other candidates."""
-TRACK_SIGNALS = ("mass", "off", "support", "now", "length", "progress")
+TRACK_SIGNALS = ("mass", "off", "support", "now", "against", "length", "progress")
 """What is known of a belief, see `localization/track.py`."""
 _MOST = 1e9
 """Of any number in a calibration: a score of such weights still is one."""
