@@ -230,7 +230,8 @@ def test_every_form_of_truth_of_a_folder(route_map: RouteMap, tmp_path: Path) ->
         "name,x,y,yaw\n9.png,27,5,0\n10.png,25.5,5,0\n11.png,30,5,0\n700.png,0,900,0\n"
     )
     frames, rows = opened(DriveSource(folder, str(poses)), route_map)
-    assert rows == [around[0], [6, 7, 8, 9, 10, 11], around[1], []]
+    between = [i for i in range(COUNT) if abs(SPACING * i - 25.5) <= NEAR_M]
+    assert rows == [around[0], between, around[1], []]
     assert [frame.travelled for frame in frames] == pytest.approx([0.0, -1.5, 3.0, -27.0])
     (folder / "poses.csv").write_text(poses.read_text())
     assert opened(DriveSource(folder), route_map)[1] == rows
