@@ -13,6 +13,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
+from saane_ros.data.poses.plausibility import listed
 from saane_ros.embedding import Embedder
 from saane_ros.localization.belief import PAUSE_S
 from saane_ros.localization.localizer import Localizer
@@ -24,7 +25,7 @@ from saane_ros.ros.managed_node import ManagedNode
 from saane_ros.ros.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.process import run_node
 from saane_ros.ros.publishers import LocalizerPublishers
-from saane_ros.ros.travelled import TravelledDistance
+from saane_ros.ros.travelled import TravelledDistance, pose_values
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame, MatchState
@@ -171,6 +172,8 @@ class LocalizerNode(ManagedNode[Settings]):
             "device": self.settings.device,
             "last_match": self._last_match,
             "odometry": self._odometry_fault or odometry,
+            "odometry_faults": listed(self._travelled.faults()),
+            "last_odometry_fault": self._travelled.last_fault,
         }
 
     @property
@@ -189,9 +192,7 @@ class LocalizerNode(ManagedNode[Settings]):
         return Frame(self.intake.rgb(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
 
     def _on_odometry(self, message: Odometry) -> None:
-        position = message.pose.pose.position
-        stamp_ns = nanoseconds(message.header.stamp)
-        self._travelled.add(stamp_ns, (position.x, position.y, position.z))
+        self._travelled.add(nanoseconds(message.header.stamp), *pose_values(message.pose.pose))
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget the belief; the worker does it before its next frame."""

@@ -1,7 +1,7 @@
 """`calibration.yaml` of a route map: what its distances mean, and from when on it is believed.
 
 The scale is measured on the map itself. Weights and acceptance come from drives on and off other
-maps (`models/evidence.yaml`), or from those that `saane map calibrate` was given.
+maps (`config/evidence.yaml`), or from those that `saane map calibrate` was given.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Calibration:
 
 def default_weights(grids: bool) -> tuple[Weights, str]:
     """The weights that ship with the package, and where they come from."""
-    path = share_folder() / "models" / DEFAULT_FILE
+    path = share_folder() / "config" / DEFAULT_FILE
     values = _read(path)
     part = values.get(WITH_GRIDS if grids else WITHOUT_GRIDS)
     if not isinstance(part, dict) or not isinstance(values.get("source"), str):
@@ -111,7 +111,7 @@ def default_weights(grids: bool) -> tuple[Weights, str]:
 
 
 def defaults_text(with_grids: Weights, without_grids: Weights, source: str) -> str:
-    """The content of `models/evidence.yaml`."""
+    """The content of `config/evidence.yaml`."""
     values = {
         "source": source,
         WITH_GRIDS: _plain(asdict(with_grids)),

@@ -124,15 +124,21 @@ def line_graph(descriptors: NDArray[np.floating]) -> PlaceGraph:
 
 
 def descriptor_step(
-    descriptors: NDArray[np.floating], drives: Sequence[Ints] | None = None
+    descriptors: NDArray[np.floating],
+    drives: Sequence[Ints] | None = None,
+    spot: Ints | None = None,
 ) -> float:
     """Median distance of descriptors that differ and follow each other in a drive, 0 without any.
 
     drives: rows of each in its order, by default one of all; neighbouring rows of a merged map may
-    be one place by day and by night. Pairs are spread, so that a large map costs no more.
+    be one place by day and by night.  spot: of every place, where it is known: a camera that stood
+    took pairs that differ by noise alone, and maybe more of them than of all others. Pairs are
+    spread, so that a large map costs no more.
     """
     rows = [np.arange(len(descriptors))] if drives is None else drives
     pairs = np.concatenate([np.stack((drive[:-1], drive[1:]), axis=1) for drive in rows])
+    if spot is not None:
+        pairs = pairs[spot[pairs[:, 0]] != spot[pairs[:, 1]]]
     some = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), STEPS)).round().astype(int))
     steps = [
         float(np.linalg.norm(descriptors[b].astype(np.float32) - descriptors[a]))

@@ -48,7 +48,7 @@ def map_scale(
         chosen = np.ascontiguousarray(descriptors[rows], np.float32)
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
-    step = descriptor_step(descriptors, drives) or impostor / 2
+    step = descriptor_step(descriptors, drives, graph.spot) or impostor / 2
     return MapScale(impostor, _agreement(grids, pairs), step)
 
 

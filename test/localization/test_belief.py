@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import line_graph
 
 from saane_ros.localization import belief as module
 from saane_ros.localization.belief import (
@@ -23,7 +24,7 @@ from saane_ros.localization.belief import (
 from saane_ros.localization.candidates import Group
 from saane_ros.localization.evidence import FrameEvidence
 from saane_ros.localization.motion import FARTHEST, PAUSE_S, Interval, Motion
-from saane_ros.route_map.place_graph import PlaceGraph, line_graph
+from saane_ros.route_map.place_graph import PlaceGraph
 
 TOLERANCE = 3.0
 
@@ -43,7 +44,7 @@ def fork(count: int) -> PlaceGraph:
 
 GRAPHS = {
     "line": line_graph(60),
-    "metric line": PlaceGraph(np.arange(60), line_graph(60).edges, np.ones(59), 2.0),
+    "metric line": line_graph(60, 2.0),
     "ring": ring(40),
     "fork": fork(48),
     "two places": line_graph(2),

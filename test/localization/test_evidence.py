@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import line_graph
 
 from saane_ros.localization.candidates import CandidateFinder
 from saane_ros.localization.evidence import (
@@ -23,7 +24,7 @@ from saane_ros.localization.evidence import (
 )
 from saane_ros.route_map.calibration import SIGNALS, EvidenceWeights, MapScale, default_weights
 from saane_ros.route_map.feature_grids import agreement
-from saane_ros.route_map.place_graph import PlaceGraph, line_graph
+from saane_ros.route_map.place_graph import PlaceGraph
 
 FLOOR = 0.02
 DISTANCES = st.lists(st.floats(0.01, 20), min_size=1, max_size=8)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import line_graph
 
 from saane_ros.localization.belief import Belief, Estimate
 from saane_ros.localization.decision import OFF_FRAMES, Decision
@@ -30,7 +31,6 @@ from saane_ros.localization.track import (
     log_odds,
 )
 from saane_ros.route_map.calibration import TRACK_SIGNALS, TrustWeights
-from saane_ros.route_map.place_graph import line_graph
 from saane_ros.types import MatchState
 
 STEP, STEP_M = 3.0, 2.0
@@ -152,6 +152,7 @@ def test_a_track_gathers_what_its_frames_say() -> None:
             "off": math.log(0.05 / 0.95),
             "support": float(powers @ clipped) / (float(powers.sum()) + 1),
             "now": clipped[-1],
+            "against": min(clipped[-1], 0.0),
             "length": math.log(1 + min(k + 1, LONGEST)),
             "progress": gained,
         }

@@ -211,8 +211,8 @@ def test_a_failure_while_writing_leaves_the_old_map(map_folder: Path, tmp_path: 
     info = replace(before.info, dtype="float16", files={})
     huge = np.full((COUNT, 72), 1e6, dtype=np.float32)
     thumbnails = [tmp_path / "absent.jpg"] * COUNT
+    cohort = before.localizable().cohort
     with pytest.raises(SaaneError, match="does not fit float16"):
-        cohort = before.localizable().cohort
         write_map(map_folder, info, before.places, huge, range(COUNT), thumbnails, cohort)
     after = RouteMap.open(map_folder)
     np.testing.assert_array_equal(after.descriptors, before.descriptors)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import line_graph
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.alignment import courses_of
@@ -20,11 +21,11 @@ from saane_ros.route_map.place_graph import (
     GAP_STEPS,
     LANE_M,
     SAME_COURSE,
+    SAME_VIEW,
     SHORTEST,
     PlaceGraph,
     build_graph,
     graph_of,
-    line_graph,
     read_graph_file,
     write_graph_file,
 )
@@ -32,6 +33,8 @@ from saane_ros.route_map.roads import BRANCHES
 from saane_ros.types import Place, Pose
 
 LIMITS = st.floats(0, 40)
+NO_ROWS = np.empty((0, 8), np.float32)
+"""Where places have poses, descriptors do not matter."""
 
 
 def naive_ways(graph: PlaceGraph, backwards: bool) -> dict[int, list[tuple[int, float]]]:
@@ -320,25 +323,41 @@ def test_places_of_merged_maps_follow_their_own_drives() -> None:
         for i in range(20)
         for night in (0, 1)
     ]
-    graph = graph_of(places)
+    graph = graph_of(places, NO_ROWS)
     assert graph.count == 20
     assert graph.step == pytest.approx(2.0)
     assert sorted(map(tuple, graph.edges.tolist())) == [(i, i + 1) for i in range(19)]
-    bare = graph_of([Place(i, "", i) for i in range(4)] + [places[0]])
-    assert (bare.step, bare.count, len(bare.edges)) == (0.0, 5, 4)
+
+
+def test_places_without_poses_are_spots_by_what_they_show() -> None:
+    """A stop of 300 images among drives is one spot, each other place its own."""
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.normal(0, 1, (400, 8)), axis=0).astype(np.float32)
+    still = walk[199] + rng.normal(0, 0.05, (300, 8)).astype(np.float32)
+    rows = np.concatenate((walk[:200], still, walk[200:]))
+    graph = graph_of([Place(i, "", i) for i in range(len(rows))], rows)
+    assert graph.step == 0.0
+    shown, spot = rows[0], 0
+    least = SAME_VIEW * float(np.median(np.linalg.norm(np.diff(rows, axis=0), axis=1)))
+    for row, view in enumerate(rows):
+        if np.linalg.norm(view - shown) >= least:
+            shown, spot = view, spot + 1
+        assert graph.spot[row] == spot
+    assert graph.edges.tolist() == [[i, i + 1] for i in range(graph.count - 1)]
+    assert len(set(graph.spot[199:500])) == 1
 
 
 def test_stamps_tell_the_order_of_a_drive_unless_they_repeat() -> None:
     order = [3, 0, 2, 1]
     places = [Place(i, "", s, Pose((2.0 * s, 0.0, 0.0))) for i, s in enumerate(order)]
-    graph = graph_of(places)
+    graph = graph_of(places, NO_ROWS)
     assert {tuple(e) for e in graph.edges.tolist()} == {
         (graph.spot[1], graph.spot[3]),
         (graph.spot[3], graph.spot[2]),
         (graph.spot[2], graph.spot[0]),
     }
     same = [Place(i, "", 0, Pose((2.0 * i, 0.0, 0.0))) for i in range(4)]
-    assert graph_of(same).edges.tolist() == [[0, 1], [1, 2], [2, 3]]
+    assert graph_of(same, NO_ROWS).edges.tolist() == [[0, 1], [1, 2], [2, 3]]
 
 
 def whole_file(folder: Path) -> Path:

@@ -10,6 +10,7 @@ import yaml
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
+from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.builder import RouteMapBuilder, build_map
 from saane_ros.route_map.crop import crop_map
 from saane_ros.route_map.merge import merge_maps
@@ -89,7 +90,7 @@ def test_a_map_of_an_older_format_opens_and_says_what_it_lacks(tmp_path: Path) -
     assert (opened.info.postprocessing, opened.postprocessing) == ("none", None)
     assert not opened.info.calibrated
     np.testing.assert_array_equal(opened.descriptors, raw())
-    with pytest.raises(SaaneError, match="older format, .* run `saane map calibrate"):
+    with pytest.raises(SaaneError, match=r"older format, .* run `saane map calibrate"):
         Localizer(EMBEDDER, opened, Settings())
 
 

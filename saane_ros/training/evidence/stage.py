@@ -58,7 +58,7 @@ TESTED_TOWNS = 1
 def train_evidence(
     config_path: Path, data: Path, weights: str, out: Path, models: Path, results: Path, device: str
 ) -> None:
-    """Fit, write `models/evidence.yaml`, and a table a model to `results/`."""
+    """Fit, write `config/evidence.yaml`, and a table a model to `results/`."""
     config = read_evidence_config(config_path)
     worlds = {name: _world(name, config, data, weights, out, device) for name in config.models}
     others = {
