@@ -14,6 +14,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
+from saane_ros.localization.sequence import TOLERANCE_M, TOLERANCE_STEPS
 from saane_ros.ros.qos import LATCHED, PICTURE, RESULT, SENSOR
 
 
@@ -106,8 +107,8 @@ MATCH_KEYS = {
     "state": "localized, uncertain, lost or off_route",
     "place": "id of the matched place, its row in the map",
     "place_name": "name of the matched place",
-    "confidence": "probability that the pose is within 5 places along the route, or 5 m if that is "
-    "wider, of the true one",
+    "confidence": f"probability that the pose is within {TOLERANCE_STEPS:g} places along the "
+    f"route, or {TOLERANCE_M:g} m if that is wider, of the true one",
     "off_route": "belief in being nowhere on the map, 0 to 1",
     "distance": "distance of the descriptors of image and matched place",
     "ratio": "distance of the second best over that of the best place",

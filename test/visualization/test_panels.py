@@ -27,6 +27,7 @@ def match() -> Match:
         distance=3.2111,
         ratio=1.1239,
         confidence=0.934,
+        off_route=0.1,
         candidates=Candidates(np.array([42]), np.array([3.2111], np.float32), 1.1239),
         probabilities=np.ones(1, np.float32),
     )
