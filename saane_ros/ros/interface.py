@@ -124,5 +124,7 @@ DIAGNOSTIC_KEYS = {
     "image_age_p50_ms": "median age of an image at the publication of its match",
     "image_age_p95_ms": "95 % quantile of the same",
     "last_match": "state of the last match",
+    "odometry_faults": "odometry that counts for no motion: how much of which kind",
+    "last_odometry_fault": "the last of it in words",
     "last_error": "the last failure in words",
 }

@@ -45,7 +45,7 @@ class LivePoses:
         self.origin = usable.origin
         position, orientation = usable.track.positions[0], usable.track.orientations[0]
         x, y, z = (float(value) for value in position)
-        self._travelled.add(stamp_ns, (x, y, z))
+        self._travelled.add(stamp_ns, (x, y, z), (0.0, 0.0, 0.0, 0.0))
         with self._arrived:
             self._rows.append((stamp_ns, position, orientation))
             self._arrived.notify_all()

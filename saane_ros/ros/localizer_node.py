@@ -12,6 +12,7 @@ from nav_msgs.msg import Odometry
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
+from saane_ros.data.poses.plausibility import listed
 from saane_ros.embedding import Embedder
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.clock import nanoseconds
@@ -21,7 +22,7 @@ from saane_ros.ros.managed_node import ManagedNode
 from saane_ros.ros.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.process import run_node
 from saane_ros.ros.publishers import LocalizerPublishers
-from saane_ros.ros.travelled import TravelledDistance
+from saane_ros.ros.travelled import TravelledDistance, pose_values
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame
@@ -136,6 +137,8 @@ class LocalizerNode(ManagedNode[Settings]):
             "map": route_map,
             "device": self.settings.device,
             "last_match": self._last_match,
+            "odometry_faults": listed(self._travelled.faults()),
+            "last_odometry_fault": self._travelled.last_fault,
         }
 
     def _frame(self, message: ImageMessage) -> Frame:
@@ -143,9 +146,7 @@ class LocalizerNode(ManagedNode[Settings]):
         return Frame(rgb_of(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
 
     def _on_odometry(self, message: Odometry) -> None:
-        position = message.pose.pose.position
-        stamp_ns = nanoseconds(message.header.stamp)
-        self._travelled.add(stamp_ns, (position.x, position.y, position.z))
+        self._travelled.add(nanoseconds(message.header.stamp), *pose_values(message.pose.pose))
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget the belief; the worker does it before its next frame."""

@@ -20,7 +20,7 @@ from saane_ros.data.bags.reader import (
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.stamps import Order, StampMonitor
-from saane_ros.ros.travelled import TravelledDistance
+from saane_ros.ros.travelled import TravelledDistance, pose_values
 from saane_ros.types import Frame, Match
 
 UNUSABLE, DROPPED = "unusable", "dropped"
@@ -105,8 +105,7 @@ class OfflineDrive:
             message = deserialized(raw)
         except UndecodableError:
             return
-        position = message.pose.pose.position
-        self._travelled.add(stamp_of(message, raw), (position.x, position.y, position.z))
+        self._travelled.add(stamp_of(message, raw), *pose_values(message.pose.pose))
 
     def _take_image(self, raw: RawMessage, name: str) -> Iterator[Outcome]:
         try:

@@ -6,46 +6,74 @@ import bisect
 import math
 import threading
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from saane_ros.data.poses.plausibility import (
+    LONGEST_PAUSE_NS,
+    Displacement,
+    Faults,
+    PositionGate,
+    Sample,
+    StampSifter,
+    Vector,
+    moment,
+)
 
 _KEPT = 2000  # samples, 40 s at 50 Hz
-_FASTEST = 100.0  # m/s; a longer step is a reset of the odometry, not motion
 _STALE_NS = 1_000_000_000
+_SLACK_M = 0.5
+_BAND_M = 0.02
+_SIDEWAYS_M = 20.0
+
+_Turn = tuple[float, float, float, float]
+_Moved = tuple[Vector, _Turn]
 
 
 class TravelledDistance:
-    """Sums the steps between odometry positions; filled and read from different threads."""
+    """Metres along the body's own heading; filled and read from different threads.
+
+    A robot that drives backwards loses metres, one that turns on the spot or stands gains none.
+    Samples without an orientation (all zeros) count by their displacement alone, which has no
+    sign.  What is no motion (a frame set anew, a clock set anew, nonsense) adds nothing and is
+    counted, see `faults`.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stamps: deque[int] = deque(maxlen=_KEPT)
         self._metres: deque[float] = deque(maxlen=_KEPT)
-        self._position: tuple[float, float, float] | None = None
+        self._faults = Faults()
+        self._sifter: StampSifter[tuple[int, _Moved]] = StampSifter()
+        self._restarts = 0
+        self._gate: PositionGate[_Turn] = PositionGate(_SLACK_M, 1, self._faults)
+        self._displacement = Displacement(_BAND_M)
+        self._driven = 0.0
+        self._sideways = 0.0
+        self._heading: Vector | None = None
 
-    def add(self, stamp_ns: int, position: tuple[float, float, float]) -> None:
-        """Take a sample; one that is not newer than the last, or not finite, is left out."""
-        if not all(map(math.isfinite, position)):
-            return
+    def add(self, stamp_ns: int, position: Sequence[float], orientation: Sequence[float]) -> None:
+        """Take a sample: metres (x, y, z), and a quaternion (x, y, z, w) of any length."""
+        x, y, z = position
+        qx, qy, qz, qw = orientation
         with self._lock:
-            if self._stamps and self._stamps[-1] - stamp_ns > _STALE_NS:
-                self._stamps.clear()  # a bag played again: its distances go on from here
-                metres = self._metres[-1]
-                self._metres.clear()
-                self._append(stamp_ns, metres, position)
-            elif not self._stamps:
-                self._append(stamp_ns, 0.0, position)
-            elif stamp_ns > self._stamps[-1]:
-                step = math.dist(position, self._position or position)
-                seconds = (stamp_ns - self._stamps[-1]) / 1e9
-                moved = step if step <= _FASTEST * seconds else 0.0
-                self._append(stamp_ns, self._metres[-1] + moved, position)
+            sifted = self._sifter.take(stamp_ns, (stamp_ns, ((x, y, z), (qx, qy, qz, qw))))
+            for (stamp, _), reason in sifted.left_out:
+                self._faults.note("stamps", f"Odometry at {moment(stamp)} is left out: {reason}.")
+            if self._sifter.restarts > self._restarts:
+                self._restart(stamp_ns)
+            for stamp, (there, turn) in sifted.kept:
+                for sample in self._gate.add(stamp, there, turn):
+                    self._drive(sample)
 
     def at(self, stamp_ns: int) -> float | None:
-        """Metres driven since the first sample, linear between samples.
+        """Metres driven since the first sample, linear between samples; they may be negative.
 
         None where no sample lies within a second of the stamp.
         """
         with self._lock:
             stamps, metres = list(self._stamps), list(self._metres)
+            self._check_clock(stamp_ns)
         if not stamps or not stamps[0] - _STALE_NS <= stamp_ns <= stamps[-1] + _STALE_NS:
             return None
         after = bisect.bisect_left(stamps, stamp_ns)
@@ -56,7 +84,98 @@ class TravelledDistance:
         share = (stamp_ns - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
         return metres[after - 1] + share * (metres[after] - metres[after - 1])
 
-    def _append(self, stamp_ns: int, metres: float, position: tuple[float, float, float]) -> None:
-        self._stamps.append(stamp_ns)
-        self._metres.append(metres)
-        self._position = position
+    def faults(self) -> dict[str, int]:
+        """How often something contributed no motion.
+
+        stamps: repeated, late or single leaping stamps.  restarts: clocks set back.  absurd: no
+        finite position on Earth.  outliers: positions off the way.  jumps: frames set anew.
+        no_heading: samples without an orientation, whose motion has no sign.  sideways: times 20 m
+        were driven across the heading.  other_clock: images at a time far from all odometry.
+        """
+        with self._lock:
+            return dict(self._faults.counts)
+
+    @property
+    def last_fault(self) -> str:
+        """The last of `faults` in a sentence; empty where there was none."""
+        return self._faults.last
+
+    def _restart(self, stamp_ns: int) -> None:
+        self._restarts = self._sifter.restarts
+        self._faults.note(
+            "restarts", f"The clock of the odometry was set back to {moment(stamp_ns)}."
+        )
+        self._gate.restart()
+        self._stamps.clear()
+        self._metres.clear()
+
+    def _drive(self, sample: Sample[_Turn]) -> None:
+        heading = _forward(sample.item)
+        if heading is None:
+            self._faults.note(
+                "no_heading",
+                "The odometry has no orientation, so driving backwards cannot be told: fill in "
+                "pose.pose.orientation.",
+            )
+        moved = self._displacement.add(sample.position, sample.jumped)
+        if moved is not None:
+            self._driven += self._along(moved, heading)
+        if moved is not None or self._heading is None or sample.jumped:
+            self._heading = heading
+        self._stamps.append(sample.stamp_ns)
+        self._metres.append(self._driven)
+
+    def _along(self, moved: Vector, heading: Vector | None) -> float:
+        """The part of a displacement along the mean of the headings at its ends."""
+        length = math.hypot(*moved)
+        before = self._heading
+        if heading is None or before is None:
+            return length
+        mean = tuple(a + b for a, b in zip(before, heading, strict=True))
+        size = math.hypot(*mean)
+        if size < 1e-3:  # turned round between two samples: neither way is known
+            return 0.0
+        along = sum(m * h for m, h in zip(moved, mean, strict=True)) / size
+        self._check_sideways(length, abs(along))
+        return along
+
+    def _check_sideways(self, length: float, along: float) -> None:
+        """Odometry that drives across its heading mostly has no heading of the body."""
+        self._sideways = max(0.0, self._sideways + length - 2 * along)
+        if self._sideways > _SIDEWAYS_M:
+            self._sideways = 0.0
+            self._faults.note(
+                "sideways",
+                "The odometry moves across its own heading: its orientation must turn the body's "
+                "forward axis x into the frame of its positions.",
+            )
+
+    def _check_clock(self, stamp_ns: int) -> None:
+        if not self._stamps:
+            return
+        off = max(self._stamps[0] - stamp_ns, stamp_ns - self._stamps[-1])
+        if off > LONGEST_PAUSE_NS:
+            self._faults.note(
+                "other_clock",
+                f"An image is of {moment(stamp_ns)} and the newest odometry of "
+                f"{moment(self._stamps[-1])}: let one clock stamp both.",
+            )
+
+
+def pose_values(pose: Any) -> tuple[Vector, _Turn]:
+    """Position and quaternion (x, y, z, w) of a geometry_msgs/Pose."""
+    p, q = pose.position, pose.orientation
+    return (p.x, p.y, p.z), (q.x, q.y, q.z, q.w)
+
+
+def _forward(turn: _Turn) -> Vector | None:
+    """The body's forward axis x in the frame of the positions; None of a zero quaternion."""
+    x, y, z, w = turn
+    square = x * x + y * y + z * z + w * w
+    if not 1e-12 < square < math.inf:
+        return None
+    return (
+        1 - 2 * (y * y + z * z) / square,
+        2 * (x * y + w * z) / square,
+        2 * (x * z - w * y) / square,
+    )
