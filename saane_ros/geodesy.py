@@ -152,3 +152,11 @@ def from_utm(
         latitude = math.atan(math.sinh(conformal + eccentricity * math.atanh(eccentricity * sine)))
     longitude = 6 * zone - 183 + math.degrees(math.atan2(math.sinh(east), math.cos(north)))
     return math.degrees(latitude), (longitude + 180) % 360 - 180
+
+
+def on_grid(
+    latitude: float, longitude: float, zone: int, southern: bool = False
+) -> tuple[float, float]:
+    """Easting and northing in metres on the grid of a zone, beyond its borders and the equator."""
+    easting, northing, _, _ = to_utm(latitude, longitude, zone)
+    return easting, northing + UTM_FALSE_NORTHING * (southern - (latitude < 0))

@@ -12,7 +12,6 @@ from nav_msgs.msg import Odometry
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
-from saane_ros.data.poses.plausibility import listed
 from saane_ros.embedding import Embedder
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.clock import nanoseconds
@@ -137,8 +136,7 @@ class LocalizerNode(ManagedNode[Settings]):
             "map": route_map,
             "device": self.settings.device,
             "last_match": self._last_match,
-            "odometry_faults": listed(self._travelled.faults()),
-            "last_odometry_fault": self._travelled.last_fault,
+            "odometry_faults": self._travelled.told(),
         }
 
     def _frame(self, message: ImageMessage) -> Frame:

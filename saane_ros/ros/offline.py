@@ -17,9 +17,10 @@ from saane_ros.data.bags.reader import (
     deserialized,
     stamp_of,
 )
+from saane_ros.data.poses.plausibility import Order
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
-from saane_ros.ros.stamps import Order, StampMonitor
+from saane_ros.ros.stamps import StampMonitor
 from saane_ros.ros.travelled import TravelledDistance, pose_values
 from saane_ros.types import Frame, Match
 
@@ -116,8 +117,8 @@ class OfflineDrive:
         if not self._shoots(raw.stamp_ns):
             return
         order = self._stamps.arrive(stamp_ns)
-        if order in (Order.REPEATED, Order.OLDER):
-            reason = f"Image {name} has the stamp of the one before, or an older one."
+        if not order.usable:
+            reason = f"Image {name} has the stamp of the one before, an older one or one far away."
             yield Outcome(stamp_ns, name, UNUSABLE, reason=reason)
             return
         self._forget |= order is Order.RESTARTED

@@ -100,6 +100,11 @@ class TravelledDistance:
         """The last of `faults` in a sentence; empty where there was none."""
         return self._faults.last
 
+    def told(self) -> str:
+        """Both for a person; empty where there was no fault."""
+        with self._lock:
+            return str(self._faults)
+
     def _restart(self, stamp_ns: int) -> None:
         self._restarts = self._sifter.restarts
         self._faults.note(

@@ -67,8 +67,7 @@ def send(node: MapBuilderNode, camera: Any, number: int, seed: int | None = None
 
 def newest(node: MapBuilderNode) -> int | None:
     """Stamp of the newest pose that arrived."""
-    rows = node._poses._rows if node._poses else ()
-    return rows[-1][0] if rows else None
+    return node._poses.newest_ns if node._poses else None
 
 
 def save(peer: Peer) -> Any:
@@ -84,8 +83,13 @@ def test_a_place_every_two_metres_with_the_pose_at_the_images_stamp(
         routes = peer.hear(PathMessage, "/map_builder/route", LATCHED)
         # Odometry lies between the images: 0.7 m per image, sampled half a period off.
         # Poses are taken best effort: what is sent before both ends know each other is lost.
-        start = odometry(0, 0.0)
-        until(lambda: wheels.publish(start) or newest(node) == 0, "the first pose")
+        # Two must agree before they are believed.
+        def start() -> bool:
+            for stamp in (0, 10 * MS):
+                wheels.publish(odometry(stamp, 7.0 * stamp / 1e9))
+            return newest(node) == 10 * MS
+
+        until(start, "the first poses")
         for stamp in (PERIOD // 2 + index * PERIOD for index in range(22)):
             wheels.publish(odometry(stamp, 7.0 * stamp / 1e9))
         until(lambda: newest(node) == stamp, "the odometry")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from saane_ros.data.bags.poses import FIX, POSE_TYPES, UsablePoses
 from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, message_types
 from saane_ros.data.bags.storage import open_storage
+from saane_ros.data.poses.plausibility import LONGEST_PAUSE_NS, Faults, StampSifter, moment
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
@@ -20,6 +24,7 @@ from saane_ros.types import Frame, Pose, Rgb
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 ORIGIN_NAME = "origin"
 """Last part of the name of a NavSatFix topic that tells where the zero of poses lies."""
+_CLOCK_SAMPLE = 5
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_IMAGE)
 
 
@@ -29,12 +34,16 @@ class BagReport:
 
     undecodable: name and reason of each image that is left out.
     without_pose: frames before, after or in a gap of the pose track.
-    ignored_poses: poses that are NaN, without fix, or unreadable.
+    ignored_poses: poses that are NaN, without fix, or unreadable.  poses: what else is wrong with
+    poses, such as those that no vehicle gets to.
+    stamps: name and reason of each image left out for its stamp.
     """
 
     undecodable: list[str] = field(default_factory=list)
     without_pose: int = 0
     ignored_poses: int = 0
+    poses: Faults = field(default_factory=Faults)
+    stamps: list[str] = field(default_factory=list)
 
     def sentences(self) -> list[str]:
         """For a person to read; empty where all was well."""
@@ -43,10 +52,17 @@ class BagReport:
             told.append(
                 f"Images left out: {len(self.undecodable)}, the first is {self.undecodable[0]}"
             )
+        if self.stamps:
+            told.append(
+                f"Images left out for their stamps: {len(self.stamps)}, the first is "
+                f"{self.stamps[0]}."
+            )
         if self.without_pose:
             told.append(f"Frames without a pose at their time: {self.without_pose}.")
         if self.ignored_poses:
             told.append(f"Poses ignored (NaN, no fix, unreadable): {self.ignored_poses}.")
+        if self.poses.counts:
+            told.append(f"Poses doubted: {self.poses}.")
         return told
 
 
@@ -118,6 +134,8 @@ class BagReader:
         type_ = self.image_type(image_topic)
         selector = Selector(every_metres, every_seconds)
         track = self.pose_track(pose_topic) if pose_topic else None
+        if track is not None and (apart := self.clocks_apart(image_topic, track)):
+            raise SaaneError(f"Images and poses ({pose_topic}) of {self.path} do not meet: {apart}")
         only_posed = track is not None and every_metres is not None
         return self._frames(image_topic, type_, track, selector, only_posed)
 
@@ -129,11 +147,8 @@ class BagReader:
         selector: Selector,
         only_posed: bool,
     ) -> Iterator[Frame]:
-        for number, raw in enumerate(self._storage.messages([topic])):
-            name = f"{topic}#{number}"
+        for name, stamp_ns, message in self._in_time(topic):
             try:
-                message = deserialized(raw)
-                stamp_ns = stamp_of(message, raw)
                 pose, travelled = self._pose_at(track, stamp_ns)
                 if only_posed and pose is None:
                     continue
@@ -144,6 +159,42 @@ class BagReader:
                 self.report.undecodable.append(f"{name}: {error}")
                 continue
             yield Frame(image, stamp_ns, name, pose, travelled)
+
+    def _in_time(self, topic: str) -> Iterator[tuple[str, int, Any]]:
+        """Name, stamp (ns) and message of every image whose stamp can be believed."""
+        sifter: StampSifter[tuple[str, int, Any]] = StampSifter()
+        for number, raw in enumerate(self._storage.messages([topic])):
+            name = f"{topic}#{number}"
+            try:
+                message = deserialized(raw)
+            except UndecodableError as error:
+                self.report.undecodable.append(f"{name}: {error}")
+                continue
+            stamp_ns = stamp_of(message, raw)
+            sifted = sifter.take(stamp_ns, (name, stamp_ns, message))
+            self.report.stamps += [f"{item[0]}: {why}" for item, why in sifted.left_out]
+            yield from sifted.kept
+        sifted = sifter.settle()
+        self.report.stamps += [f"{item[0]}: {why}" for item, why in sifted.left_out]
+        yield from sifted.kept
+
+    def clocks_apart(self, image_topic: str, track: PoseTrack) -> str:
+        """A sentence where images and poses are stamped by different clocks, else empty."""
+        stamps = []
+        for raw in islice(self._storage.messages([image_topic]), _CLOCK_SAMPLE):
+            with suppress(UndecodableError):
+                stamps.append(stamp_of(deserialized(raw), raw))
+        if not stamps:
+            return ""
+        image, (first, last) = int(median(stamps)), track.stamps_ns[[0, -1]].tolist()
+        begin, end = self.span_ns() or (0, 0)
+        if first - image <= end - begin + LONGEST_PAUSE_NS >= image - last:
+            return ""
+        return (
+            f"{image_topic} is stamped {moment(image)} and the poses from {moment(first)} to "
+            f"{moment(last)}, so they are of different clocks: record again with one clock, or "
+            "build without poses."
+        )
 
     def _pose_at(self, track: PoseTrack | None, stamp_ns: int) -> tuple[Pose | None, float | None]:
         if track is None:
@@ -161,11 +212,12 @@ class BagReader:
         """
         type_ = self._type_of(topic, POSE_TYPES, "poses")
         poses = UsablePoses(type_, self._stamped(topic), origin)
-        self.report.ignored_poses += poses.ignored
+        self.report.ignored_poses += poses.unusable.counts.total()
+        self.report.poses = poses.track.faults
         if not len(poses.track.stamps_ns):
             raise SaaneError(
-                f"Topic {topic} of {self.path} holds no usable pose (all are NaN or without fix): "
-                "name another pose topic, or none."
+                f"Topic {topic} of {self.path} holds no usable pose (all are NaN or without fix"
+                f"{_named(poses.unusable)}): name another pose topic, or none."
             )
         if type_ == FIX:
             self.origin = poses.origin
@@ -215,6 +267,10 @@ class BagReader:
                 f"Topic {topic} of {self.path} holds no message: choose one of its topics {listed}."
             )
         return info.type
+
+
+def _named(faults: Faults) -> str:
+    return f": {faults}" if faults.counts else ""
 
 
 class UndecodableError(Exception):

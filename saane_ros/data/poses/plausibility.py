@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from statistics import median
 from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 Vector = tuple[float, float, float]
@@ -33,8 +36,29 @@ STRONGEST = 20.0
 AGREEING = 5
 """Positions that must agree with each other before they are a new place of the frame."""
 _GROUPS = 8
+_STRAY_M = 1000.0
+_STRAY_STEPS = 50
 _USUAL = 31
 _BASELINE_NS = SECOND_NS // 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a kind of positions may do, in metres.
+
+    slack: how far one may lie off the motion of those before.  band, widest: about a counted
+    position what lies within is noise of standing; `band` where no noise is seen, `widest` where
+    it is worst.  flat: heights do not count, those of receivers being no better than a guess.
+    """
+
+    slack: float
+    band: float
+    widest: float
+    flat: bool = False
+
+
+ODOMETRY = Limits(1.0, 0.02, 2.0)
+FIXES = Limits(10.0, 1.0, 6.0, flat=True)
 
 
 @dataclass
@@ -48,10 +72,10 @@ class Faults:
         self.counts[kind] += count
         self.last = sentence
 
-
-def listed(counts: Mapping[str, int]) -> str:
-    """Counts for a person: "3 outliers, 1 jumps"; empty where there are none."""
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    def __str__(self) -> str:
+        """Counts, and an example: "3 outliers, 1 jumps (the last: ...)"; empty without faults."""
+        told = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
+        return f"{told} (the last: {self.last})" if told else ""
 
 
 class Order(Enum):
@@ -311,3 +335,20 @@ class Displacement:
             return None
         self._anchor = position
         return (position[0] - anchor[0], position[1] - anchor[1], position[2] - anchor[2])
+
+
+def strays(positions: NDArray[np.float64]) -> list[int]:
+    """Rows of positions (n, 3) without times that lie far off a way that goes on without them.
+
+    Far is over a kilometre and over fifty usual steps, to both sides or beyond an end.
+    """
+    rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    if len(rows) < AGREEING:
+        return []
+    steps = np.linalg.norm(np.diff(positions[rows], axis=0), axis=1)
+    far = steps > max(_STRAY_M, _STRAY_STEPS * float(np.median(steps)))
+    alone = np.append(True, far) & np.append(far, True)
+    inside = alone[1:-1]
+    across = np.linalg.norm(positions[rows][2:] - positions[rows][:-2], axis=1)
+    inside &= across < np.minimum(steps[:-1], steps[1:])
+    return [int(row) for row in rows[alone]]

@@ -73,7 +73,10 @@ def test_equal_names_then_equal_numbers_then_an_error(tmp_path: Path) -> None:
     images(tmp_path / "query", ["c.jpg", "a.jpg"])
     assert read_ground_truth(tmp_path) == [{0}, {2}]
     images(tmp_path / "query", ["x.jpg"])
-    assert read_ground_truth(tmp_path) == [{0}, {1}, {2}]
-    images(tmp_path / "query", ["y.jpg"])
+    assert read_ground_truth(tmp_path) == [{0}, {2}, set()]
+    images(tmp_path / "other" / "ref", ["a.png", "b.png"])
+    images(tmp_path / "other" / "query", ["x.png", "y.png"])
+    assert read_ground_truth(tmp_path / "other") == [{0}, {1}]
+    images(tmp_path / "other" / "query", ["z.png"])
     with pytest.raises(SaaneError, match="nothing that says which belong together"):
-        read_ground_truth(tmp_path)
+        read_ground_truth(tmp_path / "other")

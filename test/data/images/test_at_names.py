@@ -36,8 +36,10 @@ def test_only_the_position_is_mandatory() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("image.jpg", "1 fields where the '@' convention has 16"),
-        ("@1@2@.jpg", "4 fields"),
+        ("image.jpg", "no two fields between '@'"),
+        ("@1.jpg", "no two fields between '@'"),
+        ("@1@east@.jpg", "'east' as position"),
+        ("@@5@.jpg", "no easting or northing"),
         ("@@5@@@@@@@@@@@@@.jpg", "no easting or northing"),
         ("@abc@5@@@@@@@@@@@@@.jpg", "'abc' as UTM position"),
         ("@1@2@@@nan@@@@@@@@@@.jpg", "'nan' as latitude"),
