@@ -155,8 +155,41 @@ def from_utm(
 
 
 def on_grid(
-    latitude: float, longitude: float, zone: int, southern: bool = False
+    latitude: float, longitude: float, zone: int | None, southern: bool = False
 ) -> tuple[float, float]:
-    """Easting and northing in metres on the grid of a zone, beyond its borders and the equator."""
+    """Easting and northing in metres on the grid of a zone, beyond its borders and the equator.
+
+    zone: None takes the position's own.
+    """
     easting, northing, _, _ = to_utm(latitude, longitude, zone)
     return easting, northing + UTM_FALSE_NORTHING * (southern - (latitude < 0))
+
+
+def geographic(
+    points: NDArray[np.float64], origin: LatLonAlt, grid: str = PLANE
+) -> NDArray[np.float64]:
+    """Latitude, longitude, altitude (n, 3) of metres (n, 3) from an origin along a grid."""
+    if grid == PLANE:
+        return from_enu(points, origin)
+    zone, southern = grid_zone(grid)
+    zero = (*on_grid(origin[0], origin[1], zone, southern), origin[2])
+    east, north, up = (points + zero).T.tolist()
+    rows = [from_utm(e, n, zone, southern) for e, n in zip(east, north, strict=True)]
+    return np.column_stack([np.array(rows).reshape(-1, 2), up])
+
+
+def local(points: NDArray[np.float64], origin: LatLonAlt, grid: str = PLANE) -> NDArray[np.float64]:
+    """The inverse of `geographic`: metres (n, 3) from an origin along a grid."""
+    if grid == PLANE:
+        return to_enu(points, origin)
+    zone, southern = grid_zone(grid)
+    zero = (*on_grid(origin[0], origin[1], zone, southern), origin[2])
+    rows = [
+        on_grid(latitude, longitude, zone, southern) for latitude, longitude, _ in points.tolist()
+    ]
+    return np.column_stack([np.array(rows).reshape(-1, 2), points[:, 2]]) - zero
+
+
+def grid_zone(grid: str) -> tuple[int, bool]:
+    """Zone and whether it is the southern one of a UTM grid such as "utm_30N"."""
+    return int(grid.removeprefix("utm_")[:-1]), grid.endswith("S")

@@ -88,6 +88,11 @@ class OfflineDrive:
         self._next_shot_ns: int | None = None
         self._forget = False
 
+    @property
+    def odometry_faults(self) -> str:
+        """What of the odometry counted for no motion; empty where all was well."""
+        return self._travelled.told()
+
     def outcomes(self) -> Iterator[Outcome]:
         """One outcome an image that the camera takes, in the order of recording."""
         topics = [self._image_topic, *([self._odometry_topic] if self._odometry_topic else [])]

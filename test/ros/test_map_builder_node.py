@@ -81,6 +81,7 @@ def test_a_place_every_two_metres_with_the_pose_at_the_images_stamp(
     with map_builder(map=str(path), every=2.0, frame_id="odom", postprocessing="mean") as node:
         camera, wheels = peer.talk(Image, "image"), peer.talk(Odometry, "odometry")
         routes = peer.hear(PathMessage, "/map_builder/route", LATCHED)
+
         # Odometry lies between the images: 0.7 m per image, sampled half a period off.
         # Poses are taken best effort: what is sent before both ends know each other is lost.
         # Two must agree before they are believed.

@@ -36,7 +36,8 @@ class BagReport:
     without_pose: frames before, after or in a gap of the pose track.
     ignored_poses: poses that are NaN, without fix, or unreadable.  poses: what else is wrong with
     poses, such as those that no vehicle gets to.
-    stamps: name and reason of each image left out for its stamp.
+    stamps: name and reason of each image left out for its stamp.  restarts: how often the images'
+    clock was set back.
     """
 
     undecodable: list[str] = field(default_factory=list)
@@ -44,6 +45,7 @@ class BagReport:
     ignored_poses: int = 0
     poses: Faults = field(default_factory=Faults)
     stamps: list[str] = field(default_factory=list)
+    restarts: int = 0
 
     def sentences(self) -> list[str]:
         """For a person to read; empty where all was well."""
@@ -56,6 +58,10 @@ class BagReport:
             told.append(
                 f"Images left out for their stamps: {len(self.stamps)}, the first is "
                 f"{self.stamps[0]}."
+            )
+        if self.restarts:
+            told.append(
+                f"The images' clock was set back, and they go on by the new time: {self.restarts}."
             )
         if self.without_pose:
             told.append(f"Frames without a pose at their time: {self.without_pose}.")
@@ -174,6 +180,7 @@ class BagReader:
             sifted = sifter.take(stamp_ns, (name, stamp_ns, message))
             self.report.stamps += [f"{item[0]}: {why}" for item, why in sifted.left_out]
             yield from sifted.kept
+        self.report.restarts = sifter.restarts
         sifted = sifter.settle()
         self.report.stamps += [f"{item[0]}: {why}" for item, why in sifted.left_out]
         yield from sifted.kept

@@ -87,6 +87,9 @@ def _pose_topic(bag: BagReader, name: str) -> SurveyedTopic:
     info = bag.topics()[name]
     try:
         track = bag.pose_track(name)
+        for image, image_info in sorted(bag.topics().items()):
+            if image_info.type in IMAGE_TYPES and (apart := bag.clocks_apart(image, track)):
+                return SurveyedTopic(name, info.type, info.count, apart, False)
     except SaaneError as error:
         return SurveyedTopic(name, info.type, info.count, str(error), False)
     seconds = (track.stamps_ns[-1] - track.stamps_ns[0]) / 1e9

@@ -25,6 +25,9 @@ Vector = tuple[float, float, float]
 SECOND_NS = 1_000_000_000
 LONGEST_PAUSE_NS = 60 * SECOND_NS
 """A longer step ahead (and longer than ten usual ones) is a leap: one stamp may be wrong."""
+_HELD_NS = 2 * SECOND_NS
+_HELD_STEPS = 3
+"""What a sifter doubts: little, as holding back a stamp that is right costs nothing."""
 LATE_NS = SECOND_NS
 """A stamp older by less is out of order; one older by more is a leap, as of a clock set anew."""
 FARTHEST_M = 1e8
@@ -99,10 +102,15 @@ class Order(Enum):
 
 
 class StampGate:
-    """Judges stamps (ns) in the order of their arrival."""
+    """Judges stamps (ns) in the order of their arrival.
 
-    def __init__(self) -> None:
+    pause_ns, steps: a step ahead is a leap where it is longer than both that and so many usual
+    ones; before the usual step is known, where it is longer than a minute.
+    """
+
+    def __init__(self, pause_ns: int = LONGEST_PAUSE_NS, steps: int = 10) -> None:
         self.last: int | None = None
+        self._pause_ns, self._steps = pause_ns, steps
         self._leapt: int | None = None
         self._usual: deque[int] = deque(maxlen=_USUAL)
 
@@ -112,14 +120,16 @@ class StampGate:
             self.last = stamp_ns
             return Order.NEW
         step = stamp_ns - last
-        if self._follows(step):
+        if self._within(step, 0):
             return self._accept(stamp_ns, step, Order.NEW)
         if -LATE_NS <= step <= 0:
             return Order.OLDER if step else Order.REPEATED
-        # Of a source that is slow from the start the leap itself is the usual step.
-        if leapt is not None and self._follows(stamp_ns - leapt, abs(leapt - last) / 5):
-            order = Order.RESUMED if leapt > last else Order.RESTARTED
-            return self._accept(stamp_ns, stamp_ns - leapt, order)
+        if leapt is not None:
+            # A source that grows slow leaps at every stamp, and each follows the one before.
+            ahead = leapt > last
+            if self._within(stamp_ns - leapt, 2 * (leapt - last) if ahead else LONGEST_PAUSE_NS):
+                order = Order.RESUMED if ahead else Order.RESTARTED
+                return self._accept(stamp_ns, stamp_ns - leapt, order)
         self._leapt = stamp_ns
         return Order.LEAPT
 
@@ -133,11 +143,13 @@ class StampGate:
         self.last, self._leapt = stamp_ns, None
         return order
 
-    def _follows(self, step: int, unknown: float = 0.0) -> bool:
-        """Whether a step ahead is a usual one or a pause; `unknown` stands for the usual step."""
-        if step <= LONGEST_PAUSE_NS:
+    def _within(self, step: int, longest: int) -> bool:
+        """Whether a step leads ahead, and by no more than is usual, a pause, or `longest`."""
+        if step <= min(self._pause_ns, LONGEST_PAUSE_NS):
             return step > 0
-        return step <= 10 * (median(self._usual) if self._usual else unknown)
+        if not self._usual:
+            return step <= max(LONGEST_PAUSE_NS, longest)
+        return step <= max(self._pause_ns, self._steps * median(self._usual), longest)
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,7 @@ class StampSifter(Generic[T]):
 
     def __init__(self) -> None:
         self.restarts = 0
-        self._gate = StampGate()
+        self._gate = StampGate(_HELD_NS, _HELD_STEPS)
         self._held: tuple[int, T] | None = None
 
     def take(self, stamp_ns: int, item: T) -> Sifted[T]:

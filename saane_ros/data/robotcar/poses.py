@@ -53,6 +53,11 @@ class PoseRecord:
     backwards: int
     gaps: int
 
+    @property
+    def grid(self) -> str:
+        """The UTM grid of the positions, such as "utm_30N"."""
+        return f"utm_{self.zone}{'S' if self.southern else 'N'}"
+
     def geographic_at(self, stamp_ns: int) -> tuple[float, float, float]:
         """Latitude, longitude, altitude at a stamp (ns) within the track, linear between rows."""
         start = self.track.stamps_ns[0]
@@ -77,11 +82,6 @@ class PoseRecord:
         if self.gaps:
             told.append(f"Times longer than {LONGEST_GAP_S:g} s without a pose: {self.gaps}.")
         return told
-
-
-def read_pose_track(path: Path) -> PoseTrack:
-    """The track of one pose file."""
-    return read_pose_record(path).track
 
 
 def find_pose_record(traversal: Path, source: str = "auto") -> tuple[PoseRecord | None, list[str]]:

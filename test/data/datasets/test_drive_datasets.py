@@ -16,7 +16,7 @@ from saane_ros.data.datasets.st_lucia import interpolated, read_gps
 from saane_ros.data.datasets.town import Town
 from saane_ros.data.robotcar.images import read_bayer, read_timestamps, sampled
 from saane_ros.data.robotcar.lens import read_lens_table
-from saane_ros.data.robotcar.poses import body_orientation, read_pose_track
+from saane_ros.data.robotcar.poses import body_orientation, read_pose_record
 from saane_ros.errors import SaaneError
 
 FPS = 15
@@ -224,7 +224,7 @@ def test_rtk_and_gps_tables(tmp_path: Path) -> None:
         "1000000,51,-1,100,10.0,20.0,-3.0,30U,0,0,0,0,0,1.5707963267948966\n"
         "2000000,51,-1,100,12.0,24.0,-3.0,30U,0,0,0,0,0,1.5707963267948966\n"
     )
-    found = read_pose_track(tmp_path / "rtk.csv").at(1_500_000_000)
+    found = read_pose_record(tmp_path / "rtk.csv").track.at(1_500_000_000)
     assert found is not None
     np.testing.assert_allclose(found[0].position, (22.0, 11.0, 3.0))
     np.testing.assert_allclose(found[0].orientation, (0, 0, 0, 1), atol=1e-9)  # yaw 90: east
@@ -233,7 +233,7 @@ def test_rtk_and_gps_tables(tmp_path: Path) -> None:
         "altitude_sigma,northing,easting,down,utm_zone\n"
         "1000000,9,51,-1,100,1,1,1,0.0,0.0,0.0,30U\n2000000,9,51,-1,100,1,1,1,5.0,0.0,0.0,30U\n"
     )
-    found = read_pose_track(tmp_path / "gps.csv").at(1_000_000_000)
+    found = read_pose_record(tmp_path / "gps.csv").track.at(1_000_000_000)
     assert found is not None
     np.testing.assert_allclose(found[0].orientation, (0, 0, np.sqrt(0.5), np.sqrt(0.5)))
 
