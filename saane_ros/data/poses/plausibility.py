@@ -61,7 +61,7 @@ class Limits:
 
 
 ODOMETRY = Limits(1.0, 0.02, 2.0)
-FIXES = Limits(10.0, 1.0, 6.0, flat=True)
+FIXES = Limits(10.0, 1.0, 8.0, flat=True)
 
 
 @dataclass
@@ -127,7 +127,7 @@ class StampGate:
         if leapt is not None:
             # A source that grows slow leaps at every stamp, and each follows the one before.
             ahead = leapt > last
-            if self._within(stamp_ns - leapt, 2 * (leapt - last) if ahead else LONGEST_PAUSE_NS):
+            if self._within(stamp_ns - leapt, max(LONGEST_PAUSE_NS, 2 * (leapt - last))):
                 order = Order.RESUMED if ahead else Order.RESTARTED
                 return self._accept(stamp_ns, stamp_ns - leapt, order)
         self._leapt = stamp_ns
@@ -163,38 +163,57 @@ class Sifted(Generic[T]):
 class StampSifter(Generic[T]):
     """Holds back what leapt until the next tells whether it was wrong; nothing else waits.
 
+    The first is held as well, and left out where those after it agree without it.
     restarts: how often the clock was set back.
     """
 
     def __init__(self) -> None:
         self.restarts = 0
         self._gate = StampGate(_HELD_NS, _HELD_STEPS)
+        self._first: T | None = None
         self._held: tuple[int, T] | None = None
 
     def take(self, stamp_ns: int, item: T) -> Sifted[T]:
-        last = self._gate.last or 0
+        last = self._gate.last
         order = self._gate.arrive(stamp_ns)
+        if last is None:
+            self._first = item
+            return Sifted()
         if order is Order.REPEATED:
             return Sifted([], [(item, "its stamp is that of the frame before")])
         if order is Order.OLDER:
             return Sifted([], [(item, "its stamp is older than that of the frame before")])
         if order in (Order.RESUMED, Order.RESTARTED):
-            self.restarts += order is Order.RESTARTED
             assert self._held is not None
-            held, self._held = self._held[1], None
-            return Sifted([held, item])
+            (at, held), self._held = self._held, None
+            slow = order is Order.RESUMED and at - last < 10 * (stamp_ns - at)
+            if self._first is not None and not slow:
+                return Sifted([held, item], self._without_first(last))
+            self.restarts += order is Order.RESTARTED
+            return Sifted([*self._with_first(), held, item])
         left_out = self._dismissed(last)
         if order is Order.LEAPT:
             self._held = (stamp_ns, item)
             return Sifted([], left_out)
-        return Sifted([item], left_out)
+        return Sifted([*self._with_first(), item], left_out)
 
     def settle(self) -> Sifted[T]:
-        """What is held at the end of the stream: left out, where the usual step is known."""
-        if self._held is not None and self._gate.young:
-            held, self._held = self._held[1], None
-            return Sifted([held])
-        return Sifted([], self._dismissed(self._gate.last or 0))
+        """What is held at the end of the stream: kept where it may be one after a pause."""
+        first = self._with_first()
+        if self._held is not None:
+            (at, held), last = self._held, self._gate.last or 0
+            if self._gate.young or 0 < at - last <= LONGEST_PAUSE_NS:
+                self._held = None
+                return Sifted([*first, held])
+        return Sifted(first, self._dismissed(self._gate.last or 0))
+
+    def _with_first(self) -> list[T]:
+        first, self._first = self._first, None
+        return [] if first is None else [first]
+
+    def _without_first(self, stamp_ns: int) -> list[tuple[T, str]]:
+        words = f"its stamp is {moment(stamp_ns)} and those after it are not near"
+        return [(item, words) for item in self._with_first()]
 
     def _dismissed(self, last: int) -> list[tuple[T, str]]:
         held, self._held = self._held, None
