@@ -118,7 +118,7 @@ def to_utm(
         east += coefficient * math.cos(2 * order * xi) * math.sinh(2 * order * eta)
     easting = UTM_FALSE_EASTING + UTM_SCALE * meridian_radius * east
     northing = UTM_SCALE * meridian_radius * north
-    if latitude < 0:
+    if band < "N":
         northing += UTM_FALSE_NORTHING
     return easting, northing, zone, band
 
@@ -161,8 +161,8 @@ def on_grid(
 
     zone: None takes the position's own.
     """
-    easting, northing, _, _ = to_utm(latitude, longitude, zone)
-    return easting, northing + UTM_FALSE_NORTHING * (southern - (latitude < 0))
+    easting, northing, _, band = to_utm(latitude, longitude, zone)
+    return easting, northing + UTM_FALSE_NORTHING * (int(southern) - int(band < "N"))
 
 
 def geographic(

@@ -65,12 +65,10 @@ def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
     comments = [line for line in text.splitlines()[: lines[0][0] - 1] if line.strip()]
     header = _column_names(_cells(comments[-1].strip("# \t"))) if comments else []
     numbers = [_is_number(cell) for cell in first]
-    colmap = numbers == [*[True] * 9, False] and (not comments or "IMAGE_ID" in comments[-1])
-    if colmap:
-        # Every other line lists the points that the image sees.
-        rows = [(n, line.split(maxsplit=9)) for n, line in lines]
-        named = [(n, [c[9], *c[1:8]]) for n, c in rows if len(c) == 10 and not _is_number(c[9])]
-        return _read_world_in_camera(path, named)
+    if not comments or any("IMAGE_ID" in comment for comment in comments):
+        images = [(n, row) for n, line in lines if (row := _image_of_colmap(line))]
+        if images and images[0][0] == lines[0][0]:
+            return _read_world_in_camera(path, images)
     if len(header) == len(first) and {"name", "stamp", "stamp_ns"} & {*header}:
         return _read_columns(path, header, lines, origin)
     if numbers == [False, *[True] * 7]:
@@ -159,6 +157,14 @@ def _read_world_in_camera(path: Path, rows: list[tuple[int, list[str]]]) -> Pose
         turn = quaternion_of(rotation @ CAMERA_TO_BODY.T)
         poses.append(_pose(path, number, position, list(turn)))
     return PoseTable(poses, names=[cells[0] for _, cells in rows])
+
+
+def _image_of_colmap(line: str) -> list[str]:
+    """Name and 7 numbers of `id qw qx qy qz tx ty tz camera name`; [] of a line of points."""
+    cells = line.split(maxsplit=9)
+    if len(cells) < 10 or not all(map(_is_number, cells[:9])):
+        return []
+    return [] if all(map(_is_number, cells[9].split())) else [cells[9].strip(), *cells[1:8]]
 
 
 def _has_turns_last(path: Path, lines: list[tuple[int, str]]) -> bool:
