@@ -26,6 +26,7 @@ from saane_ros.localization.localizer import Localizer
 from saane_ros.messages.encode import rgb_to_jpeg_fields
 from saane_ros.ros.clock import nanoseconds, to_stamp
 from saane_ros.ros.interface import DIAGNOSTIC_KEYS, MATCH_KEYS
+from saane_ros.ros.clock import nanoseconds
 from saane_ros.ros.localizer_node import LocalizerNode
 from saane_ros.ros.qos import LATCHED
 from saane_ros.route_map.builder import build_map
@@ -320,3 +321,20 @@ def test_simulated_time_measures_the_age(route_map: RouteMap, peer: Peer) -> Non
         camera.publish(image_message(smooth_scene(1), 5_000 * MS))
         until(lambda: found, "a match")
     assert float(values(found[0].status[0])["image_age_ms"]) == pytest.approx(250.0)
+
+
+def test_images_without_a_stamp_get_the_time_of_their_arrival(
+    route_map: RouteMap, peer: Peer
+) -> None:
+    found = peer.hear(DiagnosticArray, "/localizer/place_match")
+    with localizer(route_map) as node:
+        camera = peer.talk(Image, "image")
+        connected(node, peer)
+        began = node.get_clock().now().nanoseconds
+        for number in range(1, 4):
+            camera.publish(image_message(smooth_scene(number), 0))
+            until(lambda number=number: len(found) == number, f"match {number}")
+        ended = node.get_clock().now().nanoseconds
+        stamps = [nanoseconds(match.header.stamp) for match in found]
+        assert began <= stamps[0] < stamps[1] < stamps[2] <= ended
+        assert node.counters["failed"] == 0

@@ -217,7 +217,8 @@ def test_hloc_and_colmap_are_the_world_in_the_camera(
         "# Image list with two lines of data per image:\n"
         "#   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME\n"
         "#   POINTS2D[] as (X, Y, POINT3D_ID)\n# Number of images: 2, mean observations: 1\n"
-        f"7 {numbers} 1 a b.jpg\n1.5 2.5 -1 3.5 4.5 12 5.5 6.5 3 7.5 8.5 4\n8 1 0 0 0 9 9 9 1 c.jpg\n\n"
+        f"7 {numbers} 1 a b.jpg\n1.5 2.5 -1 3.5 4.5 12 5.5 6.5 3 7.5 8.5 4\n"
+        "8 1 0 0 0 9 9 9 1 c.jpg\n\n"
     )
     for text, name in ((f"a.jpg {numbers}\nc.jpg 1 0 0 0 9 9 9\n", "a.jpg"), (colmap, "a b.jpg")):
         table = read(folder, text)
