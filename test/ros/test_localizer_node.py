@@ -26,7 +26,6 @@ from saane_ros.localization.localizer import Localizer
 from saane_ros.messages.encode import rgb_to_jpeg_fields
 from saane_ros.ros.clock import nanoseconds, to_stamp
 from saane_ros.ros.interface import DIAGNOSTIC_KEYS, MATCH_KEYS
-from saane_ros.ros.clock import nanoseconds
 from saane_ros.ros.localizer_node import LocalizerNode
 from saane_ros.ros.qos import LATCHED
 from saane_ros.route_map.builder import build_map

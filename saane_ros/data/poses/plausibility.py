@@ -163,12 +163,14 @@ class Sifted(Generic[T]):
 class StampSifter(Generic[T]):
     """Holds back what leapt until the next tells whether it was wrong; nothing else waits.
 
-    The first is held as well, and left out where those after it agree without it.
+    The first is held as well, and left out where those after it agree without it, unless the
+    stream's motion counts and not its times (`hold_first`).
     restarts: how often the clock was set back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hold_first: bool = True) -> None:
         self.restarts = 0
+        self._hold_first = hold_first
         self._gate = StampGate(_HELD_NS, _HELD_STEPS)
         self._first: T | None = None
         self._held: tuple[int, T] | None = None
@@ -177,6 +179,8 @@ class StampSifter(Generic[T]):
         last = self._gate.last
         order = self._gate.arrive(stamp_ns)
         if last is None:
+            if not self._hold_first:
+                return Sifted([item])
             self._first = item
             return Sifted()
         if order is Order.REPEATED:
@@ -297,11 +301,9 @@ class PositionGate(Generic[T]):
             self.faults.note("absurd", f"A pose at {moment(stamp_ns)} has no position on Earth.")
             return []
         sample = Sample(stamp_ns, (x, y, z), item)
-        groups = [*self._doubted, *([self._believed] if self._believed else [])]
-        misses = [group.miss(sample, self._slack) for group in groups]
-        if not misses or not min(misses) <= 1:
+        group = self._best(sample)
+        if group is None:
             return self._doubt(sample)
-        group = groups[misses.index(min(misses))]
         group.add(sample)
         if group is self._believed:
             self._leave_out(self._doubted)
@@ -309,6 +311,18 @@ class PositionGate(Generic[T]):
             return [sample]
         group.samples.append(sample)
         return self._believe(group)
+
+    def _best(self, sample: Sample[T]) -> _Group[T] | None:
+        """The group that a sample agrees with best; a doubted one alone says little of motion."""
+        if self._believed is not None:
+            miss = self._believed.miss(sample, self._slack)
+            rivals = [group for group in self._doubted if miss > 0.5 or len(group.samples) > 1]
+        else:
+            miss, rivals = math.inf, self._doubted
+        misses = [group.miss(sample, self._slack) for group in rivals]
+        if misses and min(misses) < min(miss, 1.0):
+            return rivals[misses.index(min(misses))]
+        return self._believed if miss <= 1 else None
 
     def settle(self) -> list[Sample[T]]:
         """At the end: the largest group where none was believed; what else waits is left out."""
