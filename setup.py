@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 NAME = "saane_ros"
 SHARE = f"share/{NAME}"
+MODEL_FILES = (".yaml", ".safetensors", ".jpg")
 
 setup(
     name=NAME,
@@ -23,7 +24,7 @@ setup(
         "opencv-python-headless",
         "pyyaml",
         "safetensors",
-        "rosbags>=0.10",
+        "rosbags>=0.11.8",
         "tqdm",
     ],
     extras_require={
@@ -51,7 +52,8 @@ setup(
         (f"{SHARE}/config", glob("config/*.yaml") + glob("config/*.rviz") + glob("config/*.xml")),
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
         (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),
-        (f"{SHARE}/models", glob("models/*.yaml") + glob("models/*.safetensors")),
+        (f"{SHARE}/config/drives", glob("config/drives/*.yaml")),
+        (f"{SHARE}/models", [p for p in glob("models/*") if p.endswith(MODEL_FILES)]),
     ],
     zip_safe=False,
     entry_points={

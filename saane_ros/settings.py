@@ -48,36 +48,22 @@ class Settings:
     )
     threads: int = setting(0, "CPU threads of the network; 0: PyTorch's choice.", low=0, high=256)
     candidates: int = setting(5, "Nearest places reported per image.", low=1, high=100, live=True)
-    ratio_window: int = setting(
-        5,
-        "Places on either side of the best that the second best of the ratio must lie outside of; "
-        "0: any other place.",
-        low=0,
-        high=1000,
-        live=True,
-    )
-    min_ratio: float = setting(
-        1.05,
-        "Ratio (second best / best) that localizes without the sequence filter.",
-        low=1.0,
-        high=10.0,
-        live=True,
-    )
     sequence_filter: bool = setting(
         True, "Filter matches along the route with a Bayes filter over the places."
     )
-    localized_confidence: float = setting(
-        0.9,
-        "Belief around the best place from which on a frame is localized.",
-        low=0.0,
-        high=1.0,
+    error_rate: float = setting(
+        0.01,
+        "Of the frames called localized at most this share is wrong, as far as the road and what "
+        "lies off it are like those of the map's calibration.",
+        low=0.0001,
+        high=0.5,
         live=True,
     )
-    lost_confidence: float = setting(
-        0.5,
-        "Belief around the best place below which a frame is lost.",
-        low=0.0,
-        high=1.0,
+    max_deviation: float = setting(
+        10.0,
+        "Metres of standard deviation in the plane up to which a pose is published.",
+        low=0.1,
+        high=1000.0,
         live=True,
     )
     image_transport: str = setting(

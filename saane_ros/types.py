@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Rgb = NDArray[np.uint8]
 """H x W x 3, RGB."""
+GRID_SIDE = 14
+"""Cells of the longer side of a feature grid: what stride 16 leaves of 224 pixels."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Pose:
 class Frame:
     """One camera image with what is known of it.
 
-    `travelled` is the distance in metres since the first frame, by odometry or by pose.
+    `travelled` is the distance in metres since the first frame, by odometry or by pose; driven
+    backwards it falls.
     """
 
     image: Rgb
@@ -42,11 +45,14 @@ class Embedding:
     descriptor: float32 (D,).
     attention: per modality ("appearance", "semantic") a float32 (h, w) map in [0, 1].
     labels: uint8 (H, W) class of every pixel, at the size of the network's input.
+    grid: float32 (h, w, C) mid-level features that show what lies where in the image, at most
+        `GRID_SIDE` cells a side; None where not asked for or the system has none.
     """
 
     descriptor: NDArray[np.float32]
     attention: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     labels: NDArray[np.uint8] | None = None
+    grid: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,18 +84,6 @@ class Candidates:
     ratio: float
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What a distance says of a place: log p(z | same) / p(z | other) = offset - slope z.
-
-    z is the distance standardised by the query's own distances to the whole map:
-    (d - median) / (97.5 % quantile - 2.5 % quantile).
-    """
-
-    slope: float
-    offset: float
-
-
 class MatchState(Enum):
     LOCALIZED = "localized"
     UNCERTAIN = "uncertain"
@@ -101,6 +95,8 @@ class MatchState(Enum):
 class Match:
     """Where one frame was taken, as far as the localizer can tell.
 
+    confidence: probability that the place is right, see `localization/localizer.py`.
+    off_route: belief in being nowhere on the map.
     covariance: row-major 6 x 6 over (x, y, z, roll, pitch, yaw), only with a pose.
     probabilities: float32 (k,), belief in each of `candidates.places`.
     timings_ms: milliseconds by step ("embed", "search", "filter").
@@ -112,6 +108,7 @@ class Match:
     distance: float
     ratio: float
     confidence: float
+    off_route: float
     candidates: Candidates
     probabilities: NDArray[np.float32]
     pose: Pose | None = None

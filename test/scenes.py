@@ -17,10 +17,13 @@ class ColourGridEmbedder:
     fingerprint = "colour-grid-4x6"
     descriptor_size = 72
     class_names = ("dark", "bright")
-    calibration = None
 
     def embed(
-        self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+        self,
+        images: Sequence[Rgb],
+        attention: bool = False,
+        labels: bool = False,
+        grid: bool = False,
     ) -> list[Embedding]:
         return [self._embed_one(image, attention, labels) for image in images]
 

@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
         ("candidates", 101, "give a value from 1 to 100"),
         ("candidates", 2.0, "a float: give a int"),
         ("candidates", True, "a bool: give a int"),
-        ("min_ratio", float("nan"), "give a value from 1 to 10"),
-        ("lost_confidence", -0.1, "give a value from 0 to 1"),
+        ("max_deviation", float("nan"), "give a value from 0.1 to 1000"),
+        ("error_rate", 0.0, "give a value from 0.0001 to 0.5"),
         ("sequence_filter", 1, "a int: give a bool"),
         ("precision", "fp8", "choose one of auto, fp32, fp16, bf16"),
         ("model", 3, "a int: give a str"),
@@ -53,7 +53,7 @@ def test_limits_belong_to_the_range_and_integers_are_numbers() -> None:
         kind = type(default)
         for limit in (setting.low, setting.high):
             assert getattr(settings_from({name: kind(limit)}), name) == limit
-    assert Settings(min_ratio=2).min_ratio == 2
+    assert Settings(max_deviation=2).max_deviation == 2
 
 
 def test_unknown_names_are_told_with_the_known_ones() -> None:
@@ -67,7 +67,7 @@ def test_unknown_names_are_told_with_the_known_ones() -> None:
     ("text", "expected"),
     [
         ("candidates=7", ("candidates", 7)),
-        ("min_ratio=1.5", ("min_ratio", 1.5)),
+        ("error_rate=0.05", ("error_rate", 0.05)),
         ("sequence_filter=False", ("sequence_filter", False)),
         ("map=a=b.routemap", ("map", "a=b.routemap")),
         ("weights=", ("weights", "")),
@@ -83,7 +83,7 @@ def test_assignments(text: str, expected: tuple[str, Value]) -> None:
         ("candidates", "write name=value"),
         ("candidates=many", "'many': give a int"),
         ("sequence_filter=1", "'1': give a bool"),
-        ("min_ratio=", "'': give a float"),
+        ("error_rate=", "'': give a float"),
     ],
 )
 def test_wrong_assignments_are_told(text: str, message: str) -> None:
@@ -131,11 +131,11 @@ def test_an_absent_parameter_file_is_told(tmp_path: Path) -> None:
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 
 
-@given(TEXT, st.integers(1, 100), st.floats(1, 10), st.booleans())
+@given(TEXT, st.integers(1, 100), st.floats(0.1, 1000), st.booleans())
 def test_settings_survive_a_parameter_file(
-    tmp_path_factory: pytest.TempPathFactory, model: str, k: int, ratio: float, use: bool
+    tmp_path_factory: pytest.TempPathFactory, model: str, k: int, metres: float, use: bool
 ) -> None:
-    values = {"model": model, "candidates": k, "min_ratio": ratio, "sequence_filter": use}
+    values = {"model": model, "candidates": k, "max_deviation": metres, "sequence_filter": use}
     document = {"localizer": {"ros__parameters": values}}
     path = write(tmp_path_factory.mktemp("p"), yaml.safe_dump(document, allow_unicode=True))
     assert settings_from(read_settings(path)) == Settings(**values)

@@ -14,8 +14,9 @@ examples:
   saane bag info night.mcap
   saane bag info old_robot.bag
 
-Bags of ROS 2 (MCAP and sqlite3) and ROS 1 .bag files are read alike, also by `saane map build` and
-`saane localize`. Of a bag that was cut off what can be read is used, and the rest is named.
+Bags of ROS 2 (MCAP and sqlite3, also packed with zstd) and ROS 1 .bag files are read alike, also by
+`saane map build` and `saane localize`. Of a bag that was cut off what can be read is used, and the
+rest is named. Images from all over the bag are looked at; exit status 1 where there is no bag.
 """
 
 
@@ -26,13 +27,13 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     info = command_parser(
         actions, "info", "list image and pose topics, and what can make a map", EXAMPLES
     )
-    info.add_argument("bag", type=Path, help="rosbag2 folder, or .mcap, .db3 or .bag file")
+    info.add_argument("bag", type=Path, help="rosbag2 folder, or a file of a bag")
     info.set_defaults(run=_info)
 
 
 def _info(options: argparse.Namespace) -> None:
     from saane_ros.data.bags import BagReader
-    from saane_ros.data.bags.survey import map_commands, survey_bag
+    from saane_ros.data.bags.survey import survey_bag
 
     with BagReader(options.bag) as bag:
         survey = survey_bag(bag)
@@ -45,10 +46,11 @@ def _info(options: argparse.Namespace) -> None:
                 print(f"          {mark}: {topic.text}")
         for name, (type_, count) in survey.others.items():
             print(f"  other   {name}  ({type_}, {count})")
-        commands = list(map_commands(bag, survey))
-        if commands:
+        for doubt in survey.doubts:
+            print(doubt)
+        if survey.commands:
             print("A map can be made with:")
-            for command in commands:
+            for command in survey.commands:
                 print(f"  {command}")
         else:
             print("No map can be made: the bag has no usable image topic.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saane_ros import __version__
+from saane_ros.commands.evaluate_drive import add_drive
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 
@@ -25,6 +26,7 @@ examples:
   saane evaluate --model scores/ descriptors.npz --dataset my/ref-and-query-folder
   saane evaluate --model saane-town --dataset robotcar --pair am-pm --root ~/data
   saane evaluate --list
+  saane evaluate drive --help    a localizer on its route and off it
 
 models:
   a card's name or path, with :app, :app_sem, ... for a part of its wiring;
@@ -72,6 +74,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     size.add_argument("--max-side", type=int, help="longer input side, keeping the aspect")
     add_argument("--list", action="store_true", help="list the described datasets and end")
     parser.set_defaults(run=_run)
+    add_drive(parser.add_subparsers(dest="evaluation", metavar="drive"))
 
 
 def _run(options: argparse.Namespace) -> None:

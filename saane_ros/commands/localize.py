@@ -25,7 +25,7 @@ from saane_ros.localization.localizer import Localizer
 from saane_ros.progress import progress
 from saane_ros.ros.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
 from saane_ros.route_map.store import RouteMap
-from saane_ros.settings import Settings, parse_assignment, read_settings, settings_from
+from saane_ros.settings import parse_assignment, read_settings, settings_from
 from saane_ros.types import Frame, Match
 
 if TYPE_CHECKING:
@@ -36,14 +36,16 @@ examples:
   saane localize --map street.routemap --images night/ --out matches.csv
   saane localize --map street.routemap --bag night.mcap --image-topic /camera/image
   saane localize --map street.routemap --images night/ --params config/localizer.yaml \\
-      --set sequence_filter=false --set min_ratio=1.1
+      --set sequence_filter=false --set error_rate=0.05
   saane localize --map street.routemap --bag night.mcap --image-topic /camera/image \\
       --truth-topic /ground_truth/odometry --camera-rate 8 --inference-ms 300
   saane localize --map street.routemap --images night/ --out m.csv --poses-out poses.tum
 
+The model is the one that made the map, unless --model, --set or the parameter file names one.
 Columns: stamp_ns, name, state (localized, uncertain, lost, off_route; unusable for a black or
 broken image, dropped for one that a newer one took the place of), place, place_name, distance,
-ratio, confidence, x, y, z while localized, and error_m where --truth-topic tells it.
+ratio, confidence, off_route (belief in being nowhere on the map), x, y, z while localized and sure
+enough of where, and error_m where --truth-topic tells it.
 --poses-out writes those positions as a TUM file, as evo and others read it.
 Poses of the images are not used, and odometry only of --odometry-topic: a bag and its images give
 the same matches, twice the same bytes.
@@ -63,6 +65,7 @@ COLUMNS = (
     "distance",
     "ratio",
     "confidence",
+    "off_route",
     "x",
     "y",
     "z",
@@ -92,6 +95,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--poses-out", type=Path, metavar="FILE", help="poses while localized, as TUM for evo"
     )
+    parser.add_argument("--model", metavar="CARD", help="model card; the map's own by default")
+    parser.add_argument("--weights", metavar="DIR", help="folder looked into first for weights")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; 0: PyTorch's choice")
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file")
     parser.add_argument(
         "--set",
@@ -103,23 +110,27 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_run)
 
 
-def settings_of(options: argparse.Namespace) -> Settings:
-    """Settings from the defaults, then --params, then --map, then --set."""
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """What is set: by --params, then by an option of that name, then by --set."""
     values: dict[str, Any] = {} if options.params is None else read_settings(options.params)
-    if options.map is not None:
-        values["map"] = str(options.map)
+    for name in ("map", "model", "weights", "device", "threads"):
+        value = getattr(options, name)
+        if value is not None:
+            values[name] = str(value) if name == "map" else value
     values.update(map(parse_assignment, options.set))
-    return settings_from(values)
+    return values
 
 
 def _run(options: argparse.Namespace) -> None:
     from saane_ros.embedding.loading import load_embedder
 
-    settings = settings_of(options)
+    given = _given(options)
+    settings = settings_from(given)
     if not settings.map:
         raise SaaneError("No route map is named: give --map, or `map` in the parameter file.")
     _check_source(options)
     route_map = RouteMap.open(settings.map)
+    settings = replace(settings, model=given.get("model", route_map.info.model))
     embedder = load_embedder(
         settings.model, settings.weights, settings.device, settings.precision, settings.threads
     )
@@ -185,8 +196,7 @@ def _outcomes(
         truth = None
         if options.truth_topic:
             truth = _truth_of(bag, options.truth_topic, route_map)
-            if apart := bag.clocks_apart(options.image_topic, truth):
-                raise SaaneError(f"Images and truth of {options.bag} do not meet: {apart}")
+            bag.check_clocks(options.image_topic, options.truth_topic, truth)
         yield drive.outcomes(), None, truth
         if drive.odometry_faults:
             print(f"saane: odometry left out: {drive.odometry_faults}", file=sys.stderr)
@@ -295,6 +305,7 @@ def _row(outcome: Outcome, match: Match, error: float | None) -> tuple[object, .
         f"{match.distance:.6f}",
         f"{match.ratio:.6f}",
         f"{match.confidence:.6f}",
+        f"{match.off_route:.6f}",
         *position,
         "" if error is None else f"{error:.3f}",
     )

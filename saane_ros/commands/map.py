@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from saane_ros.commands.map_calibrating import (
+    CALIBRATE_EXAMPLES,
+    add_calibrate,
+    calibrate_map,
+)
 from saane_ros.commands.map_editing import (
     CROP_EXAMPLES,
     MERGE_EXAMPLES,
@@ -99,6 +104,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     cropping = command_parser(actions, "crop", "cut a part out of a route map", CROP_EXAMPLES)
     add_crop(cropping)
     cropping.set_defaults(run=_crop)
+    calibrating = command_parser(
+        actions, "calibrate", "fit when a map is believed", CALIBRATE_EXAMPLES
+    )
+    add_calibrate(calibrating)
+    calibrating.set_defaults(run=_calibrate)
     merging = command_parser(actions, "merge", "make one route map of several", MERGE_EXAMPLES)
     add_merge(merging)
     merging.set_defaults(run=_merge)
@@ -203,6 +213,10 @@ def _crop(options: argparse.Namespace) -> None:
     _show(crop(options))
 
 
+def _calibrate(options: argparse.Namespace) -> None:
+    _show(calibrate_map(options))
+
+
 def _merge(options: argparse.Namespace) -> None:
     _show(merge(options))
 
@@ -246,7 +260,8 @@ def _postprocessing_text(route_map: RouteMap) -> str:
 
 
 def _calibration_text(route_map: RouteMap) -> str:
-    calibration = route_map.info.calibration
-    if calibration is None:
-        return "none: the filter cannot tell when the route is left"
-    return f"slope {calibration.slope:.3f}, offset {calibration.offset:.3f}"
+    bearings = route_map.bearings
+    if bearings is None:
+        return "none: run `saane map calibrate`, without it the map cannot be localized in"
+    grids = "with" if bearings.grids is not None else "without"
+    return f"{bearings.calibration.source}, {grids} feature grids"

@@ -43,6 +43,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         ("filter", _filter, "one weight per class for a static filter"),
         ("export", _export, "card and weight files of a trained model"),
         ("table", _table, "heads of all systems and seeds, compared on benchmarks"),
+        ("evidence", _evidence, "what distances mean, and from when on a place is believed"),
     ):
         stage = stages.add_parser(
             name,
@@ -61,11 +62,12 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         )
         stage.add_argument("--weights", default="", help="folder of given weights, searched first")
         stage.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-        if name == "export":
+        if name in ("export", "evidence"):
             stage.add_argument("--models", type=Path, required=True, help="folder of the card")
+        if name == "export":
             stage.add_argument("--system", help="a head that the stage `table` trained, by name")
-        if name in ("segmentation", "table"):
-            needed = name == "table"
+        if name in ("segmentation", "table", "evidence"):
+            needed = name != "segmentation"
             stage.add_argument("--results", type=Path, required=needed, help="folder of figures")
         stage.set_defaults(run=run)
 
@@ -144,3 +146,17 @@ def _table(options: argparse.Namespace) -> None:
     from saane_ros.training.comparison import compare
 
     print(compare(_run(options), options.results))
+
+
+def _evidence(options: argparse.Namespace) -> None:
+    from saane_ros.training.evidence.stage import train_evidence
+
+    train_evidence(
+        options.config,
+        options.data.expanduser(),
+        options.weights,
+        options.out,
+        options.models,
+        options.results,
+        options.device,
+    )

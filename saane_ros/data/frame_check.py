@@ -10,7 +10,8 @@ from saane_ros.types import Pose, Rgb
 
 BLACK_MEAN = 4.0
 BLACK_SPREAD = 2.0
-"""Grey levels. A lit street at night lies far above both; a covered or unpowered camera below."""
+"""Grey levels. A lit street at night lies far above both; a covered or unpowered camera below, and
+a lens in glare or behind paper shows one colour."""
 
 
 def image_fault(image: Rgb) -> str | None:
@@ -20,8 +21,9 @@ def image_fault(image: Rgb) -> str | None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         return f"the image is {image.dtype} {image.shape}, not uint8 height x width x 3"
     sample = image[:: 1 + image.shape[0] // 240, :: 1 + image.shape[1] // 320]
-    if float(sample.mean()) < BLACK_MEAN and float(sample.std()) < BLACK_SPREAD:
-        return "the image is black"
+    if float(sample.mean(axis=2).std()) < BLACK_SPREAD:
+        black = float(sample.mean()) < BLACK_MEAN
+        return "the image is black" if black else "the image has no contrast"
     return None
 
 

@@ -29,7 +29,7 @@ def commands_by_hand(scene: Scene, model: str, map_path: Path) -> str:
             "# the answers, with ROS 2 sourced in a third",
             "ros2 topic echo /localizer/place_match",
             "# the same answers without a live node, one line a frame",
-            f"saane localize --map {where} {scene.query.by_hand} --set model={model}",
+            f"saane localize --map {where} {scene.query.by_hand} --model {model}",
         ]
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from saane_ros.types import Calibration, Embedding, Rgb
+from saane_ros.types import Embedding, Rgb
 
 
 class Embedder(Protocol):
@@ -13,17 +13,19 @@ class Embedder(Protocol):
 
     name: the card's name.  fingerprint: changes with architecture, weights or preprocessing.
     class_names: the classes of `Embedding.labels`, empty where there is no segmentation.
-    calibration: what its distances mean, fitted on held-out routes; None where it was not.
     """
 
     name: str
     fingerprint: str
     descriptor_size: int
     class_names: tuple[str, ...]
-    calibration: Calibration | None
 
     def embed(
-        self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+        self,
+        images: Sequence[Rgb],
+        attention: bool = False,
+        labels: bool = False,
+        grid: bool = False,
     ) -> list[Embedding]:
-        """Embed images of any sizes; attention maps and labels only where asked for."""
+        """Embed images of any sizes; attention maps, labels and grid only where asked for."""
         ...

@@ -58,7 +58,6 @@ def load_embedder(
         card.name if system is None else f"{card.name}:{system}",
         fingerprint(card, digests),
         class_names,
-        card.calibration,
         chosen,
         pick_precision(precision, chosen),
     )

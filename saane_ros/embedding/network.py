@@ -12,7 +12,7 @@ from torch.nn import functional
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.saane import SaaneNetwork, SaaneOutput
-from saane_ros.types import Calibration, Embedding, Rgb
+from saane_ros.types import GRID_SIDE, Embedding, Rgb
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -27,12 +27,11 @@ class NetworkEmbedder:
         name: str,
         fingerprint: str,
         class_names: tuple[str, ...],
-        calibration: Calibration | None,
         device: torch.device,
         precision: str = "fp32",
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
-        self.class_names, self.calibration = class_names, calibration
+        self.class_names = class_names
         self.descriptor_size = network.descriptor_size
         self.device, self.dtype = device, DTYPES[precision]
         self.preprocessing = preprocessing
@@ -40,7 +39,11 @@ class NetworkEmbedder:
 
     @torch.inference_mode()
     def embed(
-        self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+        self,
+        images: Sequence[Rgb],
+        attention: bool = False,
+        labels: bool = False,
+        grid: bool = False,
     ) -> list[Embedding]:
         """One Embedding per image; attention on the trunk's grid, labels at the input's size."""
         if not images:
@@ -50,11 +53,13 @@ class NetworkEmbedder:
         descriptors = output.descriptor.float().cpu().numpy()
         maps = _attention(output) if attention else {}
         classes = self._label_maps(output.logits, pixels.shape[-2:]) if labels else None
+        grids = _grids(output.grid) if grid and output.grid is not None else None
         return [
             Embedding(
                 descriptor=descriptors[i],
                 attention={modality: values[i] for modality, values in maps.items()},
                 labels=None if classes is None else classes[i],
+                grid=None if grids is None else grids[i],
             )
             for i in range(len(images))
         ]
@@ -78,3 +83,13 @@ def _attention(output: SaaneOutput) -> dict[str, np.ndarray]:
         "semantic": output.semantic_attention,
     }
     return {name: m[:, 0].float().cpu().numpy() for name, m in maps.items() if m is not None}
+
+
+def _grids(features: Tensor) -> np.ndarray:
+    """Features B x C x H x W as grids (B, h, w, C), averaged down to `GRID_SIDE` cells a side."""
+    height, width = features.shape[-2:]
+    scale = min(1.0, GRID_SIDE / max(height, width))
+    if scale < 1:
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        features = functional.adaptive_avg_pool2d(features, size)
+    return features.permute(0, 2, 3, 1).float().cpu().numpy()

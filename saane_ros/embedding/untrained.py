@@ -72,7 +72,6 @@ def load_untrained(
         spec,
         hashlib.sha256(f"{name} {pool} {sha256_of(file)}".encode()).hexdigest()[:16],
         (),
-        None,
         chosen,
         pick_precision(precision, chosen),
     )

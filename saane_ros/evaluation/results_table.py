@@ -116,14 +116,15 @@ def as_text(found: Sequence[Block]) -> str:
     """The table for a terminal, with the protocol of every block and the footnotes."""
     rows = [row for block in found for row in block.rows]
     widths = [max(len(row[i]) for row in [list(TITLES), *rows]) for i in range(len(TITLES))]
-    lines = [_line(TITLES, widths), "-" * (sum(widths) + 2 * len(widths) - 2)]
+    lines = [aligned(TITLES, widths), "-" * (sum(widths) + 2 * len(widths) - 2)]
     for block in found:
         lines += [f"{block.title}: {block.words}"]
-        lines += [_line(row, widths) for row in block.rows]
+        lines += [aligned(row, widths) for row in block.rows]
         lines += [""]
     return "\n".join([*lines, *FOOTNOTES])
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """One line of a table in columns of these widths, the first to the left."""
     first = cells[0].ljust(widths[0])
     return "  ".join([first, *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))])

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from saane_ros.data.frame_check import image_fault
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
-from saane_ros.localization.calibration import published_rate
-from saane_ros.localization.pose_estimate import estimate_pose
+from saane_ros.localization.belief import Estimate
+from saane_ros.localization.candidates import CandidateFinder, Found
+from saane_ros.localization.decision import Decision
+from saane_ros.localization.evidence import NEAREST, FrameEvidence, frame_evidence
+from saane_ros.localization.pose_estimate import estimate_pose, horizontal_deviation
 from saane_ros.localization.query_statistics import QueryPostprocessing
-from saane_ros.localization.sequence_filter import (
-    PUBLISHED_DELTA,
-    SequenceFilter,
-    StateMachine,
-)
-from saane_ros.route_map.search import MapSearch, candidates_from
+from saane_ros.localization.sequence import Sequence, tolerance_steps
+from saane_ros.localization.track import confidence
+from saane_ros.route_map.cohort import cohort_descriptors
+from saane_ros.route_map.search import MapSearch, Nearest, exact_distances
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Candidates, Embedding, Frame, Match, MatchState, Pose
@@ -33,18 +34,19 @@ class Localization:
     embedding: Embedding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Verdict:
-    """What the distances of a frame say, by either way of deciding.
+    """What is believed after a frame, by either way of deciding.
 
-    belief: float64 (N,).  window: the places that the pose is averaged over.
+    spots, masses: of the neighbourhood that the pose is averaged over (m,).
     """
 
-    state: MatchState
-    best: int
+    spot: int
+    spots: NDArray[np.int64]
+    masses: NDArray[np.float64]
     confidence: float
-    belief: NDArray[np.float64]
-    window: slice
+    off: float
+    accepted: float
 
 
 class Localizer:
@@ -52,38 +54,50 @@ class Localizer:
 
     Deterministic: the same frames after `reset` give the same matches. `settings` may be replaced
     between two frames; the live ones take effect at the next. Raises SaaneError where the map was
-    made by another model than `embedder`.
+    made by another model than `embedder`, or is of a format that cannot tell when it is left.
     """
 
     def __init__(self, embedder: Embedder, route_map: RouteMap, settings: Settings) -> None:
         route_map.check_embedder(embedder)
+        bearings = route_map.localizable()
         self.settings = settings
         self._embedder = embedder
         self._map = route_map
+        self._graph = bearings.graph
+        self._weights = bearings.calibration.weights
+        self._projection = None if bearings.grids is None else bearings.cohort.projection
+        self._cohort = cohort_descriptors(bearings.cohort, route_map.postprocessing)
         self._search = MapSearch(route_map)
         self._queries = QueryPostprocessing(route_map.postprocessing)
-        calibration = route_map.info.calibration
-        if route_map.postprocessing is None:
-            # The card's is the newer one where both have it. It is of descriptors as embedded:
-            # of others it would say more than they know, see `RouteMapBuilder`.
-            calibration = embedder.calibration or calibration
-        self._filter = SequenceFilter(route_map.arc_length, route_map.metric, calibration)
-        self._states = StateMachine()
-        self._travelled: float | None = None
-        steps = np.diff(route_map.arc_length) if route_map.metric else np.empty(0)
-        self._spacing = float(np.median(steps)) if steps.size else 0.0
+        scale = bearings.calibration.scale
+        self._finder = CandidateFinder(self._graph, bearings.grids, scale)
+        self._sequence = Sequence(self._graph, scale, self._weights.evidence, route_map.metric)
+        self._decision = Decision()
+
+    @property
+    def odometry_fault(self) -> str:
+        """Why odometry is not used, in words; empty where it is or there is none."""
+        return self._sequence.odometry_fault
+
+    @property
+    def belief(self) -> tuple[NDArray[np.int64], NDArray[np.float64], float, float]:
+        """Spots of the place graph (S,), their masses (S,), the mass of all others, and of off.
+
+        They sum to 1; copies. Of the filter along the route: without it they never change.
+        """
+        belief = self._sequence.belief
+        return belief.spots.copy(), belief.masses.copy(), belief.rest, belief.off
 
     def reset(self) -> None:
         """Forget all earlier frames."""
         self._queries.reset()
-        self._filter.reset()
-        self._states.reset()
-        self._travelled = None
+        self._sequence.reset()
+        self._decision.reset()
 
-    def localize(self, frame: Frame, attention: bool = False, labels: bool = False) -> Localization:
-        """Match one frame; attention maps and labels come along where asked for.
+    def embed(self, frame: Frame, attention: bool = False, labels: bool = False) -> Embedding:
+        """The embedding that `locate` needs; attention maps and labels where asked for.
 
-        Raises SaaneError where the image is empty, black or not RGB; the belief is untouched then.
+        Raises SaaneError where the image is empty, shows nothing or is not RGB.
         """
         fault = image_fault(frame.image)
         if fault is not None:
@@ -91,72 +105,162 @@ class Localizer:
                 f"Frame {frame.name or frame.stamp_ns} cannot be matched, as {fault}: "
                 "check the camera."
             )
+        grid = self._projection is not None
+        return self._embedder.embed([frame.image], attention, labels, grid)[0]
+
+    def localize(self, frame: Frame, attention: bool = False, labels: bool = False) -> Localization:
+        """Embed and match one frame; see `embed`. A frame that is refused leaves the belief."""
         start = time.perf_counter()
-        embedding = self._embedder.embed([frame.image], attention, labels)[0]
+        embedding = self.embed(frame, attention, labels)
         embedded = time.perf_counter()
-        distances = self._search.distances(self._queries.process(embedding.descriptor))
-        candidates = candidates_from(
-            distances, self.settings.candidates, self.settings.ratio_window
-        )
+        match = self.locate(embedding, frame.stamp_ns, frame.travelled)
+        match.timings_ms["embed"] = 1e3 * (embedded - start)
+        return Localization(match, embedding)
+
+    def locate(self, embedding: Embedding, stamp_ns: int, travelled: float | None = None) -> Match:
+        """Match what `embed` made of a frame.
+
+        travelled: metres along the robot's heading since any fixed moment, backwards negative.
+        """
+        start = time.perf_counter()
+        descriptor = self._queries.process(embedding.descriptor)
+        nearest = self._search.nearest(descriptor, NEAREST)
         searched = time.perf_counter()
-        verdict = self._decide(distances, candidates, frame)
-        pose, covariance = self._pose(verdict)
+
+        def find() -> Found:
+            return self.find(embedding, descriptor, nearest)
+
+        if self.settings.sequence_filter:
+            estimate, signals = self._sequence.take(descriptor, stamp_ns, travelled, find)
+            verdict = self._by_sequence(estimate, signals)
+        else:
+            verdict = self._by_frame(find())
+        state = self._decision.state(verdict.confidence, verdict.off, verdict.accepted)
+        candidates = self._candidates(nearest)
+        place, distance = self._place(verdict.spot, nearest, descriptor)
+        pose, covariance = self._pose(verdict, state, nearest)
         timings = {
-            "embed": 1e3 * (embedded - start),
-            "search": 1e3 * (searched - embedded),
+            "search": 1e3 * (searched - start),
             "filter": 1e3 * (time.perf_counter() - searched),
         }
-        match = Match(
-            stamp_ns=frame.stamp_ns,
-            state=verdict.state,
-            place=self._map.places[verdict.best],
-            distance=float(distances[verdict.best]),
+        return Match(
+            stamp_ns=stamp_ns,
+            state=state,
+            place=self._map.places[place],
+            distance=distance,
             ratio=candidates.ratio,
             confidence=verdict.confidence,
+            off_route=verdict.off,
             candidates=candidates,
-            probabilities=verdict.belief[candidates.places].astype(np.float32),
+            probabilities=self._probabilities(candidates, verdict),
             pose=pose,
             covariance=covariance,
             timings_ms=timings,
         )
-        return Localization(match, embedding)
 
-    def _decide(
-        self, distances: NDArray[np.float32], candidates: Candidates, frame: Frame
-    ) -> _Verdict:
+    def candidates_of(self, embedding: Embedding) -> Found:
+        """The candidates of a frame by itself, where the map's descriptors are as embedded."""
+        descriptor = self._queries.process(embedding.descriptor)
+        return self.find(embedding, descriptor, self._search.nearest(descriptor, NEAREST))
+
+    def find(
+        self, embedding: Embedding, descriptor: NDArray[np.float32], nearest: Nearest
+    ) -> Found:
+        """The candidates of a frame, its processed descriptor and nearest places."""
+        grid = None
+        if self._projection is not None and embedding.grid is not None:
+            grid = self._projection.compact(embedding.grid)
+        return self._finder.find(
+            nearest.places,
+            nearest.distances.astype(np.float64),
+            grid,
+            exact_distances(np.ascontiguousarray(descriptor), self._cohort).astype(np.float64),
+            nearest.sample.astype(np.float64),
+        )
+
+    def _by_sequence(self, estimate: Estimate, signals: NDArray[np.float64]) -> _Verdict:
+        trust = self._weights.trust
+        return _Verdict(
+            estimate.spot,
+            estimate.spots,
+            estimate.masses,
+            confidence(signals, trust),
+            estimate.off,
+            trust.threshold(self.settings.error_rate),
+        )
+
+    def _by_frame(self, found: Found) -> _Verdict:
+        """What the frame says by itself."""
+        evidence: FrameEvidence = frame_evidence(found.signals, self._weights.evidence)
+        group = found.groups[int(evidence.groups.argmax())]
+        spot = int(group.spots[group.shares.argmax()])
+        near = np.isin(group.spots, self._graph.around(spot, tolerance_steps(self._graph.step)))
+        sure = float(evidence.groups.max())
+        return _Verdict(
+            spot,
+            group.spots[near],
+            sure * group.shares[near],
+            sure * float(group.shares[near].sum()),
+            evidence.off,
+            1 - self.settings.error_rate,
+        )
+
+    def _candidates(self, nearest: Nearest) -> Candidates:
+        """The k best, and the ratio to the best place outside the neighbourhood of the first."""
+        count = min(self.settings.candidates, len(nearest.places))
+        spots = self._graph.spot[nearest.places]
+        near = self._graph.around(int(spots[0]), self._finder.reach)
+        others = nearest.distances[~np.isin(spots, near)]
+        return Candidates(
+            nearest.places[:count],
+            nearest.distances[:count],
+            _ratio(float(nearest.distances[0]), others),
+        )
+
+    def _place(
+        self, spot: int, nearest: Nearest, descriptor: NDArray[np.float32]
+    ) -> tuple[int, float]:
+        """The place of a spot that the frame is most like, and its distance."""
+        seen = np.flatnonzero(self._graph.spot[nearest.places] == spot)
+        if len(seen):
+            return int(nearest.places[seen[0]]), float(nearest.distances[seen[0]])
+        first = self._graph.places_of(np.array([spot]))[:1]
+        return int(first[0]), float(self._search.distances_to(descriptor, first)[0])
+
+    def _probabilities(self, candidates: Candidates, verdict: _Verdict) -> NDArray[np.float32]:
+        spots = self._graph.spot[candidates.places].astype(np.int64)
         if self.settings.sequence_filter:
-            return self._by_sequence(distances, self._advance(frame.travelled))
-        return self._by_ratio(distances, candidates)
+            return self._sequence.belief.masses_of(spots).astype(np.float32)
+        at = np.minimum(np.searchsorted(verdict.spots, spots), len(verdict.spots) - 1)
+        known = verdict.spots[at] == spots
+        return np.where(known, verdict.masses[at], 0.0).astype(np.float32)
 
-    def _by_sequence(self, distances: NDArray[np.float32], advance: float | None) -> _Verdict:
-        belief = self._filter.update(distances, advance)
-        state = self._states.update(
-            belief.confidence,
-            belief.off,
-            self.settings.localized_confidence,
-            self.settings.lost_confidence,
-        )
-        return _Verdict(state, belief.best, belief.confidence, belief.places, belief.window)
-
-    def _by_ratio(self, distances: NDArray[np.float32], candidates: Candidates) -> _Verdict:
-        best = int(candidates.places[0])
-        ratio = candidates.ratio
-        state = MatchState.LOCALIZED if ratio >= self.settings.min_ratio else MatchState.UNCERTAIN
-        logs = -published_rate(distances, PUBLISHED_DELTA) * distances.astype(np.float64)
-        belief = np.exp(logs - logs.max())
-        return _Verdict(state, best, 1 - 1 / ratio, belief / belief.sum(), slice(best, best + 1))
-
-    def _advance(self, travelled: float | None) -> float | None:
-        """Metres since the frame before; None where unknown or where the odometry restarted."""
-        before, self._travelled = self._travelled, travelled
-        if before is None or travelled is None or not np.isfinite(travelled - before):
-            return None
-        return travelled - before if travelled >= before else None
-
-    def _pose(self, verdict: _Verdict) -> tuple[Pose | None, tuple[float, ...] | None]:
-        if verdict.state is not MatchState.LOCALIZED:
+    def _pose(
+        self, verdict: _Verdict, state: MatchState, nearest: Nearest
+    ) -> tuple[Pose | None, tuple[float, ...] | None]:
+        if state is not MatchState.LOCALIZED:
             return None, None
+        rows = [self._representative(int(spot), nearest) for spot in verdict.spots]
         estimate = estimate_pose(
-            self._map.places[verdict.window], verdict.belief[verdict.window], self._spacing
+            [self._map.places[row] for row in rows], verdict.masses, self._graph.step
         )
-        return (None, None) if estimate is None else estimate
+        if estimate is None or horizontal_deviation(estimate[1]) > self.settings.max_deviation:
+            return None, None
+        return estimate
+
+    def _representative(self, spot: int, nearest: Nearest) -> int:
+        """One place for a spot that may have hundreds: the nearest, or its first."""
+        seen = np.flatnonzero(self._graph.spot[nearest.places] == spot)
+        if len(seen):
+            return int(nearest.places[seen[0]])
+        return int(self._graph.places_of(np.array([spot]))[0])
+
+
+def _ratio(first: float, others: NDArray[np.float32]) -> float:
+    """Second best over best distance: infinite where only the best is 0, 1 without another."""
+    if others.size == 0:
+        return 1.0
+    second = float(others.min())
+    if first == 0.0:
+        return 1.0 if second == 0.0 else float("inf")
+    return second / first

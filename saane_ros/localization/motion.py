@@ -1,125 +1,152 @@
-"""How the belief moves along the route between two frames (methods of Xu et al. 2020 and 2021)."""
+"""How far a robot came between two frames, in steps along the route, and what it does to a belief.
+
+Without odometry the speed is not known but learned: a distribution over speeds in steps per usual
+interval between frames, moved on by what the frames say (online expectation maximisation), spread
+by acceleration, and never closed to a change. The topological filter of Xu, Suenderhauf & Milford
+(RA-L 2020) has one fixed window of speeds instead. With odometry the distance is known, signed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-OFFSETS = tuple(range(-2, 10))
-"""Places that a frame may lie ahead of the frame before, where no odometry is given."""
-FIRST_PACE = np.exp(-np.abs(np.array(OFFSETS) - 1) / 3)
-FIRST_PACE /= FIRST_PACE.sum()
-"""Their probabilities before anything is known: one place per frame is usual, nine are rare."""
-PACE_RATE = 0.1
-"""Weight of one frame in the learned pace: it follows a change of speed in some ten frames."""
-PACE_FLOOR = 0.1
-"""Share of the first pace that stays, so that no change of speed is ruled out."""
-ODOMETRY_NOISE = 0.5
-"""Metres of standard deviation that do not grow with the distance."""
+Floats = NDArray[np.float64]
+
+_BACK = np.array((0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0))
+_SLOW = np.array((0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0))
+SPEEDS = np.concatenate((-_BACK[::-1], _SLOW, np.arange(8.0, 25.0, 2.0)))
+"""Steps per usual interval: a parked robot to a camera that sees every twentieth place."""
+BACKWARDS = 0.1
+"""Probability of driving against the direction of the map, before anything is known."""
+FIRST_SPEED = 1.0 / (1.0 + np.abs(SPEEDS))
+FIRST_SPEED = np.where(SPEEDS < 0, BACKWARDS, 1.0 - BACKWARDS) * FIRST_SPEED
+FIRST_SPEED /= FIRST_SPEED.sum()
+LEARNING = 0.25
+"""Weight of one certain step in the speed."""
+OPEN = 0.05
+"""Share of the first speeds that stays, per usual interval."""
+SPEED_NOISE = 0.15
+"""Standard deviation of a step per step of speed: the road of two drives is not equally long."""
+PLACE_NOISE = 0.4
+"""Standard deviation in steps that is always there: places are not points."""
 ODOMETRY_DRIFT = 0.1
-"""Standard deviation per metre travelled."""
-GATE = 3.0
-"""Standard deviations beyond which a step is impossible."""
+"""Standard deviation of odometry per metre."""
+ODOMETRY_NOISE_M = 0.5
+WRONG_ODOMETRY = 0.02
+"""Share of a step that is left to any speed although odometry says otherwise."""
+LONGEST_RATIO = 100.0
+"""Usual intervals that a pause counts at most: what it makes of the belief is told by its age, and
+the work of a frame must not grow with it."""
+SLOWEST_STEP = 0.5
+STANDS = 0.8
+"""What makes a speed of no steps less likely, as it shows nothing new."""
 
 
-class RouteMotion:
-    """Transition of a belief over N places at arc lengths s_i.
+@dataclass(frozen=True)
+class Interval:
+    """What is known of the time between two frames.
 
-    Without odometry a step is one of -2 to +9 places, the window of the published topological
-    filter. There all are alike, which fits one ratio of frame rate to place spacing and drifts
-    ahead at others; here their probabilities follow what the steps turn out to be (`learn`).
-    With a travelled distance Delta, E_ij ~ exp(-(s_j - s_i - Delta)^2 / (2 sigma^2)) within
-    3 sigma, sigma^2 = 0.5^2 + (0.1 Delta)^2 + (spacing / 2)^2. Rows are normalised over the places
-    that exist, so that the ends of the route keep what is there.
+    seconds: by the stamps, 0 where they tell nothing.  steps: by odometry, None without it.
     """
 
-    def __init__(self, arc_length: NDArray[np.float64], metric: bool) -> None:
-        self._arc = np.asarray(arc_length, dtype=np.float64)
-        self._metric = metric
-        self.spacing = float(np.median(np.diff(self._arc))) if len(self._arc) > 1 else 0.0
+    seconds: float
+    steps: float | None
+
+
+class Motion:
+    """Speed along the route, and the probability of every step between two frames."""
+
+    def __init__(self, step_m: float) -> None:
+        self._noise = ODOMETRY_NOISE_M / step_m if step_m > 0 else 0.5
         self.reset()
 
     def reset(self) -> None:
-        """Forget the pace."""
-        self.pace = FIRST_PACE.copy()
-        self._share: NDArray[np.float64] | None = None
+        """Forget the speed."""
+        self.speed = FIRST_SPEED.copy()
+        self._usual = 0.0
 
-    def predict(
-        self, belief: NDArray[np.float64], travelled: float | None
-    ) -> tuple[NDArray[np.float64], float]:
-        """Move a belief (N,) on; travelled: metres since the frame before, None where unknown.
-
-        Returns the moved belief and the mass that left the route, as no place lies where the
-        odometry leads; both together have the mass of the argument.
-        """
-        self._share = None
-        if travelled is None or not self._metric:
-            return self._by_pace(belief), 0.0
-        return self._by_odometry(belief, travelled)
-
-    def learn(self, likelihood: NDArray[np.float64], certainty: float) -> None:
-        """Learn the pace from the step just predicted: one step of online expectation maximisation.
-
-        likelihood: of the new frame for every place (N,), up to a factor.
-        certainty: probability that the step was one along the route; less teaches less.
-        """
-        if self._share is None:
-            return
-        weights = self._weights()
-        joint = np.zeros(len(OFFSETS))
-        for number, source, target in _shifts(len(likelihood), OFFSETS):
-            joint[number] = weights[number] * (self._share[source] @ likelihood[target])
-        if joint.sum() > 0:
-            self.pace += PACE_RATE * certainty * (joint / joint.sum() - self.pace)
-
-    def _weights(self) -> NDArray[np.float64]:
-        return (1 - PACE_FLOOR) * self.pace + PACE_FLOOR * FIRST_PACE
-
-    def _by_pace(self, belief: NDArray[np.float64]) -> NDArray[np.float64]:
-        weights = self._weights()
-        shifts = list(_shifts(len(belief), OFFSETS))
-        total = np.zeros(len(belief))
-        for number, source, _ in shifts:
-            total[source] += weights[number]
-        self._share = belief / total
-        moved = np.zeros(len(belief))
-        for number, source, target in shifts:
-            moved[target] += weights[number] * self._share[source]
-        return moved
-
-    def _by_odometry(
-        self, belief: NDArray[np.float64], travelled: float
-    ) -> tuple[NDArray[np.float64], float]:
-        arc, count = self._arc, len(belief)
-        sigma = np.sqrt(
-            ODOMETRY_NOISE**2 + (ODOMETRY_DRIFT * travelled) ** 2 + (self.spacing / 2) ** 2
+    def kernel(self, interval: Interval) -> Kernel:
+        """The steps that an interval allows."""
+        ratio = self._ratio(interval.seconds)
+        means = SPEEDS * ratio
+        sigma = PLACE_NOISE + SPEED_NOISE * np.abs(means)
+        # A frame that counts shows something new: the robot hardly stood.
+        standing = np.exp(-0.5 * (means / SLOWEST_STEP) ** 2)
+        weights = self.speed * (1 - STANDS * standing)
+        weights /= weights.sum()
+        if interval.steps is None:
+            return Kernel(means, sigma, weights, len(means))
+        exact = np.hypot(PLACE_NOISE, self._noise + ODOMETRY_DRIFT * abs(interval.steps))
+        return Kernel(
+            np.append(means, interval.steps),
+            np.append(sigma, exact),
+            np.append(WRONG_ODOMETRY * weights, 1 - WRONG_ODOMETRY),
+            len(means),
         )
-        first = np.searchsorted(arc, arc + travelled - GATE * sigma, side="left")
-        last = np.searchsorted(arc, arc + travelled + GATE * sigma, side="right") - 1
-        index = np.arange(count)
-        reach = range(int((first - index).min()), int((last - index).max()) + 1)
-        shifts = list(_shifts(count, reach))
 
-        def weight(source: slice, target: slice) -> NDArray[np.float64]:
-            off = (arc[target] - arc[source] - travelled) / sigma
-            return np.where(np.abs(off) <= GATE, np.exp(-0.5 * off**2), 0.0)
+    def learn(self, kernel: Kernel, steps: Floats, mass: Floats, interval: Interval) -> None:
+        """Learn from the steps that the frame made probable, mass (n,) of at most 1 in all."""
+        ratio = self._ratio(interval.seconds)
+        if interval.seconds > 0:
+            self._usual = (
+                interval.seconds
+                if not self._usual
+                else (0.9 * self._usual + 0.1 * min(interval.seconds, 3 * self._usual))
+            )
+        certain = float(mass.sum())
+        if certain <= 0:
+            return
+        joint = kernel.components(steps)[: kernel.speeds] + 1e-12
+        share = (joint / joint.sum(axis=0)) @ mass
+        kept = 1 - LEARNING * min(1.0, certain)
+        learned = kept * self.speed + (1 - kept) * share / certain
+        spread = np.convolve(learned, (0.1, 0.8, 0.1), mode="same")
+        openness = min(1.0, OPEN * max(ratio, 0.2))
+        self.speed = (1 - openness) * spread / spread.sum() + openness * FIRST_SPEED
 
-        total = np.zeros(count)
-        for _, source, target in shifts:
-            total[source] += weight(source, target)
-        reachable = total > 0
-        share = np.divide(belief, total, out=np.zeros(count), where=reachable)
-        moved = np.zeros(count)
-        for _, source, target in shifts:
-            moved[target] += share[source] * weight(source, target)
-        return moved, float(belief[~reachable].sum())
+    def _ratio(self, seconds: float) -> float:
+        """The interval in usual ones."""
+        if seconds <= 0 or self._usual <= 0:
+            return 1.0
+        return min(seconds / self._usual, LONGEST_RATIO)
 
 
-def _shifts(count: int, offsets: range | tuple[int, ...]) -> Iterator[tuple[int, slice, slice]]:
-    """Number of an offset, and slices (from, to) of an array of `count` that lie it apart."""
-    for number, offset in enumerate(offsets):
-        if abs(offset) < count:
-            source = slice(max(0, -offset), count - max(0, offset))
-            yield number, source, slice(max(0, offset), count + min(0, offset))
+@dataclass(frozen=True)
+class Kernel:
+    """A mixture of normal densities over signed steps; the first `speeds` are those of speeds."""
+
+    means: Floats
+    sigma: Floats
+    weights: Floats
+    speeds: int
+
+    def components(self, steps: Floats) -> Floats:
+        """Density of each part at each of steps (n,): (parts, n)."""
+        apart = (steps[None, :] - self.means[:, None]) / self.sigma[:, None]
+        return (self.weights / self.sigma)[:, None] * np.exp(-0.5 * apart**2)
+
+    def density(self, steps: Floats) -> Floats:
+        """Density at each of steps (n,), up to a factor common to all: by a table of them."""
+        first, last = self.reach
+        grid = np.linspace(-first - 1, last + 1, 4 * int(first + last + 2) + 1)
+        return np.interp(steps, grid, self.components(grid).sum(axis=0))
+
+    @property
+    def total(self) -> float:
+        """Sum of the density over whole steps."""
+        return float(self.weights.sum() * np.sqrt(2 * np.pi))
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Steps behind and ahead beyond which hardly anything lies, both from 1 on."""
+        order = np.argsort(self.means)
+        share = np.cumsum(self.weights[order])
+        low = int(np.searchsorted(share, 0.01))
+        high = min(int(np.searchsorted(share, 0.99)), len(order) - 1)
+        low_i, high_i = order[low], order[high]
+        behind = -(self.means[low_i] - 2 * self.sigma[low_i])
+        ahead = self.means[high_i] + 2 * self.sigma[high_i]
+        return float(max(1.0, behind)), float(max(1.0, ahead))

@@ -47,6 +47,12 @@ def estimate_pose(
     return Pose((x, y, z), (qx, qy, qz, qw)), tuple(float(v) for v in covariance.ravel())
 
 
+def horizontal_deviation(covariance: tuple[float, ...]) -> float:
+    """The largest standard deviation in the plane, metres, of a row-major 6x6 covariance."""
+    plane = np.array(covariance).reshape(6, 6)[:2, :2]
+    return float(np.sqrt(np.linalg.eigvalsh(plane)[-1]))
+
+
 def _spread(offsets: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
     return (offsets * share[:, None]).T @ offsets
 

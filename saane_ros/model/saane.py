@@ -17,12 +17,16 @@ from saane_ros.model.unet import UNet
 
 
 class SaaneOutput(NamedTuple):
-    """descriptor: B x D.  attention: B x 1 x H x W per modality.  logits: B x K x h x w."""
+    """descriptor: B x D.  attention: B x 1 x H x W per modality.  logits: B x K x h x w.
+
+    grid: B x C_A x H x W, the appearance features that the descriptor was made of.
+    """
 
     descriptor: Tensor
     appearance_attention: Tensor | None
     semantic_attention: Tensor | None
     logits: Tensor | None
+    grid: Tensor | None = None
 
 
 class TrunkOutput(NamedTuple):
@@ -109,6 +113,7 @@ class SaaneNetwork(nn.Module):
             _weighted(output.appearance_attention, static),
             _weighted(output.semantic_attention, static) if self.head.uses_semantics else None,
             features.logits,
+            features.appearance,
         )
 
     def head_output(self, features: TrunkOutput) -> tuple[HeadOutput, Tensor | None]:

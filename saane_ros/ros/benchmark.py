@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 
 from saane_ros.files import replacing_file
 from saane_ros.messages.encode import rgb_to_image_fields
+from saane_ros.messages.image import image_to_rgb
 from saane_ros.progress import progress
 from saane_ros.ros.benchmark_world import (
     HEIGHT,
@@ -38,7 +39,6 @@ from saane_ros.ros.benchmark_world import (
 )
 from saane_ros.ros.clock import to_stamp
 from saane_ros.ros.fast_dds import profile_environment
-from saane_ros.ros.image_intake import rgb_of
 from saane_ros.ros.interface import OUTPUTS
 from saane_ros.ros.localizer_node import LocalizerNode
 from saane_ros.route_map.store import RouteMap
@@ -74,7 +74,7 @@ def node_cost(route_map: RouteMap, frames: int) -> dict[str, dict[str, float]]:
         began = time.perf_counter()
         message = deserialize_message(wire[index % len(wire)], Image)
         received = time.perf_counter()
-        image = rgb_of(message)
+        image = image_to_rgb(message)
         converted = time.perf_counter()
         frame = Frame(image, (index + 1) * 100_000_000)
         match = loaded.localizer.localize(frame).match

@@ -29,7 +29,6 @@ class DriveEmbedder:
     fingerprint = "benchmark-random-walk"
     descriptor_size = DIMENSIONS
     class_names = ("dark", "bright")
-    calibration = None
 
     def __init__(self, seconds: float = 0.0, noise: float = 0.0) -> None:
         self._seconds = seconds
@@ -39,7 +38,11 @@ class DriveEmbedder:
         self._next = 0
 
     def embed(
-        self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+        self,
+        images: Sequence[Rgb],
+        attention: bool = False,
+        labels: bool = False,
+        grid: bool = False,
     ) -> list[Embedding]:
         _compute(self._seconds)
         return [self._embedding(image, attention, labels) for image in images]

@@ -12,7 +12,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from saane_ros.data.poses.plausibility import Order
-from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
+from saane_ros.messages.image import ImageDecoder
 from saane_ros.ros.clock import nanoseconds, steady_timer
 from saane_ros.ros.counters import FrameCounters
 from saane_ros.ros.qos import image_reliability, keep_last, reliability_name
@@ -28,13 +28,6 @@ _WRONG = {
     Order.OLDER: "is older than",
     Order.LEAPT: "leaps far away from",
 }
-
-
-def rgb_of(message: ImageMessage) -> Rgb:
-    """The pixels of either message as uint8 H x W x 3; SaaneError where they are damaged."""
-    if isinstance(message, CompressedImage):
-        return compressed_to_rgb(message)
-    return image_to_rgb(message)
 
 
 class IntakeSettings(Protocol):
@@ -66,6 +59,7 @@ class ImageIntake:
         self._deliver = deliver
         self._stamps = StampMonitor()
         self._numbers = SequenceNumbers()
+        self._decoder = ImageDecoder()
         self._last_arrival = time.monotonic()
         compressed = settings().image_transport == "compressed"
         self._type: type[Any] = CompressedImage if compressed else Image
@@ -74,9 +68,22 @@ class ImageIntake:
         self._subscription = self._subscribe()
         self._timer = steady_timer(node, _CHECK_S, self._check)
 
+    def rgb(self, message: ImageMessage) -> Rgb:
+        """The pixels of a delivered message, uint8 H x W x 3; SaaneError where it is damaged.
+
+        Images are asked for in the order of their delivery, by one thread.
+        """
+        stamp_ns = nanoseconds(message.header.stamp)
+        return self._decoder.rgb(message, isinstance(message, CompressedImage), stamp_ns)
+
     def close(self) -> None:
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._subscription)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last image, or since the subscription."""
+        return time.monotonic() - self._last_arrival
 
     @property
     def reliability(self) -> str:
@@ -144,7 +151,7 @@ class ImageIntake:
         self.problem = found
 
     def _stream(self) -> Stream:
-        silent_s = time.monotonic() - self._last_arrival
+        silent_s = self.silent_s
         return Stream(
             topic=self.topic,
             type=_type_name(self._type),

@@ -10,6 +10,7 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -37,11 +38,21 @@ INPUTS = {
         "image", Image, "`image_transport` is raw; keep last 1, the newest frame wins", None
     ),
     "compressed": Topic(
-        "image/compressed", CompressedImage, "`image_transport` is compressed; JPEG or PNG", None
+        "image/compressed",
+        CompressedImage,
+        "`image_transport` is compressed; JPEG, PNG, WebP, TIFF",
+        None,
     ),
     "odometry": Topic("odometry", Odometry, "optional: motion for the sequence filter", SENSOR),
 }
 OUTPUTS = {
+    "localized": Topic(
+        "~/localized",
+        Bool,
+        "on activation and every change, latched: whether the last image is LOCALIZED; False with "
+        "a reset, and while images stop, cannot be used or are not worked on",
+        LATCHED,
+    ),
     "place_match": Topic("~/place_match", DiagnosticArray, "every processed frame", RESULT),
     "candidates": Topic(
         "~/candidates",
@@ -52,7 +63,7 @@ OUTPUTS = {
     "pose": Topic(
         "~/pose",
         PoseWithCovarianceStamped,
-        "only while LOCALIZED; covariance from the spread of the belief",
+        "only while LOCALIZED and within `max_deviation`; covariance from the spread of the belief",
         RESULT,
     ),
     "route": Topic("~/route", Path, "on activation, latched: the places of the map", LATCHED),
@@ -95,7 +106,9 @@ MATCH_KEYS = {
     "state": "localized, uncertain, lost or off_route",
     "place": "id of the matched place, its row in the map",
     "place_name": "name of the matched place",
-    "confidence": "belief in the matched place, 0 to 1",
+    "confidence": "probability that the pose is within 3 places along the route, or 5 m if that is "
+    "wider, of the true one",
+    "off_route": "belief in being nowhere on the map, 0 to 1",
     "distance": "distance of the descriptors of image and matched place",
     "ratio": "distance of the second best over that of the best place",
     "best_place": "id of the nearest place to this image alone, without the sequence filter",
@@ -124,6 +137,7 @@ DIAGNOSTIC_KEYS = {
     "image_age_p50_ms": "median age of an image at the publication of its match",
     "image_age_p95_ms": "95 % quantile of the same",
     "last_match": "state of the last match",
+    "odometry": "unused, used, or why it is not believed",
     "odometry_faults": "odometry that counts for no motion, by kind, and the last in words",
     "last_error": "the last failure in words",
 }

@@ -10,13 +10,16 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from saane_ros.embedding import Embedder
+from saane_ros.localization.belief import PAUSE_S
 from saane_ros.localization.localizer import Localizer
-from saane_ros.ros.clock import nanoseconds
-from saane_ros.ros.image_intake import ImageMessage, rgb_of
+from saane_ros.ros.clock import nanoseconds, steady_timer
+from saane_ros.ros.image_intake import ImageMessage
 from saane_ros.ros.interface import INPUTS, SERVICES
+from saane_ros.ros.localized import LocalizedFlag
 from saane_ros.ros.managed_node import ManagedNode
 from saane_ros.ros.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.process import run_node
@@ -24,7 +27,9 @@ from saane_ros.ros.publishers import LocalizerPublishers
 from saane_ros.ros.travelled import TravelledDistance, pose_values
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
-from saane_ros.types import Frame
+from saane_ros.types import Frame, MatchState
+
+_WATCH_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -54,10 +59,23 @@ class LocalizerNode(ManagedNode[Settings]):
         self._forget = threading.Event()
         self._travelled = TravelledDistance()
         self._odometry: Subscription | None = None
+        self._has_odometry = False
+        self._watch: Timer | None = None
         self._last_match = ""
         super().__init__("localizer", Settings, **options)
         self.output = LocalizerPublishers(self)
+        self._localized = LocalizedFlag(self.output.publish_localized)
         self.create_service(Trigger, SERVICES["reset"].name, self._reset)
+
+    @property
+    def problem(self) -> str:
+        found = super().problem
+        if found or not self._odometry_fault:
+            return found
+        return (
+            f"Motion is judged by the images alone, as {self._odometry_fault}: check what is "
+            f"published on {self.resolve_topic_name(INPUTS['odometry'].name)}."
+        )
 
     def load(self) -> None:
         route_map = RouteMap.open(self.settings.map)
@@ -76,6 +94,8 @@ class LocalizerNode(ManagedNode[Settings]):
 
     def activated(self) -> None:
         assert self.loaded is not None
+        self._localized.announce()
+        self._watch = steady_timer(self, _WATCH_S, self._check_localized)
         self.output.publish_route(self.loaded.route_map, self.get_clock().now().to_msg())
         odometry = INPUTS["odometry"]
         self._odometry = self.create_subscription(
@@ -83,12 +103,21 @@ class LocalizerNode(ManagedNode[Settings]):
         )
 
     def deactivated(self) -> None:
+        self._localized.withdraw()
+        self._has_odometry = False
+        if self._watch is not None:
+            self.destroy_timer(self._watch)
+            self._watch = None
         if self._odometry is not None:
             self.destroy_subscription(self._odometry)
             self._odometry = None
 
     def restarted(self) -> None:
         self._forget.set()
+        self._localized.withdraw()
+
+    def image_failed(self) -> None:
+        self._localized.withdraw()
 
     def settings_changed(self) -> None:
         if self.loaded is not None:
@@ -97,6 +126,7 @@ class LocalizerNode(ManagedNode[Settings]):
     def process(self, message: ImageMessage) -> None:
         loaded = self.loaded
         assert loaded is not None
+        claim = self._localized.claim()
         if self._forget.is_set():
             self._forget.clear()
             loaded.localizer.reset()
@@ -106,6 +136,8 @@ class LocalizerNode(ManagedNode[Settings]):
             attention=self.output.wanted("appearance", "semantic", "overview"),
             labels=self.output.wanted("segmentation", "overview"),
         )
+        self._localized.say(found.match.state is MatchState.LOCALIZED, claim)
+        self._has_odometry = frame.travelled is not None
         clock = self.get_clock()
         age = self.output.publish(
             frame,
@@ -126,22 +158,36 @@ class LocalizerNode(ManagedNode[Settings]):
         )
 
     def report(self) -> dict[str, object]:
-        model = route_map = None
+        model = route_map = odometry = None
         if self.loaded is not None:
             embedder, info = self.loaded.embedder, self.loaded.route_map.info
             model = f"{embedder.name} ({embedder.fingerprint})"
             route_map = f"{info.name}, {info.count} places"
+            metric = self.loaded.route_map.metric and self.settings.sequence_filter
+            odometry = "used" if self._has_odometry and metric else "unused"
         return {
             "model": model,
             "map": route_map,
             "device": self.settings.device,
             "last_match": self._last_match,
+            "odometry": self._odometry_fault or odometry,
             "odometry_faults": self._travelled.told(),
         }
 
+    @property
+    def _odometry_fault(self) -> str:
+        return "" if self.loaded is None else self.loaded.localizer.odometry_fault
+
+    def _check_localized(self) -> None:
+        """Images may stop, and the belief ages where none is worked on."""
+        if self.intake is not None and self.intake.silent_s > self.settings.silent_after:
+            self._localized.withdraw()
+        self._localized.expire(PAUSE_S)
+
     def _frame(self, message: ImageMessage) -> Frame:
+        assert self.intake is not None
         stamp_ns = nanoseconds(message.header.stamp)
-        return Frame(rgb_of(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
+        return Frame(self.intake.rgb(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
 
     def _on_odometry(self, message: Odometry) -> None:
         self._travelled.add(nanoseconds(message.header.stamp), *pose_values(message.pose.pose))
@@ -149,6 +195,7 @@ class LocalizerNode(ManagedNode[Settings]):
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget the belief; the worker does it before its next frame."""
         self._forget.set()
+        self._localized.withdraw()
         response.success = True
         response.message = "The next image is matched without what was known before."
         return response

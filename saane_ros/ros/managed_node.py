@@ -78,6 +78,9 @@ class ManagedNode(ReportingNode, Generic[S]):
     def restarted(self) -> None:
         """The image stream began again, with older stamps."""
 
+    def image_failed(self) -> None:
+        """An image came that could not be used."""
+
     def settings_changed(self) -> None:
         """Hand changed settings on to what is running."""
 
@@ -137,11 +140,11 @@ class ManagedNode(ReportingNode, Generic[S]):
         """End intake and worker; what was still waiting counts as dropped."""
         if self.intake is not None:
             self.intake.close()
-            self.intake = None
         if self._worker is not None:
             self.counters.count("dropped", int(self._worker.stop()))
             self._worker = None
             self.deactivated()
+        self.intake = None  # the worker's last image asked it for its pixels
         if self.state == "active":
             self.state = "inactive"
 
@@ -157,6 +160,7 @@ class ManagedNode(ReportingNode, Generic[S]):
             self.counters.count("dropped")
 
     def _frame_failed(self, error: Exception) -> None:
+        self.image_failed()
         if self.context.ok():  # a frame in work at the end of the process cannot be published
             reason = self._explain(error)
             self.counters.fail(reason)

@@ -17,7 +17,7 @@ from saane_ros.data.selection import Selector
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.ros.clock import nanoseconds
-from saane_ros.ros.image_intake import ImageMessage, rgb_of
+from saane_ros.ros.image_intake import ImageMessage
 from saane_ros.ros.interface import MAP_BUILDER_INPUTS, MAP_BUILDER_OUTPUTS, MAP_BUILDER_SERVICES
 from saane_ros.ros.live_poses import LivePoses
 from saane_ros.ros.managed_node import ManagedNode
@@ -163,7 +163,8 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
     ) -> None:
         if self._selector.keep(stamp_ns, travelled):
             name = f"{stamp_ns / 1e9:.3f}"
-            self._add(Frame(rgb_of(message), stamp_ns, name, pose, travelled))
+            assert self.intake is not None
+            self._add(Frame(self.intake.rgb(message), stamp_ns, name, pose, travelled))
         self.counters.count("processed")
         self.counters.aged((self.get_clock().now().nanoseconds - stamp_ns) / 1e6)
 

@@ -47,6 +47,7 @@ def match_message(
         "place": match.place.id,
         "place_name": match.place.name,
         "confidence": match.confidence,
+        "off_route": match.off_route,
         "distance": match.distance,
         "ratio": match.ratio,
         "best_place": int(candidates.places[0]),
@@ -66,8 +67,8 @@ def match_message(
 
 
 def pose_message(match: Match, header: Header) -> PoseWithCovarianceStamped | None:
-    """`~/pose`: only of a match that is localized and whose place has a pose."""
-    if match.state is not MatchState.LOCALIZED or match.pose is None:
+    """`~/pose`: only of a match that has one, being localized and sure enough of where."""
+    if match.pose is None:
         return None
     message = PoseWithCovarianceStamped(header=header)
     message.pose.pose = to_pose(match.pose)

@@ -32,7 +32,7 @@ def load_model(settings: ModelSettings) -> Embedder:
 def warm_up(embedder: Embedder) -> None:
     """Run the network as frames will, so that the first one does not wait for its set-up."""
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
-    embedder.embed([image])
+    embedder.embed([image], grid=True)
     embedder.embed([image], attention=True, labels=bool(embedder.class_names))
 
 

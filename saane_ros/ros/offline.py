@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from saane_ros.data.bags.poses import ODOMETRY_TYPE
 from saane_ros.data.bags.raw_messages import RawMessage
 from saane_ros.data.bags.reader import (
     BagReader,
@@ -20,6 +21,7 @@ from saane_ros.data.bags.reader import (
 from saane_ros.data.poses.plausibility import Order
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
+from saane_ros.messages.image import ImageDecoder
 from saane_ros.ros.stamps import StampMonitor
 from saane_ros.ros.travelled import TravelledDistance, pose_values
 from saane_ros.types import Frame, Match
@@ -78,11 +80,10 @@ class OfflineDrive:
         self._bag, self._localizer, self._pace = bag, localizer, pace
         self._image_topic, self._odometry_topic = image_topic, odometry_topic
         self._type = bag.image_type(image_topic)
-        if odometry_topic and bag.topics().get(odometry_topic, None) is None:
-            raise SaaneError(
-                f"Topic {odometry_topic} is not in {bag.path}: name its odometry topic, or none."
-            )
+        if odometry_topic:
+            bag.type_of(odometry_topic, (ODOMETRY_TYPE,), "odometry")
         self._stamps, self._travelled = StampMonitor(), TravelledDistance()
+        self._decoder = ImageDecoder()
         self._waiting: _Waiting | None = None
         self._free_ns = 0
         self._next_shot_ns: int | None = None
@@ -161,7 +162,7 @@ class OfflineDrive:
             self._localizer.reset()
         stamp_ns, name = waiting.stamp_ns, waiting.name
         try:
-            image = decoded(deserialized(waiting.raw), self._type)
+            image = decoded(deserialized(waiting.raw), self._type, self._decoder, stamp_ns)
             frame = Frame(image, stamp_ns, name, travelled=self._travelled.at(stamp_ns))
             match = self._localizer.localize(frame).match
         except (UndecodableError, SaaneError) as error:

@@ -13,9 +13,12 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from saane_ros.data.bags import BagReader, RawMessage, TopicInfo
-from saane_ros.data.images.folders import IMAGE_SUFFIXES, image_files, read_image
+from saane_ros.data.images.files import is_image, read_image
+from saane_ros.data.images.folders import image_files
 from saane_ros.errors import SaaneError
 from saane_ros.messages.encode import rgb_to_image_fields, rgb_to_jpeg_fields
+from saane_ros.messages.image import ImageDecoder
+from saane_ros.messages.stretch import To8Bit
 from saane_ros.ros.clock import to_stamp
 from saane_ros.ros.player_settings import PlayerSettings
 
@@ -43,7 +46,7 @@ def open_source(settings: PlayerSettings, topics: Sequence[str]) -> Source:
             "Parameter source is empty: give a folder of images or a bag, -p source:=<path>."
         )
     path = Path(settings.source).expanduser()
-    if path.is_dir() and not _is_bag(path) and any(map(_is_image, path.iterdir())):
+    if path.is_dir() and not _is_bag(path) and any(map(is_image, path.iterdir())):
         if topics:
             raise SaaneError(
                 f"{path} is a folder of images, which has no topics to choose from: leave the "
@@ -70,10 +73,11 @@ class FolderSource:
         return list(self._bad)
 
     def messages(self) -> Iterator[RawMessage]:
+        decoder = ImageDecoder()
         for number, file in enumerate(self._files):
             stamp_ns = round(number * self._period_ns)
             try:
-                message = self._message(file)
+                message = self._message(file, decoder.to_8_bit(stamp_ns))
             except SaaneError as error:
                 self._bad[f"{error} It was left out."] = None
                 continue
@@ -83,8 +87,8 @@ class FolderSource:
                 self._topic, self.topics[self._topic].type, stamp_ns, serialize_message(message)
             )
 
-    def _message(self, file: Path) -> Image | CompressedImage:
-        image = read_image(file)
+    def _message(self, file: Path, to_8_bit: To8Bit) -> Image | CompressedImage:
+        image = read_image(file, to_8_bit)
         if not self._compressed:
             return Image(**rgb_to_image_fields(image))
         format_ = _FORMATS.get(file.suffix.lower())
@@ -166,7 +170,3 @@ class ReadAhead:
 
 def _is_bag(path: Path) -> bool:
     return any(path.glob("metadata.yaml")) or any(path.glob("*.mcap")) or any(path.glob("*.db3"))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES

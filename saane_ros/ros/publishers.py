@@ -11,7 +11,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
+from std_msgs.msg import Bool, Header
 
 from saane_ros.localization.localizer import Localization
 from saane_ros.messages.encode import rgb_to_image_fields
@@ -43,6 +43,9 @@ class LocalizerPublishers:
     def publish_route(self, route_map: RouteMap, stamp: Time) -> None:
         header = Header(stamp=stamp, frame_id=route_map.info.frame_id)
         self._publishers["route"].publish(route_message(route_map.places, header))
+
+    def publish_localized(self, localized: bool) -> None:
+        self._publishers["localized"].publish(Bool(data=localized))
 
     def publish(
         self,

@@ -19,6 +19,7 @@ from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
 from saane_ros.progress import progress
+from saane_ros.route_map.cohort import cohort_of
 from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
 from saane_ros.route_map.postprocessing import NONE, fit
@@ -75,8 +76,7 @@ class RouteMapBuilder:
     embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
     rather than a recording), so they are places of this build from the start.
     postprocessing: of the stored descriptors, one of `postprocessing.KINDS`, fitted to all places
-    whenever the map is written. Such a map takes no calibration over from the embedder, whose own
-    is of distances between descriptors as embedded.
+    whenever the map is written.
     """
 
     def __init__(
@@ -102,7 +102,10 @@ class RouteMapBuilder:
         self._batch = batch
         self._dtype = dtype
         self._kind = postprocessing
-        head = JournalHead(embedder.fingerprint, embedder.descriptor_size, source)
+        self._cohort = cohort_of(embedder)
+        head = JournalHead(
+            embedder.fingerprint, embedder.descriptor_size, source, self._cohort.grid_shape
+        )
         self._journal = Journal(self.path, head)
         self._origin = origin or self._journal.origin()
         self._before = len(self._journal.rows)
@@ -153,8 +156,11 @@ class RouteMapBuilder:
         rows = [self._row_of(entry.key) for entry in self._entries]
         thumbnails = [self._journal.thumbnail(row) for row in rows]
         descriptors: NDArray[np.float32] = self._journal.descriptors()
+        grids = self._journal.grids()
         if self._kind != NONE:
-            descriptors, rows = descriptors[rows], list(range(len(rows)))
+            descriptors = descriptors[rows]
+            grids = None if grids is None else grids[rows]
+            rows = list(range(len(rows)))
         postprocessing = fit(self._kind, descriptors)
         if postprocessing is not None:
             descriptors = postprocessing.apply(descriptors)
@@ -165,6 +171,8 @@ class RouteMapBuilder:
             descriptors,
             rows,
             thumbnails,
+            self._cohort,
+            grids,
             postprocessing,
         )
         return RouteMap.open(self.path)
@@ -212,12 +220,20 @@ class RouteMapBuilder:
 
     def _embed(self, batch: list[tuple[_Entry, Rgb]]) -> set[str]:
         """Embed and journal; the keys whose descriptors are not finite come back."""
-        embeddings = self._embedder.embed([image for _, image in batch])
+        projection = self._cohort.projection
+        images = [image for _, image in batch]
+        embeddings = self._embedder.embed(images, grid=projection is not None)
         descriptors = np.stack([embedding.descriptor for embedding in embeddings])
         good = np.flatnonzero(np.isfinite(descriptors).all(axis=1))
         kept = [batch[i] for i in good]
         rows = [JournalRow(e.key, e.name, e.stamp_ns, e.pose) for e, _ in kept]
-        self._journal.append(rows, descriptors[good], [thumbnail_jpeg(image) for _, image in kept])
+        grids = [
+            projection.compact(grid)
+            for grid in (embeddings[i].grid for i in good)
+            if projection is not None and grid is not None
+        ]
+        thumbnails = [thumbnail_jpeg(image) for _, image in kept]
+        self._journal.append(rows, descriptors[good], grids, thumbnails)
         return {entry.key for entry, _ in batch} - {entry.key for entry, _ in kept}
 
     def _row_of(self, key: str) -> int:
@@ -244,7 +260,6 @@ class RouteMapBuilder:
             count=len(self._entries),
             descriptor_size=descriptor_size,
             dtype=self._dtype,
-            calibration=self._embedder.calibration if self._kind == NONE else None,
             grid=self._grid,
             postprocessing=self._kind,
         )

@@ -38,6 +38,7 @@ def crop_map(
     if not kept:
         raise SaaneError(f"Of {route_map.path} nothing lies within {asked}: give other ends.")
     chosen = [route_map.places[row] for row in kept]
+    grids = route_map.localizable().grids
     return write_derived(
-        path, route_map, chosen, route_map.descriptors, kept, route_map.postprocessing
+        path, route_map, chosen, route_map.descriptors, kept, grids, route_map.postprocessing
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.route_map.calibration import Weights
+from saane_ros.route_map.cohort import Cohort
 from saane_ros.route_map.postprocessing import NONE, Postprocessing
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
@@ -22,14 +24,14 @@ def write_derived(
     places: Sequence[Place],
     descriptors: NDArray[np.floating],
     rows: Sequence[int],
+    grids: NDArray[np.int8] | None,
     postprocessing: Postprocessing | None,
 ) -> RouteMap:
     """Write places in this order, place i with `descriptors[rows[i]]`, and the rest as `template`.
 
-    Places keep their thumbnails where all have one. postprocessing: what the descriptors went
-    through.
+    Places keep their thumbnails where all have one. grids: compact feature grids, in the rows of
+    the descriptors. postprocessing: what these went through.
     """
-    thumbnails = [place.thumbnail for place in places if place.thumbnail is not None]
     info = replace(
         template.info,
         name=path.name.removesuffix(".routemap"),
@@ -42,6 +44,36 @@ def write_derived(
         files={},
     )
     numbered = [replace(place, id=number) for number, place in enumerate(places)]
-    shown = thumbnails if len(thumbnails) == len(places) else []
-    write_map(path, info, numbered, descriptors, rows, shown, postprocessing)
+    cohort = template.localizable().cohort
+    shown = _thumbnails(places)
+    write_map(path, info, numbered, descriptors, rows, shown, cohort, grids, postprocessing)
     return RouteMap.open(path)
+
+
+def write_calibrated(
+    route_map: RouteMap, cohort: Cohort, weights: tuple[Weights, str] | None
+) -> RouteMap:
+    """Write a map again with a new calibration; one of an older format becomes a present one.
+
+    weights: and their source; the package's where None.
+    """
+    places = route_map.places
+    write_map(
+        route_map.path,
+        replace(route_map.info, index="flat", files={}, calibrated=True),
+        places,
+        route_map.descriptors,
+        range(len(places)),
+        _thumbnails(places),
+        cohort,
+        None if route_map.bearings is None else route_map.bearings.grids,
+        route_map.postprocessing,
+        weights,
+    )
+    return RouteMap.open(route_map.path)
+
+
+def _thumbnails(places: Sequence[Place]) -> list[Path]:
+    """The thumbnails of all places, or none where one lacks its own."""
+    found = [place.thumbnail for place in places if place.thumbnail is not None]
+    return found if len(found) == len(places) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import yaml
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
 from saane_ros.route_map.postprocessing import KINDS, NONE
-from saane_ros.types import Calibration
 
-PLAIN_FORMAT, POSTPROCESSED_FORMAT = 1, 2
-"""A map with post-processed descriptors is not for readers that would query it with raw ones."""
+PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT = 1, 2, 3
+"""The first two lack graph, cohort and calibration, which `saane map calibrate` adds."""
 INFO_FILE = "map.yaml"
 
 Origin = tuple[float, float, float]
@@ -32,6 +31,7 @@ class MapInfo:
     the plane that touches the Earth there, "utm_30N" where it is that zone's grid.
     created: ISO 8601, UTC.
     descriptor_size: values of a stored descriptor.  postprocessing: what it went through.
+    calibrated: whether the map has what a localizer needs to know when it is lost.
     index: "flat" or "hnsw".  files: SHA-256 by name; a folder's is over its names and bytes.
     """
 
@@ -45,18 +45,16 @@ class MapInfo:
     descriptor_size: int
     dtype: str
     index: str = "flat"
-    calibration: Calibration | None = None
     files: dict[str, str] = field(default_factory=dict)
     grid: str = PLANE
     postprocessing: str = NONE
+    calibrated: bool = True
 
 
 def info_text(info: MapInfo) -> str:
     """The content of `map.yaml`."""
-    plain = info.postprocessing == NONE
-    values = {"format": PLAIN_FORMAT if plain else POSTPROCESSED_FORMAT, **asdict(info)}
-    if plain:
-        del values["postprocessing"]
+    values = {"format": CALIBRATED_FORMAT, **asdict(info)}
+    del values["calibrated"]
     values["origin"] = None if info.origin is None else list(info.origin)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
@@ -77,14 +75,14 @@ def read_info(folder: Path) -> MapInfo:
     if not isinstance(values, dict) or "format" not in values:
         raise _damaged(path, "it does not name its format")
     version = values.pop("format")
-    if version not in (PLAIN_FORMAT, POSTPROCESSED_FORMAT):
+    if version not in (PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT):
         raise SaaneError(
             f"Route map {folder} has format {version} and this version reads formats up to "
-            f"{POSTPROCESSED_FORMAT}: build the map again."
+            f"{CALIBRATED_FORMAT}: build the map again."
         )
     if version == PLAIN_FORMAT:
         values["postprocessing"] = NONE
-    return _checked(path, values)
+    return replace(_checked(path, values), calibrated=version == CALIBRATED_FORMAT)
 
 
 def _damaged(path: Path, what: str) -> SaaneError:
@@ -123,7 +121,6 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
     return MapInfo(
         **{name: values[name] for name in _KINDS},
         origin=_origin(path, values.get("origin")),
-        calibration=_calibration(path, values.get("calibration")),
         grid=_grid(path, values.get("grid", PLANE)),
     )
 
@@ -143,17 +140,6 @@ def _origin(path: Path, value: Any) -> Origin | None:
     if numbers is None:
         raise _damaged(path, "origin is not latitude, longitude, altitude")
     return (numbers[0], numbers[1], numbers[2])
-
-
-def _calibration(path: Path, value: Any) -> Calibration | None:
-    if value is None:
-        return None
-    numbers = None
-    if isinstance(value, dict) and set(value) == {"slope", "offset"}:
-        numbers = _finite([value["slope"], value["offset"]], 2)
-    if numbers is None:
-        raise _damaged(path, "calibration is not slope and offset")
-    return Calibration(slope=numbers[0], offset=numbers[1])
 
 
 def _finite(values: list[Any], size: int) -> list[float] | None:

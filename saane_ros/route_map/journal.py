@@ -1,14 +1,15 @@
 """What a build has embedded so far, on disk, so that an interrupted build loses nothing.
 
 `.<name>.building/` beside the map holds `journal.yaml` (whose build it is), `frames.jsonl` (one
-line per embedded frame), `descriptors.f32` (raw rows), `thumbnails/`, and `origin.json` where the
-origin came with the frames. Rows are appended before
+line per embedded frame), `descriptors.f32` and `grids.i8` (raw rows), `thumbnails/`, and
+`origin.json` where the origin came with the frames. Rows are appended before
 their line, so that a line always stands for a whole row.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -23,16 +24,25 @@ from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose
 
-JOURNAL_FORMAT = 1
+JOURNAL_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class JournalHead:
-    """Whose build a journal belongs to; another head means another build."""
+    """Whose build a journal belongs to; another head means another build.
+
+    grid: h, w and values of a compact feature grid, empty for a model without them.
+    """
 
     fingerprint: str
     descriptor_size: int
     source: str
+    grid: tuple[int, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of a descriptor and of a grid."""
+        return 4 * self.descriptor_size, math.prod(self.grid) if self.grid else 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class Journal:
         self.folder = map_path.with_name(f".{map_path.name}.building")
         self._head = head
         self._lock: int | None = lock_folder(self.folder, f"build is writing {map_path}")
-        if self._stored_head() != {"format": JOURNAL_FORMAT, **asdict(head)}:
+        if self._stored_head() != self._head_values():
             self._start()
         self.rows = self._recover()
         self._by_key = {row.key: number for number, row in enumerate(self.rows)}
@@ -62,12 +72,19 @@ class Journal:
         return self._by_key.get(key)
 
     def append(
-        self, rows: list[JournalRow], descriptors: NDArray[np.float32], thumbnails: list[bytes]
+        self,
+        rows: list[JournalRow],
+        descriptors: NDArray[np.float32],
+        grids: list[NDArray[np.int8]],
+        thumbnails: list[bytes],
     ) -> None:
-        """Record embedded frames: descriptors float32 (n, D), thumbnails as JPEG bytes."""
+        """Record embedded frames: descriptors float32 (n, D), compact grids where the model has
+        them, thumbnails as JPEG bytes.
+        """
         for offset, jpeg in enumerate(thumbnails):
             self.thumbnail(len(self.rows) + offset).write_bytes(jpeg)
         _append(self._descriptor_path, np.ascontiguousarray(descriptors, np.float32).tobytes())
+        _append(self._grid_path, b"".join(grid.tobytes() for grid in grids))
         _append(self._frame_path, "".join(_line(row) for row in rows).encode())
         for row in rows:
             self._by_key.setdefault(row.key, len(self.rows))
@@ -77,6 +94,13 @@ class Journal:
         """All recorded descriptors, memory-mapped float32 (n, D)."""
         shape = (len(self.rows), self._head.descriptor_size)
         return np.memmap(self._descriptor_path, dtype=np.float32, mode="r", shape=shape)
+
+    def grids(self) -> NDArray[np.int8] | None:
+        """All recorded grids, memory-mapped int8 (n, h, w, P); None where the model has none."""
+        if not self._head.grid or not self.rows:
+            return None
+        shape = (len(self.rows), *self._head.grid)
+        return np.memmap(self._grid_path, dtype=np.int8, mode="r", shape=shape)
 
     def thumbnail(self, row: int) -> Path:
         """File of a row's thumbnail."""
@@ -110,6 +134,10 @@ class Journal:
         return self.folder / "descriptors.f32"
 
     @property
+    def _grid_path(self) -> Path:
+        return self.folder / "grids.i8"
+
+    @property
     def _origin_path(self) -> Path:
         return self.folder / "origin.json"
 
@@ -127,18 +155,23 @@ class Journal:
         shutil.rmtree(self.folder / THUMBNAIL_FOLDER, ignore_errors=True)
         (self.folder / THUMBNAIL_FOLDER).mkdir()
         self._descriptor_path.write_bytes(b"")
+        self._grid_path.write_bytes(b"")
         self._frame_path.write_bytes(b"")
         self._origin_path.unlink(missing_ok=True)
-        head = {"format": JOURNAL_FORMAT, **asdict(self._head)}
         with replacing_file(self.folder / "journal.yaml") as part:
-            part.write_text(yaml.safe_dump(head), encoding="utf-8")
+            part.write_text(yaml.safe_dump(self._head_values()), encoding="utf-8")
+
+    def _head_values(self) -> dict[str, object]:
+        return {"format": JOURNAL_FORMAT, **asdict(self._head), "grid": list(self._head.grid)}
 
     def _recover(self) -> list[JournalRow]:
         """Whole rows only; a torn end of either file is cut off, so that appending is safe."""
-        row_bytes = 4 * self._head.descriptor_size
+        row_bytes, grid_bytes = self._head.sizes
         lines = self._frame_path.read_bytes().split(b"\n")[:-1]
         rows: list[JournalRow] = []
         whole = min(len(lines), self._descriptor_path.stat().st_size // row_bytes)
+        if grid_bytes:
+            whole = min(whole, self._grid_path.stat().st_size // grid_bytes)
         for line in lines[:whole]:
             row = _row(line)
             if row is None or not self.thumbnail(len(rows)).is_file():
@@ -146,6 +179,7 @@ class Journal:
             rows.append(row)
         os.truncate(self._frame_path, sum(len(line) + 1 for line in lines[: len(rows)]))
         os.truncate(self._descriptor_path, len(rows) * row_bytes)
+        os.truncate(self._grid_path, len(rows) * grid_bytes)
         return rows
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.alignment import route_of
@@ -58,7 +59,14 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
             )
         used = whitened(used, postprocessing, stacked)
         stacked = used.projected(stacked.astype(np.float32)).astype(stacked.dtype)
-    return write_derived(path, first, ordered, stacked, order, used)
+    return write_derived(path, first, ordered, stacked, order, _grids(maps), used)
+
+
+def _grids(maps: Sequence[RouteMap]) -> NDArray[np.int8] | None:
+    """The feature grids of all maps where all have them."""
+    each = [one.localizable().grids for one in maps]
+    present = [grids for grids in each if grids is not None]
+    return np.concatenate(present) if len(present) == len(each) else None
 
 
 def _pooled(maps: Sequence[RouteMap]) -> Postprocessing | None:

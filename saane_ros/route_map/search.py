@@ -6,6 +6,7 @@ where a query is almost the map's own image.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -14,22 +15,37 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.store import INDEX_FILE, RouteMap
-from saane_ros.types import Candidates
 
 HNSW_FROM = 20_000
 """Places from which on a map gets a graph index: a flat search would pass 25 ms on one core."""
 HNSW_LINKS = 32
 HNSW_CONSTRUCTION = 100
 HNSW_FOUND = 256
-"""Nearest places taken from the graph; the rest of the map is interpolated from `HNSW_SAMPLE`."""
-HNSW_SAMPLE = 1024
+"""Nearest places that the graph looks for."""
+SAMPLE = 512
+"""Places spread evenly over the map, whose distances tell how far its places are in general."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """places: rows of the map, the nearest first, equally near ones in route order, int64 (k,).
+
+    distances: of these, float32 (k,).  sample: distances to places spread over the map (s,).
+    """
+
+    places: NDArray[np.int64]
+    distances: NDArray[np.float32]
+    sample: NDArray[np.float32]
 
 
 class MapSearch:
-    """Distances of a query to a whole map, and the best of them."""
+    """The nearest of a map's places."""
 
     def __init__(self, route_map: RouteMap) -> None:
         self._count, self._size = route_map.descriptors.shape
+        self._descriptors = route_map.descriptors
+        spread = np.linspace(0, self._count - 1, min(SAMPLE, self._count))
+        self._sample = np.unique(spread.round().astype(np.int64))
         if route_map.info.index == "flat":
             # float32 stays memory-mapped; float16 is widened once.
             self._rows = np.ascontiguousarray(route_map.descriptors, dtype=np.float32)
@@ -37,33 +53,40 @@ class MapSearch:
         else:
             self._graph = _read_graph(route_map.path / INDEX_FILE, self._count, self._size)
             self._graph.hnsw.efSearch = HNSW_FOUND
-            spread = np.linspace(0, self._count - 1, min(HNSW_SAMPLE, self._count))
-            self._sample = np.unique(spread.round().astype(np.int64))
             self._rows = np.ascontiguousarray(route_map.descriptors[self._sample], np.float32)
 
-    def distances(self, descriptor: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Euclidean distance to every place, float32 (N,).
+    def nearest(self, descriptor: NDArray[np.float32], k: int) -> Nearest:
+        """The k nearest places of a descriptor (D,), or all where there are fewer.
 
-        With a graph index the nearest `HNSW_FOUND` and an even sample are exact, and the places
-        between are interpolated along the route.
+        A graph index may miss some of the farther ones; distances are exact. Raises SaaneError
+        where the descriptor is not finite or not of the map's model.
         """
         query = checked_descriptor(descriptor, self._size)
         exact = exact_distances(query, self._rows)
         if self._graph is None:
-            return exact
-        everywhere = np.interp(np.arange(self._count), self._sample, exact).astype(np.float32)
-        squared, found = self._graph.search(query[None], min(HNSW_FOUND, self._count))
+            places = k_smallest(exact, k)
+            return Nearest(places, exact[places], exact[self._sample])
+        squared, found = self._graph.search(query[None], min(k, self._count))
         hit = found[0] >= 0
-        nearest = np.sqrt(squared[0][hit])
-        # What the graph did not find is no nearer than what it found.
-        np.maximum(everywhere, nearest.max(), out=everywhere)
-        everywhere[self._sample] = exact
-        everywhere[found[0][hit]] = nearest
-        return everywhere
+        distances = np.sqrt(np.maximum(squared[0][hit], 0.0))
+        order = np.lexsort((found[0][hit], distances))
+        return Nearest(found[0][hit][order].astype(np.int64), distances[order], exact)
 
-    def search(self, descriptor: NDArray[np.float32], k: int, window: int = 0) -> Candidates:
-        """The k nearest places and the ratio with the second best outside `window` places."""
-        return candidates_from(self.distances(descriptor), k, window)
+    def distances_to(
+        self, descriptor: NDArray[np.float32], places: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Exact distances to some places (k,)."""
+        query = checked_descriptor(descriptor, self._size)
+        return exact_distances(query, np.ascontiguousarray(self._descriptors[places], np.float32))
+
+
+def k_smallest(values: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+    """Indices of the k smallest of N values, ascending, equal ones in their order."""
+    if k >= len(values):
+        return np.argsort(values, kind="stable").astype(np.int64)
+    limit = np.partition(values, k - 1)[k - 1]
+    few = np.flatnonzero(values <= limit)
+    return few[np.argsort(values[few], kind="stable")][:k].astype(np.int64)
 
 
 def checked_descriptor(descriptor: NDArray[np.floating], size: int) -> NDArray[np.float32]:
@@ -91,28 +114,6 @@ def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> ND
         len(rows),
     )
     return np.sqrt(distances, out=distances)
-
-
-def candidates_from(distances: NDArray[np.float32], k: int, window: int = 0) -> Candidates:
-    """The k nearest of N places, ties in route order, and the ratio of Section 2.1's two kinds.
-
-    ratio: d2 / d1 with d2 the smallest distance of a place other than the best (window 0) or of
-    one more than `window` places away from it; infinite where d1 is 0 and d2 is not, and 1 (no
-    evidence) where both are 0 or no place is left for d2.
-    """
-    order = np.argsort(distances, kind="stable")[:k].astype(np.int64)
-    best = int(order[0])
-    rest = np.concatenate((distances[: max(0, best - window)], distances[best + window + 1 :]))
-    return Candidates(order, distances[order], _ratio(float(distances[best]), rest))
-
-
-def _ratio(first: float, rest: NDArray[np.float32]) -> float:
-    if rest.size == 0:
-        return 1.0
-    second = float(rest.min())
-    if first == 0.0:
-        return 1.0 if second == 0.0 else float("inf")
-    return second / first
 
 
 def write_graph(descriptors: NDArray[np.floating], path: Path) -> None:

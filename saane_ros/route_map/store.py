@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,31 @@ from numpy.typing import NDArray
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
+from saane_ros.route_map.calibration import CALIBRATION_FILE, Calibration, read_calibration
+from saane_ros.route_map.cohort import COHORT_FILE, Cohort, read_cohort
 from saane_ros.route_map.info import MapInfo, read_info
+from saane_ros.route_map.place_graph import GRAPH_FILE, PlaceGraph, read_graph_file
 from saane_ros.route_map.places_csv import PLACES_FILE, read_places
 from saane_ros.route_map.postprocessing import NONE, Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, read_postprocessing
 from saane_ros.types import Place, Pose
 
 DESCRIPTOR_FILE = "descriptors.npy"
+GRIDS_FILE = "grids.npy"
 INDEX_FILE = "index.faiss"
+
+
+@dataclass(frozen=True, eq=False)
+class Bearings:
+    """What a localizer needs to know when it is lost.
+
+    grids: int8 (N, h, w, P), compact feature grids, memory-mapped; None where the map has none.
+    """
+
+    graph: PlaceGraph
+    cohort: Cohort
+    calibration: Calibration
+    grids: NDArray[np.int8] | None = None
 
 
 class RouteMap:
@@ -27,6 +46,7 @@ class RouteMap:
 
     descriptors: (N, D) float16 or float32, memory-mapped, one row per place in route order.
     postprocessing: what these went through and a query has to; None where they are as embedded.
+    bearings: None in a map of an older format.
     """
 
     def __init__(
@@ -36,12 +56,14 @@ class RouteMap:
         places: list[Place],
         descriptors: NDArray[np.floating],
         postprocessing: Postprocessing | None = None,
+        bearings: Bearings | None = None,
     ) -> None:
         self.path = path
         self.info = info
         self.places = places
         self.descriptors = descriptors
         self.postprocessing = postprocessing
+        self.bearings = bearings
 
     @classmethod
     def open(cls, path: str | Path) -> RouteMap:
@@ -50,7 +72,7 @@ class RouteMap:
         info = read_info(folder)
         _check_files(folder, info)
         places = read_places(folder / PLACES_FILE)
-        descriptors = _load_descriptors(folder / DESCRIPTOR_FILE)
+        descriptors = _load_array(folder / DESCRIPTOR_FILE)
         if len(places) != info.count or descriptors.shape != (info.count, info.descriptor_size):
             raise SaaneError(
                 f"Route map {folder} counts {info.count} places of {info.descriptor_size} values, "
@@ -71,7 +93,17 @@ class RouteMap:
                     f"The post-processing of route map {folder} gives {postprocessing.size} values "
                     f"and its descriptors have {info.descriptor_size}: build the map again."
                 )
-        return cls(folder, info, places, descriptors, postprocessing)
+        bearings = _bearings(folder, info) if info.calibrated else None
+        return cls(folder, info, places, descriptors, postprocessing, bearings)
+
+    def localizable(self) -> Bearings:
+        """The bearings; SaaneError says what to do for a map of an older format."""
+        if self.bearings is None:
+            raise SaaneError(
+                f"Route map {self.path} is of an older format, by which nobody can tell when its "
+                f"route is left: run `saane map calibrate {self.path}`, or build it again."
+            )
+        return self.bearings
 
     def check_embedder(self, embedder: Embedder) -> None:
         """Raise SaaneError where the map was made by another model, weights or preprocessing."""
@@ -108,6 +140,7 @@ def _check_files(folder: Path, info: MapInfo) -> None:
     required_files = [PLACES_FILE, DESCRIPTOR_FILE]
     required_files += [INDEX_FILE] * (info.index != "flat")
     required_files += [POSTPROCESSING_FILE] * (info.postprocessing != NONE)
+    required_files += [GRAPH_FILE, COHORT_FILE, CALIBRATION_FILE] * info.calibrated
     for required in required_files:
         if required not in info.files:
             raise SaaneError(
@@ -135,11 +168,29 @@ def sha256_of_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _load_descriptors(path: Path) -> NDArray[np.floating]:
+def _load_array(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise SaaneError(f"{path} is no NumPy array: build the map again.") from error
+
+
+def _bearings(folder: Path, info: MapInfo) -> Bearings:
+    graph = read_graph_file(folder / GRAPH_FILE, info.count)
+    cohort = read_cohort(folder / COHORT_FILE)
+    calibration = read_calibration(folder / CALIBRATION_FILE)
+    grids = None
+    if GRIDS_FILE in info.files:
+        grids = _load_array(folder / GRIDS_FILE)
+        values = None if cohort.projection is None else len(cohort.projection.directions)
+        if grids.dtype != np.int8 or grids.ndim != 4 or len(grids) != info.count:
+            raise SaaneError(f"{folder / GRIDS_FILE} does not fit the map: build the map again.")
+        if grids.shape[3] != values:
+            raise SaaneError(
+                f"{folder / GRIDS_FILE} and {folder / COHORT_FILE} do not belong together: "
+                "build the map again."
+            )
+    return Bearings(graph, cohort, calibration, grids)
 
 
 def _check_finite(folder: Path, descriptors: NDArray[np.floating], block: int = 1024) -> None:

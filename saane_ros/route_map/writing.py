@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import replace_folder, sha256_of
+from saane_ros.route_map.calibration import (
+    CALIBRATION_FILE,
+    Calibration,
+    Weights,
+    calibration_text,
+    default_weights,
+)
+from saane_ros.route_map.cohort import COHORT_FILE, Cohort, cohort_descriptors, write_cohort
 from saane_ros.route_map.info import INFO_FILE, MapInfo, info_text
+from saane_ros.route_map.place_graph import GRAPH_FILE, graph_of, write_graph_file
 from saane_ros.route_map.places_csv import (
     PLACES_FILE,
     THUMBNAIL_FOLDER,
@@ -22,8 +31,14 @@ from saane_ros.route_map.places_csv import (
 )
 from saane_ros.route_map.postprocessing import Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, write_postprocessing
+from saane_ros.route_map.scale import map_scale
 from saane_ros.route_map.search import HNSW_FROM, write_graph
-from saane_ros.route_map.store import DESCRIPTOR_FILE, INDEX_FILE, sha256_of_folder
+from saane_ros.route_map.store import (
+    DESCRIPTOR_FILE,
+    GRIDS_FILE,
+    INDEX_FILE,
+    sha256_of_folder,
+)
 from saane_ros.types import Place
 
 
@@ -42,12 +57,16 @@ def write_map(
     descriptors: NDArray[np.float32],
     rows: Sequence[int],
     thumbnails: Sequence[Path],
+    cohort: Cohort,
+    grids: NDArray[np.int8] | None = None,
     postprocessing: Postprocessing | None = None,
+    weights: tuple[Weights, str] | None = None,
 ) -> None:
     """Write a map; place i has descriptor `descriptors[rows[i]]` and JPEG `thumbnails[i]`.
 
-    `info` comes without index kind and checksums, which are filled in here. `postprocessing` is
-    what the descriptors went through already.
+    `info` comes without index kind and checksums, which are filled in here. grids: compact, place
+    i has `grids[rows[i]]`; None for a model without them. `postprocessing` is what the descriptors
+    went through already. weights: of its calibration and their source, the package's where None.
     """
     check_target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
@@ -59,10 +78,13 @@ def write_map(
         _copy_thumbnails(temporary / THUMBNAIL_FOLDER, thumbnails)
         if postprocessing is not None:
             write_postprocessing(temporary / POSTPROCESSING_FILE, postprocessing)
+        stored = np.load(temporary / DESCRIPTOR_FILE, mmap_mode="r", allow_pickle=False)
+        kept = _write_grids(temporary / GRIDS_FILE, grids, rows)
         if info.count >= HNSW_FROM:
             info = replace(info, index="hnsw")
-            stored = np.load(temporary / DESCRIPTOR_FILE, mmap_mode="r", allow_pickle=False)
             write_graph(stored, temporary / INDEX_FILE)
+        used = weights or default_weights(kept is not None)
+        _write_bearings(temporary, places, stored, kept, cohort, postprocessing, used)
         info = replace(info, files=_checksums(temporary))
         (temporary / INFO_FILE).write_text(info_text(info), encoding="utf-8")
         replace_folder(temporary, path)
@@ -82,6 +104,40 @@ def _write_descriptors(
             raise SaaneError(f"A descriptor does not fit {info.dtype}: build the map in float32.")
         out[start : start + len(block)] = block
     out.flush()
+
+
+def _write_grids(
+    path: Path, grids: NDArray[np.int8] | None, rows: Sequence[int]
+) -> NDArray[np.int8] | None:
+    """Write the grids of all places, and read them back memory-mapped."""
+    if grids is None:
+        return None
+    shape = (len(rows), *grids.shape[1:])
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.int8, shape=shape)
+    for start in range(0, len(rows), 1024):
+        block = grids[list(rows[start : start + 1024])]
+        out[start : start + len(block)] = block
+    out.flush()
+    kept: NDArray[np.int8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return kept
+
+
+def _write_bearings(
+    folder: Path,
+    places: Sequence[Place],
+    descriptors: NDArray[np.floating],
+    grids: NDArray[np.int8] | None,
+    cohort: Cohort,
+    postprocessing: Postprocessing | None,
+    weights: tuple[Weights, str],
+) -> None:
+    """Write graph, cohort and calibration."""
+    graph = graph_of(places, descriptors)
+    write_graph_file(folder / GRAPH_FILE, graph)
+    write_cohort(folder / COHORT_FILE, cohort)
+    scale = map_scale(descriptors, grids, graph, cohort_descriptors(cohort, postprocessing))
+    calibration = Calibration(scale, *weights)
+    (folder / CALIBRATION_FILE).write_text(calibration_text(calibration), encoding="utf-8")
 
 
 def _copy_thumbnails(folder: Path, thumbnails: Sequence[Path]) -> None:

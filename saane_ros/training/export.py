@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.training.weight_files import save_tensors
-from saane_ros.types import Calibration
 from saane_ros.weights.card_files import parse_card
 from saane_ros.weights.cards import ModelCard
 
@@ -46,7 +45,6 @@ def card_in_training(model: dict[str, Any], path: Path) -> ModelCard:
 def export_model(
     model: dict[str, Any],
     trained: dict[str, Path],
-    calibration: Calibration | None,
     models: Path,
 ) -> Path:
     """Write `<name>.<role>.safetensors` for every trained part and `<name>.yaml`; the card's path.
@@ -62,22 +60,15 @@ def export_model(
         digests[role] = sha256_of(target)
     path = models / f"{model['name']}.yaml"
     with replacing_file(path) as temporary:
-        temporary.write_text(_card_text(model, digests, calibration), encoding="utf-8")
+        temporary.write_text(_card_text(model, digests), encoding="utf-8")
     return path
 
 
-def _card_text(
-    model: dict[str, Any], digests: dict[str, str], calibration: Calibration | None = None
-) -> str:
+def _card_text(model: dict[str, Any], digests: dict[str, str]) -> str:
     card = dict(model)
     for part, role in parts_of(model).items():
         if part in card:
             card[part] = {"weights": role, **card[part]}
-    if calibration is not None:
-        card["calibration"] = {
-            "slope": round(calibration.slope, 4),
-            "offset": round(calibration.offset, 4),
-        }
     trained = {
         role: {
             "file": _file_name(model, role),

@@ -16,22 +16,18 @@ from saane_ros.embedding.assembly import build_semantics, build_trunk, load_trun
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
-from saane_ros.localization.calibration import fit_calibration, standardise
 from saane_ros.model.heads import HEADS, Head
-from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.config import TrainingConfig
 from saane_ros.training.devices import launched_fabric
 from saane_ros.training.embedding_trainer import EmbeddingTrainer
 from saane_ros.training.export import export_model, trained_roles
-from saane_ros.training.features import cached_features
 from saane_ros.training.iou import iou_report
-from saane_ros.training.places import EmbeddingData, embedding_data, held_out_views, searches
+from saane_ros.training.places import EmbeddingData, embedding_data
 from saane_ros.training.run import Run
 from saane_ros.training.segmentation_trainer import SegmentationTrainer
 from saane_ros.training.tensorboard import TrainingLog
 from saane_ros.training.town_images import labelled_images
-from saane_ros.training.validation import describe_all, euclidean, validation_figures
-from saane_ros.types import Calibration
+from saane_ros.training.validation import validation_figures
 
 VALIDATION_LABELS = 300
 """Label maps that a validation of the segmentation looks at, spread over its towns."""
@@ -168,36 +164,11 @@ def of_table(run: Run, system: str) -> Run:
 def export(run: Run, models: Path) -> Path:
     """Write the trained model as card and weight files; the card's path."""
     trained = {role: run.trained_file(role) for role in trained_roles(run.shipped)}
-    calibration = None
-    if "head" in trained and run.card.system != "dense_vlad":
-        network = run.network()
-        if not run.trained_file("head").is_file():
-            raise SaaneError(
-                f"{run.trained_file('head')} does not exist: run `saane train embedding` first."
-            )
-        network.head.load_state_dict(load_file(run.trained_file("head")))
-        if "trunk" in trained:
-            network.appearance.load_state_dict(load_file(run.trained_file("trunk")))
-        calibration = _calibrate(run, network)
-    return export_model(run.shipped, trained, calibration, models)
-
-
-def _calibrate(run: Run, network: SaaneNetwork) -> Calibration:
-    """What distances mean, from genuine and other pairs of the held-out places."""
-    views, folder = held_out_views(run), run.out / "features"
-    what, bf16 = "features of held-out views", run.config.embedding.precision == "bf16"
-    cache = cached_features(network, preprocessing_of(run.card), views, folder, what, bf16)
-    descriptors = describe_all(network.head, cache, run.device)
-    labels = views.labels
-    genuine, impostor = [], []
-    for search in searches(run, views):
-        distances = euclidean(descriptors[search.queries], descriptors[search.references])
-        for query, row in zip(search.queries, distances, strict=True):
-            z = standardise(row)
-            apart = np.abs(labels[search.references] - labels[query])
-            genuine.append(z[apart == 0])
-            impostor.append(z[apart > search.tolerance])
-    return fit_calibration(np.concatenate(genuine), np.concatenate(impostor))
+    if "head" in trained and not run.trained_file("head").is_file():
+        raise SaaneError(
+            f"{run.trained_file('head')} does not exist: run `saane train embedding` first."
+        )
+    return export_model(run.shipped, trained, models)
 
 
 def with_embedding(config: TrainingConfig, **changes: Any) -> TrainingConfig:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from saane_ros.data.datasets import open_places
+from saane_ros.data.images.files import is_image
 from saane_ros.data.images.folders import natural_key
-from saane_ros.data.images.places import IMAGE_SUFFIXES, PlaceImages
+from saane_ros.data.images.places import PlaceImages
 from saane_ros.errors import SaaneError
 from saane_ros.training.place_views import Row
 
@@ -82,7 +83,7 @@ def _wanted(row: Row, source: PlaceSource) -> bool:
 
 def images_below(folder: Path) -> list[Path]:
     """All images below a folder in natural order."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+    found = [path for path in folder.rglob("*") if is_image(path)]
     if not found:
         raise SaaneError(f"No image was found below {folder}: expected .jpg or .png files.")
     return sorted(found, key=lambda path: natural_key(str(path)))

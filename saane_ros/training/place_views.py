@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.images.folders import read_image
+from saane_ros.data.images.files import read_image
 from saane_ros.data.images.lists import list_key
 from saane_ros.training.augmentation import Augmentation, augmented
 from saane_ros.types import Rgb

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from saane_ros.types import Calibration
-
 System = Literal[
     "app",
     "app_sem",
@@ -152,7 +150,6 @@ class ModelCard:
     semantics: Semantics | None = None
     aggregation: Aggregation | None = None
     filter: FilterCard | None = None
-    calibration: Calibration | None = None
     path: Path = field(default=Path(), metadata={"key": False}, compare=False)
 
     @property
@@ -187,7 +184,7 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     """Sixteen hexadecimal digits that change with anything that changes a descriptor.
 
     Taken over system, architecture, preprocessing and the SHA-256 of all weights (whatever their
-    keys); not over name, description, licence, calibration or where files lie.
+    keys); not over name, description, licence or where files lie.
     """
     parts: dict[str, Any] = {
         "system": card.system,

@@ -94,6 +94,7 @@ def test_one_line_per_frame_as_the_localizer_says(
         assert float(row["distance"]) == pytest.approx(match.distance, abs=1e-6)
         assert float(row["ratio"]) == pytest.approx(match.ratio, abs=1e-6)
         assert float(row["confidence"]) == pytest.approx(match.confidence, abs=1e-6)
+        assert float(row["off_route"]) == pytest.approx(match.off_route, abs=1e-6)
         if match.pose is not None:
             found = [float(row[axis]) for axis in "xyz"]
             assert found == pytest.approx(match.pose.position, abs=1e-4)
@@ -115,7 +116,7 @@ def test_a_bag_gives_what_its_images_give(
     from_bag = rows(capsys.readouterr().out)
     assert main([*base, "--images", str(images)]) == 0
     from_images = rows(capsys.readouterr().out)
-    told = ("state", "place", "distance", "ratio", "confidence", "x", "y", "z")
+    told = ("state", "place", "distance", "ratio", "confidence", "off_route", "x", "y", "z")
     assert [[row[c] for c in told] for row in from_bag] == [
         [row[c] for c in told] for row in from_images
     ]
@@ -221,18 +222,48 @@ def test_parameter_file_then_map_then_set(
 ) -> None:
     params = tmp_path / "p.yaml"
     params.write_text(
-        "localizer:\n  ros__parameters:\n    sequence_filter: false\n    min_ratio: 1.0\n"
+        "localizer:\n  ros__parameters:\n    sequence_filter: false\n    error_rate: 0.5\n"
         f"    map: {route_map.path}\n    use_sim_time: true\n"
     )
+    for share in np.arange(0.0, 0.6, 0.1):  # from elsewhere to a place that shines through
+        mixed = share * smooth_scene(25) + (1 - share) * smooth_scene(1000)
+        cv2.imwrite(str(images / f"mixed{share:.1f}.png"), mixed.astype(np.uint8)[..., ::-1])
     call = ["localize", "--images", str(images), "--params", str(params)]
+    localized = {}
+    for rate in (0.5, 0.0001):
+        assert main([*call, "--set", f"error_rate={rate}"] if rate < 0.5 else call) == 0
+        table = [row for row in rows(capsys.readouterr().out) if row["ratio"]]
+        for row in table:
+            assert (row["state"] == "localized") == (float(row["confidence"]) >= 1 - rate)
+        localized[rate] = {row["name"] for row in table if row["state"] == "localized"}
+    clear = {f"{place}.png" for place in QUERIES if place != QUERIES[BLACK]}
+    assert clear <= localized[0.0001] < localized[0.5]
+
+
+def test_the_model_is_the_maps_own_unless_another_is_named(
+    route_map: RouteMap, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def load(*given: object) -> ColourGridEmbedder:
+        asked.append(given)
+        return ColourGridEmbedder()
+
+    monkeypatch.setattr(loading, "load_embedder", load)
+    call = ["localize", "--map", str(route_map.path), "--images", str(images)]
+    call += ["--out", str(tmp_path / "out.csv")]
+    params = tmp_path / "p.yaml"
+    params.write_text("localizer: {ros__parameters: {model: of-file, weights: w, threads: 3}}\n")
     assert main(call) == 0
-    table = rows(capsys.readouterr().out)
-    assert {row["state"] for row in table} == {"localized", "unusable"}
-    assert main([*call, "--set", "min_ratio=10.0"]) == 0
-    strict = [row for row in rows(capsys.readouterr().out) if row["ratio"]]
-    assert {row["state"] for row in strict} == {"localized", "uncertain"}
-    for row in strict:
-        assert (row["state"] == "localized") == (float(row["ratio"]) >= 10)
+    assert asked.pop() == (ColourGridEmbedder.name, "", "auto", "auto", 0)
+    call += ["--params", str(params)]
+    assert main(call) == 0
+    assert asked.pop() == ("of-file", "w", "auto", "auto", 3)
+    call += ["--model", "of-option", "--weights", "folder", "--device", "cpu", "--threads", "2"]
+    assert main(call) == 0
+    assert asked.pop() == ("of-option", "folder", "cpu", "auto", 2)
+    assert main([*call, "--set", "model=of-set"]) == 0
+    assert asked.pop() == ("of-set", "folder", "cpu", "auto", 2)
 
 
 @pytest.mark.parametrize(

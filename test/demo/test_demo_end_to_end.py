@@ -29,7 +29,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.route_map.store import RouteMap
 from saane_ros.simulation import CLASS_NAMES
 from saane_ros.training.export import card_in_training, export_model
-from saane_ros.types import Calibration, Frame
+from saane_ros.types import Frame
 
 LENGTH_M = 24.0
 MODEL = {
@@ -64,7 +64,7 @@ def tiny_card(folder: Path) -> Path:
         }
         files[role] = folder / f"{role}.raw.safetensors"
         save_file(tensors, files[role])
-    return export_model(MODEL, files, Calibration(slope=8.0, offset=-4.0), folder)
+    return export_model(MODEL, files, folder)
 
 
 class Outcome:

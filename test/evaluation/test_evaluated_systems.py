@@ -63,12 +63,16 @@ class Stopping(ColourGridEmbedder):
         self.given, self.stop_after = 0, stop_after
 
     def embed(
-        self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+        self,
+        images: Sequence[Rgb],
+        attention: bool = False,
+        labels: bool = False,
+        grid: bool = False,
     ) -> list[Embedding]:
         if self.given + len(images) > self.stop_after:
             raise KeyboardInterrupt
         self.given += len(images)
-        return super().embed(images, attention, labels)
+        return super().embed(images, attention, labels, grid)
 
 
 def test_descriptors_are_kept_and_a_cut_run_goes_on(scenes: Dataset, own_cache: Path) -> None:

@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
-
-from saane_ros.errors import SaaneError
 from saane_ros.localization.calibration import (
     RIDGE,
     fit_calibration,
@@ -16,6 +13,9 @@ from saane_ros.localization.calibration import (
     published_rate,
     standardise,
 )
+from sklearn.linear_model import LogisticRegression
+
+from saane_ros.errors import SaaneError
 from saane_ros.types import Calibration
 
 

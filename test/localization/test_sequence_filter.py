@@ -7,9 +7,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from saane_ros.localization.calibration import fit_calibration, standardise
-from saane_ros.localization.motion import FIRST_PACE, RouteMotion
 from saane_ros.localization.sequence_filter import (
     KIDNAPPED,
     LEAVE,
@@ -20,6 +18,8 @@ from saane_ros.localization.sequence_filter import (
     SequenceFilter,
     StateMachine,
 )
+
+from saane_ros.localization.motion import FIRST_PACE, RouteMotion
 from saane_ros.types import Calibration, MatchState
 
 GENUINE, IMPOSTOR = (9.0, 0.8), (13.0, 0.8)

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive_pixels import PIXEL_BYTES, YUV_POSITIONS, decode, demosaic
+from naive_pixels import (
+    PIXEL_BYTES,
+    PLANES,
+    YUV_POSITIONS,
+    decode,
+    demosaic,
+    numbers,
+    stretched,
+)
 from sensor_msgs.msg import Image
 
 from saane_ros.data.bags.reader import message_types
@@ -22,7 +30,8 @@ from saane_ros.messages.image import image_to_rgb
 
 def message(encoding: str, height: int, width: int, padding: int = 0, big: bool = False, seed=0):
     step = width * PIXEL_BYTES[encoding] + padding
-    data = np.random.default_rng(seed).integers(0, 256, height * step).astype(np.uint8)
+    rows = height * 3 // 2 if encoding in PLANES else height
+    data = np.random.default_rng(seed).integers(0, 256, rows * step).astype(np.uint8)
     return SimpleNamespace(
         height=height,
         width=width,
@@ -47,29 +56,35 @@ def test_every_known_encoding_has_a_naive_decoder():
     seed=st.integers(0, 1000),
 )
 def test_pixels_are_those_of_the_naive_decoder(encoding, height, width, padding, big, seed):
-    if encoding in YUV_POSITIONS:
+    if encoding in YUV_POSITIONS or encoding in PLANES:
         width *= 2
+    if encoding in PLANES:
+        height *= 2
     given_message = message(encoding, height, width, padding, big, seed)
     rgb = image_to_rgb(given_message)
     naive = decode(encoding, given_message.data.tobytes(), height, width, given_message.step, big)
-    # OpenCV computes YUV in integers.
-    tolerance = 2 if encoding in YUV_POSITIONS else 0
+    # OpenCV computes YUV in integers, and 16 bits in floats of 32.
+    tolerance = 2 if encoding in YUV_POSITIONS or encoding in PLANES else int("16" in encoding)
     assert rgb.dtype == np.uint8
     assert np.abs(rgb.astype(int) - naive).max() <= tolerance
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    encoding=st.sampled_from(["bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"]),
+    encoding=st.sampled_from([name for name in PIXEL_BYTES if name.startswith("bayer")]),
     height=st.integers(3, 9),
     width=st.integers(3, 9),
     padding=st.integers(0, 5),
+    big=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_bayer_is_interpolated_bilinearly(encoding, height, width, padding, seed):
-    given_message = message(encoding, height, width, padding, seed=seed)
-    rows = np.frombuffer(given_message.data, np.uint8).reshape(height, -1)[:, :width]
-    np.testing.assert_array_equal(image_to_rgb(given_message), demosaic(encoding, rows))
+def test_bayer_is_interpolated_bilinearly(encoding, height, width, padding, big, seed):
+    given_message = message(encoding, height, width, padding, big, seed)
+    data = given_message.data.tobytes()
+    mosaic = numbers(encoding, data, height, width, given_message.step, big)[..., 0]
+    deep = encoding.endswith("16")
+    expected = demosaic(encoding, stretched(mosaic, grey=False) if deep else mosaic)
+    assert np.abs(image_to_rgb(given_message).astype(int) - expected).max() <= int(deep)
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
@@ -82,13 +97,35 @@ def test_a_red_scene_through_a_bayer_sensor_is_red(pattern):
     assert (image_to_rgb(given_message) == (200, 0, 0)).all()
 
 
-def test_every_mono16_value_is_scaled_with_rounding():
-    given_message = message("mono16", 256, 256)
-    values = np.arange(65536).reshape(256, 256)
-    for order, big in (("<u2", 0), (">u2", 1)):
-        given_message.data, given_message.is_bigendian = values.astype(order).tobytes(), big
-        expected = np.round(values * 255 / 65535).astype(np.uint8)
-        assert (image_to_rgb(given_message) == expected[:, :, None]).all()
+@pytest.mark.parametrize("encoding", ["nv12", "nv21"])
+def test_planes_whose_rows_are_all_counted_as_height_are_the_same_image(encoding):
+    given_message = message(encoding, 6, 8, padding=3)
+    expected = image_to_rgb(given_message)
+    assert expected.shape == (6, 8, 3)
+    given_message.height = 9
+    np.testing.assert_array_equal(image_to_rgb(given_message), expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    encoding=st.sampled_from(sorted(PIXEL_BYTES)),
+    height=st.integers(0, 2**32 - 1),
+    width=st.integers(0, 2**32 - 1),
+    step=st.integers(0, 2**32 - 1),
+    size=st.integers(0, 64),
+)
+def test_absurd_sizes_are_refused_by_what_the_message_holds(encoding, height, width, step, size):
+    given_message = SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=step,
+        data=bytes(size),
+    )
+    if height * step != size and height * step * 3 != size * 2:
+        with pytest.raises(SaaneError):
+            image_to_rgb(given_message)
 
 
 def test_messages_of_rclpy_and_of_rosbags_are_read_alike():
@@ -122,6 +159,10 @@ def test_the_result_is_the_callers_own():
         ({"encoding": "32FC1"}, "'32FC1' is not known: publish one of rgb8, bgr8"),
         ({"width": 0}, "0 x 4 pixels"),
         ({"height": 0, "data": b""}, "6 x 0 pixels"),
+        ({"width": 2**31}, "2147483648 x 4 pixels, more than any camera takes"),
+        ({"width": 2**31, "height": 2**31, "step": 0}, "more than any camera takes"),
+        ({"encoding": "nv12", "height": 5}, "6 x 5 pixels, but in nv12 .* even height"),
+        ({"encoding": "nv21"}, "but 6 rows of 18 bytes are 108.*cut short"),
         ({"step": 17}, "step is 17 bytes, but 6 pixels of rgb8 take 18"),
         ({"data": bytes(71)}, "holds 71 bytes, but 4 rows of 18 bytes are 72.*cut short"),
         ({"data": bytes(73)}, "holds 73 bytes.*too long"),
@@ -155,10 +196,9 @@ def test_cv_bridge_gives_the_same_bytes(data, height, width):
     given_message = message(encoding, height, 2 * width, seed=data.draw(st.integers(0, 1000)))
     values = np.frombuffer(given_message.data, np.uint8)
     known = ENCODINGS[encoding]
-    pixels = values.view(np.uint16) if known.value_bytes == 2 else values
     shape = (height, 2 * width) if known.channels == 1 else (height, 2 * width, known.channels)
     np.testing.assert_array_equal(
-        cv_bridge_to_rgb(given_message), known.to_rgb(pixels.reshape(shape))
+        cv_bridge_to_rgb(given_message), known.to_rgb(values.reshape(shape))
     )
 
 

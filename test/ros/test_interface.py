@@ -17,8 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_tables_hold_every_topic_key_and_parameter_once() -> None:
     text = tables()
     localizer, builder = text.split("### `map_builder`")
-    for topic in (*interface.INPUTS.values(), *interface.OUTPUTS.values()):
-        assert localizer.count(f"| `{topic.name}` |") == 1
+    for way, topics in (("in", interface.INPUTS), ("out", interface.OUTPUTS)):
+        for topic in topics.values():
+            assert localizer.count(f"| `{topic.name}` | {way} | {topic.type_name} |") == 1
+    for key in (*interface.MATCH_KEYS, *interface.DIAGNOSTIC_KEYS):
+        assert f"| `{key}` |" in localizer
     for name in (*default_settings(Settings), *interface.MATCH_KEYS, *interface.SERVICES):
         assert name in localizer
     for name in default_settings(MapBuilderSettings):
@@ -67,7 +70,7 @@ def test_rviz_shows_every_output_with_a_qos_that_fits() -> None:
     outputs = {
         topic.name.replace("~", "/localizer"): topic
         for key, topic in interface.OUTPUTS.items()
-        if key not in ("place_match", "diagnostics")
+        if key not in ("localized", "place_match", "diagnostics")
     }
     # A replayed bag brings the true position along.
     assert set(topics) - {"/ground_truth/odometry"} == set(outputs)

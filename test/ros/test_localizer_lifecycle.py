@@ -247,9 +247,9 @@ def test_under_overload_the_newest_frame_wins_and_every_drop_is_counted(
     route_map: RouteMap, peer: Peer
 ) -> None:
     class Slow(ColourGridEmbedder):
-        def embed(self, images: Any, attention: bool = False, labels: bool = False) -> Any:
+        def embed(self, images: Any, *wanted: Any, **more: Any) -> Any:
             time.sleep(0.1)
-            return super().embed(images, attention, labels)
+            return super().embed(images, *wanted, **more)
 
     sent = 60
     found = peer.hear(DiagnosticArray, "/localizer/place_match")

@@ -120,6 +120,7 @@ def test_matches_are_those_of_the_localizer_and_carry_the_images_stamp(
         assert float(said["distance"]) == pytest.approx(match.distance, rel=1e-5)
         assert float(said["ratio"]) == pytest.approx(match.ratio, rel=1e-5)
         assert float(said["confidence"]) == pytest.approx(match.confidence, rel=1e-5, abs=1e-9)
+        assert float(said["off_route"]) == pytest.approx(match.off_route, rel=1e-5, abs=1e-9)
         assert int(said["best_place"]) == match.candidates.places[0]
         assert said["travelled_m"] == ""
         points = np.frombuffer(bytes(cloud.data), POINT)
@@ -190,9 +191,11 @@ def test_pictures_are_made_only_for_subscribers(route_map: RouteMap, peer: Peer)
     class Asked(ColourGridEmbedder):
         asked: list[tuple[bool, bool]] = []  # noqa: RUF012
 
-        def embed(self, images: Any, attention: bool = False, labels: bool = False) -> Any:
+        def embed(
+            self, images: Any, attention: bool = False, labels: bool = False, grid: bool = False
+        ) -> Any:
             self.asked.append((attention, labels))
-            return super().embed(images, attention, labels)
+            return super().embed(images, attention, labels, grid)
 
     embedder = Asked()
     with localizer(route_map, embedder, overlay_opacity=0.25) as node:

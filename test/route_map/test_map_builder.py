@@ -26,10 +26,14 @@ class CountingEmbedder(ColourGridEmbedder):
         self.embedded = 0
 
     def embed(
-        self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+        self,
+        images: Sequence[Rgb],
+        attention: bool = False,
+        labels: bool = False,
+        grid: bool = False,
     ) -> list[Embedding]:
         self.embedded += len(images)
-        return super().embed(images, attention, labels)
+        return super().embed(images, attention, labels, grid)
 
 
 def scenes(count: int, start: int = 0) -> list[Frame]:
@@ -104,9 +108,13 @@ def test_skipped_frames_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixt
 def test_descriptors_that_are_not_finite_leave_their_frame_out(tmp_path: Path) -> None:
     class Faulty(ColourGridEmbedder):
         def embed(
-            self, images: Sequence[Rgb], attention: bool = False, labels: bool = False
+            self,
+            images: Sequence[Rgb],
+            attention: bool = False,
+            labels: bool = False,
+            grid: bool = False,
         ) -> list[Embedding]:
-            found = super().embed(images, attention, labels)
+            found = super().embed(images, attention, labels, grid)
             bad = next(i for i, image in enumerate(images) if (image == smooth_scene(2)).all())
             found[bad].descriptor[0] = np.inf
             return found

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saane_ros.errors import SaaneError
-from saane_ros.types import Calibration
 from saane_ros.weights.card_files import (
     card_names,
     list_cards,
@@ -37,7 +36,6 @@ LIGHT = {
     },
     "head": {"channels": 64, "reduction": 8, "levels": [2, 1], "weights": "head"},
     "preprocessing": {"height": 224, "width": 320},
-    "calibration": {"slope": 4, "offset": -3.0},
     "weights": {
         key: {"file": f"{key}.safetensors", "sha256": f"{index}" * 64}
         for index, key in enumerate(("trunk", "segmentation", "head"))
@@ -71,7 +69,6 @@ def test_a_card_becomes_typed_values():
     assert card.appearance.stride_on == "conv2"
     assert card.semantics.weights == ("segmentation",)
     assert card.semantics.classes == ("sky", "road", "car")
-    assert card.calibration == Calibration(4.0, -3.0)
     assert card.preprocessing.mean == (0.485, 0.456, 0.406)
     assert card.descriptor_size == 64 * (4 + 1)
     assert card.trained
@@ -188,7 +185,7 @@ def test_the_fingerprint_keeps_still_otherwise():
     stamp = fingerprint(card, DIGESTS)
     assert len(stamp) == 16
     assert int(stamp, 16) >= 0
-    other = replace(card, name="x", description="y", licence="z", trained_on="w", calibration=None)
+    other = replace(card, name="x", description="y", licence="z", trained_on="w")
     assert fingerprint(other, dict(reversed(DIGESTS.items()))) == stamp
     renamed = replace(card, appearance=replace(card.appearance, weights="base"))
     assert fingerprint(renamed, {**DIGESTS, "base": "aa", "trunk": "aa"}) != stamp

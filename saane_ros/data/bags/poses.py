@@ -14,9 +14,10 @@ from saane_ros.data.poses.track import PoseTrack
 from saane_ros.geodesy import LatLonAlt, to_enu
 
 FIX = "sensor_msgs/msg/NavSatFix"
+ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 POSE_TYPES = (
     FIX,
-    "nav_msgs/msg/Odometry",
+    ODOMETRY_TYPE,
     "geometry_msgs/msg/PoseStamped",
     "geometry_msgs/msg/PoseWithCovarianceStamped",
 )

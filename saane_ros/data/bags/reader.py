@@ -18,7 +18,7 @@ from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE, LatLonAlt
-from saane_ros.messages.image import compressed_to_rgb, image_to_rgb
+from saane_ros.messages.image import ImageDecoder
 from saane_ros.types import Frame, Pose, Rgb
 
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -73,7 +73,7 @@ class BagReport:
 
 
 class BagReader:
-    """A rosbag2 bag (a folder, or one .mcap or .db3 file) or a ROS 1 .bag file; a context manager.
+    """A rosbag2 bag (a folder or one file of it) or a ROS 1 bag file; a context manager.
 
     origin: after `frames` with a pose topic, latitude, longitude and altitude of the poses' zero
     where that is known: of NavSatFix it is the first fix, of other poses what a NavSatFix topic
@@ -86,6 +86,7 @@ class BagReader:
         self.origin: LatLonAlt | None = None
         self.grid = PLANE
         self.report = BagReport()
+        self._stamps: list[int] = []  # of the first and the latest image read
         self._storage = open_storage(self.path)
         self._topics = self._storage.topics()
 
@@ -115,7 +116,7 @@ class BagReader:
     def messages(self, topics: Collection[str] = ()) -> Iterator[RawMessage]:
         """Undecoded messages of these topics (none: of all), in the order of recording."""
         for topic in topics:
-            self._type_of(topic)
+            self.type_of(topic)
         return self._storage.messages(topics or self._topics)
 
     def frames(
@@ -133,17 +134,30 @@ class BagReader:
         `report`.
 
         Raises SaaneError for a topic that the bag lacks, a wrong type, and a topic without any
-        message or usable pose.
+        message or usable pose; and where no image at all has a pose at its time: at once where
+        the clocks are far apart, else at the end.
         """
-        self.report = BagReport()
+        self.report, self._stamps = BagReport(), []
         self.origin, self.grid = None, PLANE
         type_ = self.image_type(image_topic)
         selector = Selector(every_metres, every_seconds)
         track = self.pose_track(pose_topic) if pose_topic else None
-        if track is not None and (apart := self.clocks_apart(image_topic, track)):
-            raise SaaneError(f"Images and poses ({pose_topic}) of {self.path} do not meet: {apart}")
         only_posed = track is not None and every_metres is not None
-        return self._frames(image_topic, type_, track, selector, only_posed)
+        frames = self._frames(image_topic, type_, track, selector, only_posed)
+        if track is None or not pose_topic:
+            return frames
+        self.check_clocks(image_topic, pose_topic, track)
+        return self._some_posed(frames, image_topic, pose_topic, track)
+
+    def _some_posed(
+        self, frames: Iterator[Frame], topic: str, pose_topic: str, track: PoseTrack
+    ) -> Iterator[Frame]:
+        posed = False
+        for frame in frames:
+            posed |= frame.pose is not None
+            yield frame
+        if not posed and self._stamps:
+            raise SaaneError(f"{no_meeting(topic, between(self._stamps), pose_topic, track)}.")
 
     def _frames(
         self,
@@ -153,14 +167,16 @@ class BagReader:
         selector: Selector,
         only_posed: bool,
     ) -> Iterator[Frame]:
+        decoder = ImageDecoder()
         for name, stamp_ns, message in self._in_time(topic):
+            self._stamps = [*self._stamps[:1], stamp_ns]
             try:
                 pose, travelled = self._pose_at(track, stamp_ns)
                 if only_posed and pose is None:
                     continue
                 if not selector.keep(stamp_ns, travelled):
                     continue
-                image = decoded(message, type_)
+                image = decoded(message, type_, decoder, stamp_ns)
             except UndecodableError as error:
                 self.report.undecodable.append(f"{name}: {error}")
                 continue
@@ -185,23 +201,22 @@ class BagReader:
         self.report.stamps += [f"{item[0]}: {why}" for item, why in sifted.left_out]
         yield from sifted.kept
 
-    def clocks_apart(self, image_topic: str, track: PoseTrack) -> str:
-        """A sentence where images and poses are stamped by different clocks, else empty."""
+    def check_clocks(self, image_topic: str, pose_topic: str, track: PoseTrack) -> None:
+        """Raises SaaneError where the first images lie farther from all poses than the bag lasts.
+
+        So far apart are different clocks alone, and nobody need wait for the last image to know.
+        """
         stamps = []
         for raw in islice(self._storage.messages([image_topic]), _CLOCK_SAMPLE):
             with suppress(UndecodableError):
                 stamps.append(stamp_of(deserialized(raw), raw))
         if not stamps:
-            return ""
+            return
         image, (first, last) = int(median(stamps)), track.stamps_ns[[0, -1]].tolist()
         begin, end = self.span_ns() or (0, 0)
-        if first - image <= end - begin + LONGEST_PAUSE_NS >= image - last:
-            return ""
-        return (
-            f"{image_topic} is stamped {moment(image)} and the poses from {moment(first)} to "
-            f"{moment(last)}, so they are of different clocks: record again with one clock, or "
-            "build without poses."
-        )
+        if max(first - image, image - last) > end - begin + LONGEST_PAUSE_NS:
+            images = f"about {moment(image)}"
+            raise SaaneError(f"{no_meeting(image_topic, images, pose_topic, track)}.")
 
     def _pose_at(self, track: PoseTrack | None, stamp_ns: int) -> tuple[Pose | None, float | None]:
         if track is None:
@@ -217,7 +232,8 @@ class BagReader:
 
         Raises SaaneError as `frames` does.
         """
-        type_ = self._type_of(topic, POSE_TYPES, "poses")
+        self.origin, self.grid = None, PLANE
+        type_ = self.type_of(topic, POSE_TYPES, "poses")
         poses = UsablePoses(type_, self._stamped(topic), origin)
         self.report.ignored_poses += poses.unusable.counts.total()
         self.report.poses = poses.track.faults
@@ -254,20 +270,25 @@ class BagReader:
 
     def image_type(self, topic: str) -> str:
         """Image or CompressedImage; SaaneError where the topic is neither, empty or absent."""
-        return self._type_of(topic, IMAGE_TYPES, "images")
+        return self.type_of(topic, IMAGE_TYPES, "images")
 
-    def _type_of(self, topic: str, types: tuple[str, ...] = (), what: str = "") -> str:
-        """The type of a topic that is in the bag, has messages, and is one of `types`."""
+    def type_of(self, topic: str, types: tuple[str, ...] = (), what: str = "") -> str:
+        """The type of a topic; SaaneError where it is absent, empty or of none of `types`.
+
+        what: how the sentence calls what those types hold, such as "images".
+        """
         info = self._topics.get(topic)
-        listed = ", ".join(f"{name} ({info.type})" for name, info in sorted(self._topics.items()))
+        listed = ", ".join(
+            f"{name} ({info.described})" for name, info in sorted(self._topics.items())
+        )
         if info is None:
             raise SaaneError(
                 f"Topic {topic} is not in {self.path}: its topics are {listed or 'none'}."
             )
-        if types and info.type not in types:
+        if types and (info.type not in types or not info.readable):
             raise SaaneError(
-                f"Topic {topic} of {self.path} is {info.type}, which holds no {what}: choose one "
-                f"of its topics {listed}."
+                f"Topic {topic} of {self.path} is {info.described}, which holds no {what}: "
+                f"choose one of its topics {listed} that is {' or '.join(types)}."
             )
         if not info.count:
             raise SaaneError(
@@ -292,10 +313,12 @@ def deserialized(raw: RawMessage) -> Any:
         raise UndecodableError(f"its bytes are no {raw.type} ({error})") from error
 
 
-def decoded(message: Any, type_: str) -> Rgb:
-    """The pixels of an Image or CompressedImage."""
+def decoded(
+    message: Any, type_: str, decoder: ImageDecoder | None = None, stamp_ns: int = 0
+) -> Rgb:
+    """The pixels of an Image or CompressedImage. decoder: of the drive that it is part of."""
     try:
-        return compressed_to_rgb(message) if type_ == COMPRESSED_IMAGE else image_to_rgb(message)
+        return (decoder or ImageDecoder()).rgb(message, type_ == COMPRESSED_IMAGE, stamp_ns)
     except SaaneError as error:
         raise UndecodableError(str(error)) from error
 
@@ -304,3 +327,20 @@ def stamp_of(message: Any, raw: RawMessage) -> int:
     """The header's stamp in ns; the time of recording where the publisher left it 0."""
     stamp = message.header.stamp
     return (stamp.sec * 10**9 + stamp.nanosec) or raw.stamp_ns
+
+
+def no_meeting(topic: str, images: str, pose_topic: str, track: PoseTrack) -> str:
+    """Says that no image has a pose at its time, with both times, as a sentence without its end.
+
+    images: when they are of, such as `between` tells.
+    """
+    return (
+        f"No image of {topic} has a pose of {pose_topic} at its time: the images are of {images}, "
+        f"the poses of {between(track.stamps_ns.tolist())} (UTC by their stamps); name another "
+        "pose topic, or set both clocks alike"
+    )
+
+
+def between(stamps_ns: list[int]) -> str:
+    """The moments of the first and the last stamp."""
+    return f"{moment(stamps_ns[0])} to {moment(stamps_ns[-1])}"

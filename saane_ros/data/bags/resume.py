@@ -77,7 +77,11 @@ def _take_over(before: Path, name: str, writer: BagWriter, image_topic: str) -> 
     bag = before / name
     if not bag.is_dir() or not any(bag.glob("*.mcap")):
         return []
-    with BagReader(bag) as reader:
+    try:
+        reader = BagReader(bag)
+    except SaaneError:  # interrupted before anything reached the disk
+        return []
+    with reader:
         if image_topic not in reader.topics():
             return []
         stamps = [message.stamp_ns for message in reader.messages([image_topic])]

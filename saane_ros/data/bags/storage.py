@@ -1,25 +1,31 @@
-"""Raw messages from the files of a bag, whole or cut short."""
+"""Raw messages from the files of a bag, whatever they are and however they were left."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Collection, Iterator
+import errno
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
-import apsw
-from rosbags.rosbag2 import Reader
-from rosbags.rosbag2.errors import ReaderError
+import yaml
 
-from saane_ros.data.bags.cut import CutMcap, CutSqlite
-from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, topics_of
-from saane_ros.data.bags.ros1 import CutRos1Bag, Ros1Bag
-from saane_ros.data.images.folders import natural_key
+from saane_ros.data.bags.mcap import McapFile
+from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, merged_topics
+from saane_ros.data.bags.recognition import Kind, head_of, kind_of, why_no_bag
+from saane_ros.data.bags.ros1 import Ros1File
+from saane_ros.data.bags.sqlite import SqliteFile
+from saane_ros.data.bags.unpacking import unpack_file
+from saane_ros.data.images.folders import IMAGE_SUFFIXES, natural_key
 from saane_ros.errors import SaaneError
 
-_SUFFIXES = (".mcap", ".db3")
-_ROS_1 = ".bag"
-_DAMAGE = (ReaderError, apsw.Error, AssertionError, ValueError, EOFError, struct.error)
+METADATA = "metadata.yaml"
+_LONGEST_METADATA = 1 << 24
+_SUFFIXES = re.compile(r"(\.orig)?(\.(mcap|db3|bag|active|zstd|zst))+$")
+_NUMBER = re.compile(r"(^|_)\d+$")
+_DATE = re.compile(r"_?\d{4}[-_]\d\d[-_]\d\d[-_]\d\d[-_]\d\d[-_]\d\d")
 
 
 class Storage(Protocol):
@@ -42,85 +48,46 @@ class Storage(Protocol):
 
 
 def open_storage(path: Path) -> Storage:
-    """Open a bag's folder, or one .mcap or .db3 file of it, or a ROS 1 .bag file.
+    """Open a bag's folder, or one file of it: MCAP, sqlite3 or ROS 1, also packed with zstd.
 
-    A bag whose recording was cut (no metadata.yaml, no summary, a file without its end) is read as
-    far as it goes. Raises SaaneError where there is no bag.
+    What a file is its first bytes tell, not its name. A bag whose recording or copy was cut is read
+    as far as it goes. Raises SaaneError where there is no bag, with what is there instead.
     """
-    if not path.exists():
-        raise SaaneError(f"There is no bag at {path}: name a rosbag2 folder or .mcap or .db3 file.")
-    if path.is_file() and path.suffix == _ROS_1:
-        return _open_ros1(path)
-    if path.is_file() and path.suffix not in _SUFFIXES:
-        raise SaaneError(
-            f"{path} is no bag: name a folder with metadata.yaml, or a .mcap, .db3 or .bag file."
-        )
     try:
-        return _Whole(path)
-    except (*_DAMAGE, OSError) as error:
-        files = [path] if path.is_file() else _storage_files(path)
-        if not files:
+        if path.is_dir():
+            return _open_folder(path)
+        if not path.exists():
             raise SaaneError(
-                f"{path} is no rosbag2 bag, as it has neither metadata.yaml nor a .mcap or .db3 "
-                "file: name another folder."
-            ) from error
-        return _Parts(files, f"{path}: {_first_line(error)}")
+                f"There is no bag at {path}: name a rosbag2 folder, or an MCAP, sqlite3 or ROS 1 "
+                "bag file."
+            )
+        if not path.is_file():
+            raise SaaneError(f"{path} is neither file nor folder: name a bag that was recorded.")
+        return _open_file(path)
+    except OSError as error:
+        raise SaaneError(
+            f"The bag {path} cannot be read ({error.strerror or error}): check the disk and the "
+            "rights of its files."
+        ) from error
 
 
-class _Whole:
-    """A bag that `rosbags` opens."""
-
-    def __init__(self, path: Path) -> None:
-        self.notes: list[str] = []
-        self._path = path
-        self._reader = Reader(path)
-        self._reader.open()
-
-    def topics(self) -> dict[str, TopicInfo]:
-        return topics_of(self._reader)
-
-    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        connections = [c for c in self._reader.connections if c.topic in topics]
-        if not connections:
-            return
-        try:
-            for connection, stamp_ns, data in self._reader.messages(connections):
-                yield RawMessage(connection.topic, connection.msgtype, stamp_ns, data)
-        except Exception as error:  # zstd, lz4 and sqlite each raise their own
-            note = f"{self._path} is damaged ({_first_line(error)}): the rest of it is left out."
-            if note not in self.notes:
-                self.notes.append(note)
-
-    def span_ns(self) -> tuple[int, int] | None:
-        if not self._reader.message_count:
-            return None
-        return self._reader.start_time, self._reader.end_time - 1
-
-    def close(self) -> None:
-        self._reader.close()
+def holds_bag(folder: Path) -> bool:
+    """Whether something in a folder is named as the files of a bag are."""
+    return (folder / METADATA).is_file() or bool(_bag_files(folder))
 
 
 class _Parts:
-    """The files of a bag one after the other, each whole or cut."""
+    """The files of a bag one after the other."""
 
-    def __init__(self, files: list[Path], cause: str) -> None:
-        self._parts: list[Storage] = []
-        for file in files:
-            self._parts.append(_open_file(file))
-        self._cause = f"{cause} (the bag was not closed properly; what can be read is used)."
+    def __init__(self, parts: Sequence[Storage], notes: list[str]) -> None:
+        self._parts, self._notes = parts, notes
 
     @property
     def notes(self) -> list[str]:
-        return [self._cause, *(note for part in self._parts for note in part.notes)]
+        return [*self._notes, *(note for part in self._parts for note in part.notes)]
 
     def topics(self) -> dict[str, TopicInfo]:
-        merged: dict[str, TopicInfo] = {}
-        for part in self._parts:
-            for name, info in part.topics().items():
-                before = merged.get(name, TopicInfo(info.type, 0))
-                latched = info.latched or before.latched
-                merged[name] = TopicInfo(info.type, before.count + info.count, latched)
-        return merged
+        return merged_topics(item for part in self._parts for item in part.topics().items())
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         for part in self._parts:
@@ -135,25 +102,190 @@ class _Parts:
             part.close()
 
 
-def _open_file(file: Path) -> Storage:
+class _Unpacked(_Parts):
+    """A file that was packed whole, read from a temporary copy."""
+
+    def __init__(self, path: Path) -> None:
+        start = BytesIO()
+        unpack_file(path, start, most=1 << 10)
+        if kind_of(start.getvalue()) in (None, Kind.PACKED):
+            what = why_no_bag(path, start.getvalue())
+            if not start.getvalue():
+                what = "was cut before anything of it can be unpacked: copy it again"
+            raise SaaneError(f"{path} is packed with zstd, and what is in it {what}.")
+        self._folder = tempfile.TemporaryDirectory(prefix="saane-bag-")
+        try:
+            copy = Path(self._folder.name) / _SUFFIXES.sub("", path.name)
+            with copy.open("wb") as stream:
+                whole = unpack_file(path, stream)
+            part = _open_file(copy)
+        except BaseException as error:
+            self._folder.cleanup()
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise SaaneError(
+                    f"{path} does not fit into {tempfile.gettempdir()} when it is unpacked: unpack "
+                    "it with `unzstd` where there is room, or set TMPDIR to such a place."
+                ) from error
+            raise
+        notes = [] if whole else [f"{path} was cut or damaged: the rest of it is left out."]
+        super().__init__([part], notes)
+
+    def close(self) -> None:
+        super().close()
+        self._folder.cleanup()
+
+
+def _open_file(path: Path) -> Storage:
+    head = head_of(path)
+    kind = kind_of(head)
+    if kind is None:
+        raise SaaneError(f"{path} {why_no_bag(path, head)}.")
+    opened: dict[Kind, Callable[[Path], Storage]] = {
+        Kind.MCAP: McapFile,
+        Kind.SQLITE: SqliteFile,
+        Kind.ROS_1: Ros1File,
+        Kind.PACKED: _Unpacked,
+    }
+    return opened[kind](path)
+
+
+def _open_folder(folder: Path) -> Storage:
+    notes: list[str] = []
+    files = _chosen_files(folder, notes)
+    parts: list[Storage] = []
+    failures: list[SaaneError] = []
+    for copies in files:
+        try:
+            parts.append(_best_copy(copies, notes))
+        except SaaneError as error:
+            failures.append(error)
+    if not parts:
+        raise failures[0]
+    return _Parts(parts, [*notes, *(f"{failure} It is left out." for failure in failures)])
+
+
+def _best_copy(copies: list[Path], notes: list[str]) -> Storage:
+    """Of a file and its packed or repaired twin the first that is whole, else the first."""
+    opened: list[tuple[Path, Storage]] = []
+    failure = None
+    for path in copies:
+        try:
+            opened.append((path, _open_file(path)))
+        except SaaneError as error:
+            failure = failure or error
+            continue
+        if not opened[-1][1].notes:
+            break
+    if not opened:
+        raise failure or SaaneError("No file is given.")
+    used = opened[-1] if not opened[-1][1].notes else opened[0]
+    for other in opened:
+        if other is not used:
+            other[1].close()
+    for path in copies:
+        if path != used[0]:
+            notes.append(f"{path} is the same as {used[0].name} again, which is used.")
+    return used[1]
+
+
+def _chosen_files(folder: Path, notes: list[str]) -> list[list[Path]]:
+    """The files of the bag in the order of recording, each with its copies."""
+    present = _bag_files(folder)
+    if not (folder / METADATA).is_file():
+        if not present:
+            raise SaaneError(f"{folder} {_why_no_bag_folder(folder)}.")
+        notes.append(
+            f"{folder} has no {METADATA}, as a recorder that was killed leaves it (not closed "
+            "properly) or a copy of some files: its files are read."
+        )
+        return _one_recording(folder, present)
+    listed = _listed_files(folder / METADATA)
+    if listed is None:
+        notes.append(f"{folder / METADATA} is damaged: the files beside it are read.")
+    elif missing := [name for name in listed if _stem(name) not in present]:
+        notes.append(
+            f"{folder} lacks {_names(missing)}, which {METADATA} names: what is there is read; "
+            "copy the rest too."
+        )
+    else:
+        beside = [name for stem, files in present.items() for name in files]
+        chosen = []
+        for name in dict.fromkeys(listed):
+            copies = present.pop(_stem(name), [])
+            named = [file for file in copies if file.name == name]
+            chosen.append(named + [file for file in copies if file.name != name])
+        used = {file for files in chosen for file in files}
+        if left := [file.name for file in beside if file not in used]:
+            notes.append(f"{folder} has files that {METADATA} does not name: {_names(left)}.")
+        return [files for files in chosen if files]
+    if not present:
+        raise SaaneError(
+            f"{folder} has a {METADATA} but no MCAP, .db3 or .bag file: copy the bag's files too."
+        )
+    return list(present.values())
+
+
+def _one_recording(folder: Path, present: dict[str, list[Path]]) -> list[list[Path]]:
+    """All files if they are parts of one bag; SaaneError where they seem to be several bags."""
+    names = {_DATE.sub("", _NUMBER.sub("", stem)) for stem in present}
+    numbered = all(_NUMBER.search(stem) for stem in present)
+    if len(present) > 1 and (len(names) > 1 or not numbered):
+        found = [files[0].name for files in present.values()]
+        raise SaaneError(f"{folder} holds several bags, {_names(found)}: name one of them.")
+    return list(present.values())
+
+
+def _bag_files(folder: Path) -> dict[str, list[Path]]:
+    """Files named as those of bags, by their names without suffix: name_0, name_1, ... name_10.
+
+    Of equal names the plain one comes before the packed, the closed before the .active.
+    """
+    files = [
+        file
+        for file in folder.iterdir()
+        if _SUFFIXES.search(file.name) and not file.name.startswith(".") and file.is_file()
+    ]
+    found: dict[str, list[Path]] = {}
+    for file in sorted(files, key=lambda file: (natural_key(_stem(file.name)), len(file.name))):
+        found.setdefault(_stem(file.name), []).append(file)
+    return found
+
+
+def _listed_files(metadata: Path) -> list[str] | None:
+    """Names of the files that a metadata.yaml of any version tells; None where it is damaged."""
     try:
-        return _Whole(file)
-    except _DAMAGE:
-        return CutMcap(file) if file.suffix == ".mcap" else CutSqlite(file)
+        if metadata.stat().st_size > _LONGEST_METADATA:
+            return None
+        told = yaml.safe_load(metadata.read_text("utf-8", errors="replace"))
+        paths = told["rosbag2_bagfile_information"]["relative_file_paths"]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    if not isinstance(paths, list) or not paths or not all(isinstance(p, str) for p in paths):
+        return None
+    # Until version 3 they begin with the folder's name, which may have been changed since.
+    return [re.split(r"[\\/]", path)[-1] for path in paths]
 
 
-def _open_ros1(file: Path) -> Storage:
-    try:
-        return Ros1Bag(file)
-    except Exception:  # a damaged index makes the reader raise anything
-        return CutRos1Bag(file)
+def _why_no_bag_folder(folder: Path) -> str:
+    entries = sorted(folder.iterdir(), key=lambda entry: natural_key(entry.name))
+    if not entries:
+        return "is an empty folder: name the folder of a bag"
+    bags = [entry.name for entry in entries if entry.is_dir() and holds_bag(entry)]
+    if bags:
+        return f"is no bag itself, but has bags in it: name one of {_names(bags)}"
+    if any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries):
+        return "is a folder of images, no bag: give it as --images"
+    return (
+        f"is no bag, as it has neither {METADATA} nor an MCAP, .db3 or .bag file: name another "
+        "folder"
+    )
 
 
-def _storage_files(folder: Path) -> list[Path]:
-    """The bag's files in the order of recording: name_0, name_1, ... name_10."""
-    files = [file for file in folder.iterdir() if file.suffix in _SUFFIXES]
-    return sorted(files, key=lambda file: natural_key(file.name))
+def _stem(name: str) -> str:
+    return _SUFFIXES.sub("", name)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+def _names(names: Sequence[str]) -> str:
+    """Some of the names, for a sentence."""
+    more = len(names) - 4
+    return ", ".join(names[:4]) + (f" and {more} more" if more > 0 else "")

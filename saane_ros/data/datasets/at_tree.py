@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import RADIUS_M, within_radius
 from saane_ros.data.images.at_names import AtName, on_one_grid, parse_at_name
-from saane_ros.data.images.folders import IMAGE_SUFFIXES, natural_key
+from saane_ros.data.images.files import is_image
+from saane_ros.data.images.folders import natural_key
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.data.images.places import PlaceImages, cell_name, grouped
 from saane_ros.errors import SaaneError
@@ -90,11 +91,7 @@ def _images(where: Where, folder: Path, part: str) -> tuple[ImageFiles, list[AtN
 
 
 def _files(where: Where, folder: Path) -> list[Path]:
-    files = [
-        path
-        for path in folder.rglob("@*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-    ]
+    files = [path for path in folder.rglob("@*") if is_image(path) and path.is_file()]
     if not files:
         raise SaaneError(
             f"No image below {folder} has an '@' name (@easting@northing@...): {where.source}"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saane_ros.data.datasets.dataset import Dataset, Where, split_places
+from saane_ros.data.images.files import is_image
 from saane_ros.data.images.folders import natural_key
-from saane_ros.data.images.places import IMAGE_SUFFIXES, PlaceImages, grouped
+from saane_ros.data.images.places import PlaceImages, grouped
 from saane_ros.errors import SaaneError
 
 
@@ -39,4 +40,4 @@ def places(where: Where, options: Cameras) -> PlaceImages:
 
 
 def _images(camera: Path) -> list[Path]:
-    return sorted(path for path in camera.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in camera.rglob("*") if is_image(path))

@@ -95,7 +95,7 @@ def _files(folder: ImageFolder) -> ImageFiles:
 
 def _from_file(path: Path, queries: ImageFolder, references: ImageFolder) -> list[set[int]]:
     """The table's indices count all files, also those that have no pose and are left out."""
-    truth = _table(path, len(image_files(queries.path)), len(image_files(references.path)))
+    truth = read_table(path, len(image_files(queries.path)), len(image_files(references.path)))
     kept = {entry.path: index for index, entry in enumerate(references.entries)}
     by_index = [kept.get(file) for file in image_files(references.path)]
     order = {file: index for index, file in enumerate(image_files(queries.path))}
@@ -109,7 +109,8 @@ def _from_file(path: Path, queries: ImageFolder, references: ImageFolder) -> lis
     ]
 
 
-def _table(path: Path, queries: int, references: int) -> dict[int, set[int]]:
+def read_table(path: Path, queries: int, references: int) -> dict[int, set[int]]:
+    """`ground_truth.csv`: query index to correct reference indices, below these numbers."""
     truth: dict[int, set[int]] = {}
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = csv.reader(stream)

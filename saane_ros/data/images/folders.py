@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from saane_ros.data.images.at_names import is_at_name, on_one_grid, parse_at_name
+from saane_ros.data.images.files import IMAGE_SUFFIXES, is_image, read_image
 from saane_ros.data.poses.files import PoseTable, courses, parse_stamp, read_poses, yaw_quaternion
 from saane_ros.data.poses.plausibility import FIXES, ODOMETRY, Limits, moment, strays
 from saane_ros.data.poses.track import PoseTrack, way_along
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE, LatLonAlt
-from saane_ros.types import Frame, Pose, Rgb
+from saane_ros.messages.image import ImageDecoder
+from saane_ros.types import Frame, Pose
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 POSE_FILES = ("poses.csv", "poses.txt")
 UNTIMED_STEP_NS = 1_000_000_000
 """Images without any time are taken as one second apart."""
@@ -80,9 +80,10 @@ class ImageFolder:
         self, every_metres: float | None = None, every_seconds: float | None = None
     ) -> Iterator[Frame]:
         """The frames, decoded one by one; a file that cannot be decoded has an empty image."""
+        decoder = ImageDecoder()
         for entry in self.selected(every_metres, every_seconds):
             try:
-                image = read_image(entry.path)
+                image = read_image(entry.path, decoder.to_8_bit(entry.stamp_ns))
             except SaaneError as error:
                 logging.getLogger(__name__).warning("%s", error)
                 image = np.empty((0, 0, 3), dtype=np.uint8)
@@ -179,11 +180,7 @@ def image_files(folder: Path) -> list[Path]:
     """The image files directly inside a folder, in natural order; SaaneError if there are none."""
     if not folder.is_dir():
         raise SaaneError(f"There is no folder {folder}: name the folder that holds the images.")
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    ]
+    files = [path for path in folder.iterdir() if is_image(path)]
     if not files:
         raise SaaneError(
             f"The folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}): "
@@ -197,33 +194,6 @@ def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     parts = re.split(r"(\d+)", name, flags=re.ASCII)
     key = [(0, int(p), "") if i % 2 else (1, 0, p.lower()) for i, p in enumerate(parts)]
     return key, name
-
-
-def read_image(path: Path) -> Rgb:
-    """Decode an image file to RGB; SaaneError where it is missing, no image or cut off."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SaaneError(f"The image {path} cannot be read: {error.strerror}.") from error
-    image = None
-    if data and not _is_cut_off(data):
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SaaneError(f"The file {path} is no whole image: copy or record it again.")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-_END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
-"""What a JPEG and a PNG begin and end with."""
-
-
-def _is_cut_off(data: bytes) -> bool:
-    """Decoders fill the rest of a truncated image with grey; its end marker is missing, though.
-
-    A preview inside a JPEG has its own end marker, but in the first half of the file.
-    """
-    marker = _END_MARKERS.get(data[:2])
-    return marker is not None and data.rfind(marker) < len(data) // 2
 
 
 def _name_stamps(files: list[Path]) -> list[int] | None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from saane_ros.data.images.folders import read_image
-from saane_ros.data.images.places import IMAGE_SUFFIXES
+from saane_ros.data.images.files import is_image, read_image, read_pixels
 from saane_ros.errors import SaaneError
 from saane_ros.types import Rgb
 from saane_ros.weights.schema import read_mapping
@@ -49,8 +47,8 @@ class LabelledImages:
         return read_image(self.images[index]), self._read_labels(self.labels[index])
 
     def _read_labels(self, path: Path) -> NDArray[np.uint8]:
-        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+        labels = read_pixels(path)
+        if labels.ndim != 2 or labels.dtype != np.uint8:
             raise SaaneError(f"{path} is no readable label map: write it as an 8-bit grey PNG.")
         labels[np.isin(labels, self.ignored)] = IGNORED
         strange = labels[(labels >= len(self.class_names)) & (labels != IGNORED)]
@@ -83,7 +81,7 @@ def read_classes(path: Path) -> LabelClasses:
 
 def read_label_folder(images: Path, labels: Path, classes: LabelClasses) -> LabelledImages:
     """All images of one folder with the label maps of the same name (.png) in another."""
-    paths = tuple(sorted(p for p in images.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES))
+    paths = tuple(sorted(p for p in images.rglob("*") if is_image(p)))
     if not paths:
         raise SaaneError(f"No image was found below {images}: give the folder of a split.")
     maps = tuple((labels / path.relative_to(images)).with_suffix(".png") for path in paths)

@@ -10,7 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from saane_ros.data.images.folders import read_image
+from saane_ros.data.images.files import read_image
 from saane_ros.errors import SaaneError
 from saane_ros.types import Rgb
 

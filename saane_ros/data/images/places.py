@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from saane_ros.data.images.files import is_image
 from saane_ros.errors import SaaneError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class PlaceImages:
 
 def read_places(root: Path) -> PlaceImages:
     """Every folder below `root` that holds images is a place; its parent folder is its group."""
-    folders = sorted({p.parent for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES})
+    folders = sorted({p.parent for p in root.rglob("*") if is_image(p)})
     if not folders:
         raise SaaneError(
             f"No image was found below {root}: expected one folder per place, "
@@ -39,7 +38,7 @@ def read_places(root: Path) -> PlaceImages:
             (str(folder.relative_to(root)), str(folder.parent), path)
             for folder in folders
             for path in sorted(folder.iterdir())
-            if path.suffix.lower() in IMAGE_SUFFIXES
+            if is_image(path)
         ]
     )
 

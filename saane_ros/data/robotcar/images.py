@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from saane_ros.data.images.files import read_pixels
 from saane_ros.errors import SaaneError
-from saane_ros.messages.compressed import png_is_whole
 from saane_ros.types import Rgb
 
 BAYER = {"stereo": cv2.COLOR_BayerGR2RGB, "mono": cv2.COLOR_BayerBG2RGB}
@@ -129,16 +129,8 @@ def pattern_to_bgr(pattern: int) -> int:
 
 def read_bayer(path: Path, pattern: int = BAYER["stereo"]) -> Rgb:
     """One raw image (8 bits, one channel) with its colours interpolated bilinearly."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SaaneError(f"The image {path} cannot be read: {error.strerror}.") from error
-    if not png_is_whole(data):
-        raise SaaneError(
-            f"{path} is no whole PNG, as after a broken copy: extract the original archive again."
-        )
-    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None or raw.ndim != 2 or raw.dtype != np.uint8:
+    raw = read_pixels(path)
+    if raw.ndim != 2 or raw.dtype != np.uint8:
         raise SaaneError(
             f"{path} is no raw 8-bit Bayer image of RobotCar: extract the original archive again."
         )

@@ -187,7 +187,7 @@ def test_a_bag_without_metadata_is_read_from_its_files(drive):
         assert "not closed properly" in bag.notes[0]
 
 
-def test_a_damaged_chunk_costs_only_what_follows(tmp_path):
+def test_a_damaged_chunk_costs_itself_alone(tmp_path):
     write_drive(tmp_path / "drive", frames=400)
     file = tmp_path / "drive" / "drive.mcap"
     data = bytearray(file.read_bytes())
@@ -196,7 +196,8 @@ def test_a_damaged_chunk_costs_only_what_follows(tmp_path):
     file.write_bytes(data)
     with BagReader(file) as bag:
         frames = list(bag.frames(IMAGE))
-        assert 40 < len(frames) < 400
+        assert 200 < len(frames) < 400
+        assert frames[-1].stamp_ns == START + 399 * STEP
         assert "damaged" in bag.notes[0]
 
 
@@ -256,8 +257,8 @@ def test_wrong_topics_are_told_with_those_that_are_there(drive):
     with BagReader(drive[0]) as bag:
         for topic, poses, told in (
             ("/nowhere", None, f"/nowhere is not in .*: its topics are .*{IMAGE}"),
-            (ODOMETRY, None, "holds no images: choose one of its topics"),
-            (IMAGE, JPEG, "holds no poses: choose one of its topics"),
+            (ODOMETRY, None, "holds no images: choose one of its topics .* that is .*/Image or"),
+            (IMAGE, JPEG, "holds no poses: choose one of its topics .* that is .*/NavSatFix or"),
         ):
             with pytest.raises(SaaneError, match=told):
                 bag.frames(topic, poses)
@@ -269,11 +270,10 @@ def test_what_is_no_bag_is_told(tmp_path):
     for path, told in (
         (tmp_path / "gone", "There is no bag at"),
         (tmp_path / "notes.txt", "is no bag"),
+        (tmp_path / "empty.mcap", "is empty"),
     ):
         with pytest.raises(SaaneError, match=told):
             BagReader(path)
-    with pytest.raises(SaaneError, match="its topics are none"):
-        BagReader(tmp_path / "empty.mcap").frames(IMAGE)
 
 
 def test_an_interrupted_writing_leaves_the_old_bag(drive):

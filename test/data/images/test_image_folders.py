@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scenes import smooth_scene
 
 from saane_ros.data.images.at_names import AtName, format_at_name
-from saane_ros.data.images.folders import ImageFolder, natural_key, read_image
+from saane_ros.data.images.files import read_image
+from saane_ros.data.images.folders import ImageFolder, natural_key
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import to_utm
 

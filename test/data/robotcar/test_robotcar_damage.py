@@ -62,7 +62,7 @@ def test_what_is_wrong_is_counted_and_the_rest_is_there(
     told = capsys.readouterr().out
     for sentence in (
         "Images left out as unusable: 1, the first: ",
-        "is no whole PNG, as after a broken copy",
+        "is no whole image, as its PNG is cut short or damaged",
         "Images listed but not on disk (chunks not downloaded): 1.",
         "Images on disk that the timestamps do not list, left out: 1.",
         "Lines or names without a time, left out: 2.",

@@ -1,0 +1,211 @@
+"""Where the robot is: a sparse belief over the spots of the map, the rest of it, and elsewhere.
+
+A discrete Bayes filter (Xu, Suenderhauf & Milford, RA-L 2020) with a state for being off the map
+(Xu et al., RA-L 2021), which is driven by evidence of the images instead of odometry. Only the few
+hundred probable spots have a mass of their own; all others share one evenly, so that a frame costs
+the same in a map of a hundred places and of a million.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saane_ros.localization.candidates import Group
+from saane_ros.localization.evidence import FrameEvidence
+from saane_ros.localization.motion import Interval, Motion
+from saane_ros.route_map.place_graph import PlaceGraph
+
+PRIOR_OFF = 0.3
+LEAVE = 0.02
+"""Probability of leaving the map, per step."""
+RETURN = 0.1
+"""Probability of coming back to it, per step."""
+KIDNAPPED = 1e-3
+"""Probability of being anywhere on the map, per novel frame: carried, or the belief was wrong."""
+TEMPER = 0.7
+"""Weight of one novel frame's evidence, as successive frames see much the same."""
+SUPPORT = 256
+"""Spots with a mass of their own."""
+LEAST = 1e-6
+"""Mass below which a spot falls to the rest."""
+PAUSE_S = 5.0
+FORGET_S = 60.0
+FORGET_DRIVEN_S = 3600.0
+"""Seconds of a pause beyond `PAUSE_S` after which a third of the belief is left, without odometry
+and with it."""
+END = 0.2
+"""Share of the steps that a place must have road for, or the rest of them lead off the map."""
+_TINY = 1e-300
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The belief after a frame.
+
+    spot: the most probable.  mass: of its neighbourhood.  off: of being elsewhere.
+    spots, masses: of its neighbourhood (m,).  agreed: log of how much likelier this frame is at
+    the neighbourhood than off the map, by this frame alone.
+    """
+
+    spot: int
+    mass: float
+    off: float
+    spots: Ints
+    masses: Floats
+    agreed: float
+
+
+class Belief:
+    """Spots (S,) ascending with their masses (S,), the rest, and off; all sum to 1.
+
+    tolerance: steps around the most probable spot within which a belief counts as one.
+    reach: steps behind and ahead that the last motion may have led.
+    """
+
+    def __init__(self, graph: PlaceGraph, tolerance: float) -> None:
+        self._graph, self._tolerance = graph, tolerance
+        self._motion = Motion(graph.step)
+        self._scratch = np.zeros(graph.count)
+        self.reset()
+
+    def reset(self) -> None:
+        """Anywhere on the map or off it."""
+        self._motion.reset()
+        self.reach = (1.0, 1.0)
+        self.spots: Ints = np.empty(0, np.int64)
+        self.masses: Floats = np.empty(0)
+        self.rest, self.off = 1 - PRIOR_OFF, PRIOR_OFF
+
+    def age(self, seconds: float) -> None:
+        """Let time pass in which the robot may have gone anywhere."""
+        kept = float(np.exp(-max(0.0, seconds) / FORGET_S))
+        self.masses = kept * self.masses
+        self.rest = kept * self.rest + (1 - kept) * (1 - PRIOR_OFF)
+        self.off = kept * self.off + (1 - kept) * PRIOR_OFF
+
+    def update(
+        self, groups: list[Group], evidence: FrameEvidence, interval: Interval, weight: float
+    ) -> Estimate:
+        """Move on by an interval and take in a frame's evidence with a weight from 0 to 1.
+
+        A pause that nothing explains lets the belief age.
+        """
+        if interval.seconds > PAUSE_S:
+            known = interval.steps is not None
+            self.age((interval.seconds - PAUSE_S) * (FORGET_S / FORGET_DRIVEN_S if known else 1.0))
+        before, before_mass = self.spots, self.masses
+        kernel, step = self._motion.kernel(interval), None
+        self.reach = kernel.reach
+        if len(before):
+            behind, ahead = kernel.reach
+            row, reached, steps = self._graph.reachable(before, ahead, behind)
+            likely = kernel.density(steps)
+            total = np.bincount(row, likely, minlength=len(before))
+            # Where the road of the map ends, what goes on has left it.
+            total = np.maximum(total, END * kernel.total)
+            step = (reached, steps, before_mass[row] * likely / total[row])
+            self._collect(reached, step[2])
+            self.off += float(before_mass.sum() - self.masses.sum())
+        self._hazards(interval, weight)
+        self._observe(groups, evidence, TEMPER * weight)
+        if step is not None:
+            self._learn(kernel, *step, interval)
+        self._prune()
+        return self._estimate(groups, evidence)
+
+    def masses_of(self, spots: Ints) -> Floats:
+        """The belief in each of some spots (n,)."""
+        each = self.rest / max(self._graph.count - len(self.spots), 1)
+        if not len(self.spots):
+            return np.full(len(spots), each)
+        at = np.minimum(np.searchsorted(self.spots, spots), len(self.spots) - 1)
+        return np.where(self.spots[at] == spots, self.masses[at], each)
+
+    def _collect(self, reached: Ints, mass: Floats) -> None:
+        """Sum the masses that come to each spot."""
+        np.add.at(self._scratch, reached, mass)
+        self.spots = np.unique(reached)
+        self.masses = self._scratch[self.spots]
+        self._scratch[reached] = 0.0
+
+    def _hazards(self, interval: Interval, weight: float) -> None:
+        """What leaves, comes back, and was carried elsewhere, as far as there was a change."""
+        steps = weight if interval.steps is None else min(abs(interval.steps), 10.0)
+        leave, back = 1 - (1 - LEAVE) ** steps, 1 - (1 - RETURN) ** steps
+        lost = KIDNAPPED * weight
+        on = self.rest + float(self.masses.sum())
+        returned = back * self.off
+        self.off = (1 - back) * self.off + leave * on
+        keep = (1 - leave) * (1 - lost)
+        self.masses = keep * self.masses
+        self.rest = keep * self.rest + returned + (1 - leave) * lost * on
+
+    def _observe(self, groups: list[Group], evidence: FrameEvidence, weight: float) -> None:
+        """Multiply by the likelihood ratios to even odds of on and off."""
+        count = self._graph.count
+        seen = np.unique(np.concatenate([group.spots for group in groups]))
+        self._admit(seen)
+        unseen = max(count - len(seen), 1)
+        ratio = np.full(len(self.spots), (evidence.missed * count / unseen / 0.5) ** weight)
+        missed = float(ratio[0]) if len(ratio) else 1.0
+        for group, share in zip(groups, evidence.groups, strict=True):
+            at = np.searchsorted(self.spots, group.spots)
+            ratio[at] = (share * group.shares * count / 0.5 + 1e-9) ** weight
+        self.masses = self.masses * ratio
+        self.rest *= missed
+        self.off *= (evidence.off / 0.5 + 1e-9) ** weight
+        total = self.rest + self.off + float(self.masses.sum())
+        self.masses, self.rest, self.off = self.masses / total, self.rest / total, self.off / total
+
+    def _admit(self, spots: Ints) -> None:
+        """Give spots a mass of their own: their share of the rest."""
+        new = np.setdiff1d(spots, self.spots, assume_unique=True)
+        each = self.rest / max(self._graph.count - len(self.spots), 1)
+        self.rest -= each * len(new)
+        # Known spots have the share of the rest on top that every spot has.
+        merged = np.concatenate((self.spots, new))
+        masses = np.concatenate((self.masses, np.full(len(new), each)))
+        order = np.argsort(merged)
+        self.spots, self.masses = merged[order], masses[order]
+
+    def _learn(
+        self, kernel: object, reached: Ints, steps: Floats, mass: Floats, interval: Interval
+    ) -> None:
+        ratio = self._scratch
+        ratio[self.spots] = self.masses
+        arrived = np.bincount(np.searchsorted(self.spots, reached), mass, minlength=len(self.spots))
+        share = mass / np.maximum(arrived[np.searchsorted(self.spots, reached)], _TINY)
+        posterior = share * ratio[reached]
+        ratio[self.spots] = 0.0
+        self._motion.learn(kernel, steps, posterior, interval)  # type: ignore[arg-type]
+
+    def _prune(self) -> None:
+        """Let the least probable spots fall to the rest."""
+        keep = self.masses > LEAST
+        if int(keep.sum()) > SUPPORT:
+            least = np.partition(self.masses, -SUPPORT)[-SUPPORT]
+            keep &= self.masses >= least
+        self.rest += float(self.masses[~keep].sum())
+        self.spots, self.masses = self.spots[keep], self.masses[keep]
+
+    def _estimate(self, groups: list[Group], evidence: FrameEvidence) -> Estimate:
+        if not len(self.spots):
+            spots = groups[0].spots
+            spot = int(spots[groups[0].shares.argmax()])
+            return Estimate(spot, 0.0, self.off, np.array([spot]), np.ones(1), -np.inf)
+        spot = int(self.spots[self.masses.argmax()])
+        near = np.isin(self.spots, self._graph.around(spot, self._tolerance))
+        spots, masses = self.spots[near], self.masses[near]
+        here = [
+            share
+            for group, share in zip(groups, evidence.groups, strict=True)
+            if np.isin(group.spots, spots).any()
+        ]
+        agreed = np.log((max(here, default=0.0) + 1e-6) / (evidence.off + 1e-6))
+        return Estimate(spot, float(masses.sum()), self.off, spots, masses, float(agreed))

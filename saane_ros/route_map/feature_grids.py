@@ -1,0 +1,89 @@
+"""Compact feature grids, and how far two of them agree on what lies where.
+
+A descriptor says what a scene is like; two streets may be alike. Whether they are one is told by
+where things lie in the image: cells of two views of one place pair up as mutual nearest neighbours
+that all moved by about one shift, those of two places pair up anywhere. It is the vote of local
+features for one transformation (Lowe, IJCV 2004, section 7; Patch-NetVLAD's rapid spatial scoring,
+Hausler et al., CVPR 2021, has the same idea), and independent of all distances between descriptors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = 32
+"""Values of a compact cell: 64 tell places apart only slightly better, at twice the bytes."""
+SCALE = 127.0
+_TINY = 1e-9
+
+Compact = NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class GridProjection:
+    """PCA whitening of unit cells: y = directions (x / |x| - mean), brought to unit length.
+
+    mean: float32 (C,).  directions: float32 (P, C).  It is the model's and not the map's, so that
+    grids of all maps of a model compare.
+    """
+
+    mean: NDArray[np.float32]
+    directions: NDArray[np.float32]
+
+    def compact(self, grid: NDArray[np.floating]) -> Compact:
+        """A grid (h, w, C) as int8 (h, w, P), each cell a unit vector times 127."""
+        height, width, channels = grid.shape
+        cells = _unit(np.asarray(grid, np.float32).reshape(-1, channels))
+        projected = _unit((cells - self.mean) @ self.directions.T)
+        return np.rint(SCALE * projected).astype(np.int8).reshape(height, width, -1)
+
+
+def fit_projection(grids: NDArray[np.floating], size: int = SIZE) -> GridProjection:
+    """The leading directions of all cells of grids (n, h, w, C), each scaled to variance 1."""
+    cells = _unit(np.asarray(grids, np.float32).reshape(-1, grids.shape[-1]))
+    mean = cells.mean(axis=0)
+    centred = (cells - mean).astype(np.float64)
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    kept = np.flatnonzero(variances > 1e-6 * variances[-1])[::-1][:size]
+    directions = (vectors[:, kept] / np.sqrt(variances[kept])).T
+    return GridProjection(mean, np.ascontiguousarray(directions, np.float32))
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, _TINY), np.float32)
+
+
+def agreement(query: Compact, references: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Share of a query's cells (h, w, P) that agree with each of references (k, h, w, P), (k,).
+
+    Mutual nearest neighbours are counted by their shift, and the fullest 3 x 3 of neighbouring
+    shifts is the agreement.
+    """
+    height, width, size = query.shape
+    cells = height * width
+    # Cosines of int8 cells are exact in float32.
+    mine = query.reshape(cells, size).astype(np.float32)
+    found = np.empty(len(references))
+    for number, reference in enumerate(references):
+        cosines = mine @ reference.reshape(cells, size).astype(np.float32).T
+        there = cosines.argmax(axis=1)
+        here = cosines.argmax(axis=0)
+        mutual = np.flatnonzero(here[there] == np.arange(cells))
+        found[number] = _fullest(mutual, there[mutual], height, width) / cells
+    return found
+
+
+def _fullest(here: NDArray[np.int64], there: NDArray[np.int64], height: int, width: int) -> int:
+    """Pairs in the fullest 3 x 3 of neighbouring shifts."""
+    down = there // width - here // width + height
+    right = there % width - here % width + width
+    rows, columns = 2 * height + 1, 2 * width + 1
+    votes = np.bincount(down * columns + right, minlength=rows * columns).reshape(rows, columns)
+    sums = np.zeros((rows + 1, columns + 1), np.int64)
+    sums[1:, 1:] = votes.cumsum(axis=0).cumsum(axis=1)
+    boxes = sums[3:, 3:] - sums[:-3, 3:] - sums[3:, :-3] + sums[:-3, :-3]
+    return int(boxes.max())
