@@ -79,7 +79,9 @@ def utm_zone(latitude: float, longitude: float) -> tuple[int, str]:
     if not (-80 <= latitude <= 84 and math.isfinite(longitude)):
         raise ValueError(f"UTM is not defined at latitude {latitude}")
     longitude = (longitude + 180) % 360 - 180
-    band = BANDS[min(int((latitude + 80) // 8), len(BANDS) - 1)]
+    # The sum of 80 and next to nothing south of the equator is 80.
+    highest = BANDS.index("M") if latitude < 0 else len(BANDS) - 1
+    band = BANDS[min(int((latitude + 80) // 8), highest)]
     zone = min(int((longitude + 180) // 6) + 1, 60)
     if band == "V" and 3 <= longitude < 12:
         zone = 32

@@ -34,7 +34,8 @@ class BagReport:
 
     undecodable: name and reason of each image that is left out.
     without_pose: frames before, after or in a gap of the pose track.
-    ignored_poses: poses that are NaN, without fix, or unreadable.  poses: what else is wrong with
+    ignored_poses: poses that are NaN, without fix, or unreadable.  why_ignored: how many of which
+    kind, beside the unreadable.  poses: what else is wrong with
     poses, such as those that no vehicle gets to.
     stamps: name and reason of each image left out for its stamp.  restarts: how often the images'
     clock was set back.
@@ -43,6 +44,7 @@ class BagReport:
     undecodable: list[str] = field(default_factory=list)
     without_pose: int = 0
     ignored_poses: int = 0
+    why_ignored: dict[str, int] = field(default_factory=dict)
     poses: Faults = field(default_factory=Faults)
     stamps: list[str] = field(default_factory=list)
     restarts: int = 0
@@ -66,7 +68,8 @@ class BagReport:
         if self.without_pose:
             told.append(f"Frames without a pose at their time: {self.without_pose}.")
         if self.ignored_poses:
-            told.append(f"Poses ignored (NaN, no fix, unreadable): {self.ignored_poses}.")
+            why = "".join(f", {count} {kind}" for kind, count in self.why_ignored.items())
+            told.append(f"Poses ignored (NaN, no fix, unreadable): {self.ignored_poses}{why}.")
         if self.poses.counts:
             told.append(f"Poses doubted: {self.poses}.")
         return told
@@ -236,6 +239,7 @@ class BagReader:
         type_ = self.type_of(topic, POSE_TYPES, "poses")
         poses = UsablePoses(type_, self._stamped(topic), origin)
         self.report.ignored_poses += poses.unusable.counts.total()
+        self.report.why_ignored = dict(poses.unusable.counts)
         self.report.poses = poses.track.faults
         if not len(poses.track.stamps_ns):
             raise SaaneError(

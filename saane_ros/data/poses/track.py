@@ -158,7 +158,8 @@ class PoseTrack:
         seconds = int(stamps[first] - stamps[last]) / SECOND_NS
         if math.dist(positions[last], positions[first]) <= limits.slack + FASTEST * seconds:
             self._dismiss(kept.pop(-2), 2, stamps)
-            kept[-2] += kept.pop()
+            rest = kept.pop()
+            kept[-1].extend(rest)
 
     def _dismiss(self, piece: list[int], jumps: int, stamps: Rows) -> None:
         self.faults.counts["jumps"] -= jumps
