@@ -63,6 +63,8 @@ results: setup
 		$(RUN) -m saane_ros.cli train table --config config/train/saane-$$trunk.yaml \
 			$(TRAIN_FOLDERS) --out out/$$trunk --results results || exit 1; \
 	done
+	$(RUN) -m saane_ros.cli train evidence --config config/train/evidence.yaml \
+		$(TRAIN_FOLDERS) --out out/evidence --models config --results results
 	mkdir -p results/comparison
 	$(RUN) -m saane_ros.cli evaluate --model $(COMPARED) $(wildcard $(DATA)/peer_scores) \
 		--dataset corridor grief_season nordland_64x32 town-night town-snow --root "$(DATA)" \

@@ -27,6 +27,8 @@ from saane_ros.embedding.loading import load_embedder
 from saane_ros.files import replacing_file
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.calibration import default_weights
+from saane_ros.route_map.info import CALIBRATED_FORMAT
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Rgb
@@ -73,14 +75,14 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         queries = read_queries(scene.query)
     with stages.stage("map"):
         full = load_embedder(options.model)
-        route_map = _map(scene.route, full, out / f"{scene.name}.routemap", finished)
+        route_map = recorded_map(scene.route, full, out / f"{scene.name}.routemap", finished)
     settings = Settings(model=options.model, map=str(route_map.path))
     with stages.stage("live"):
         heard = replay({"model": settings.model, "map": settings.map}, scene.query, out / "logs")
     live = live_answers(heard, queries)
     with stages.stage("comparison"):
         reduced = load_embedder(options.model, system=REDUCED_SYSTEM)
-        reduced_map = _map(scene.route, reduced, out / "appearance_only.routemap", finished)
+        reduced_map = recorded_map(scene.route, reduced, out / "appearance_only.routemap", finished)
         answers = {
             LIVE: live.answers,
             REDUCED: offline_answers(
@@ -126,9 +128,17 @@ def _scene(options: DemoOptions, finished: Finished) -> Scene:
     return folder_scene(options.data, options.out / "parts", options.rate_hz or 5.0)
 
 
-def _map(recording: Recording, embedder: Embedder, path: Path, finished: Finished) -> RouteMap:
+def recorded_map(
+    recording: Recording, embedder: Embedder, path: Path, finished: Finished
+) -> RouteMap:
     """The route map of a recording, built unless it is there."""
-    key = key_of({"recording": recording.key, "embedder": embedder.fingerprint})
+    ingredients = {
+        "recording": recording.key,
+        "embedder": embedder.fingerprint,
+        "format": CALIBRATED_FORMAT,
+        "calibration": default_weights(grids=True),
+    }
+    key = key_of(ingredients)
     if finished.has(path, key):
         return RouteMap.open(path)
     route_map = build_map(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from saane_ros.localization.candidates import Group
 from saane_ros.localization.evidence import FrameEvidence
-from saane_ros.localization.motion import Interval, Motion
+from saane_ros.localization.motion import PAUSE_S, Interval, Kernel, Motion
 from saane_ros.route_map.place_graph import PlaceGraph
 
 PRIOR_OFF = 0.3
@@ -31,7 +31,6 @@ SUPPORT = 256
 """Spots with a mass of their own."""
 LEAST = 1e-6
 """Mass below which a spot falls to the rest."""
-PAUSE_S = 5.0
 FORGET_S = 60.0
 FORGET_DRIVEN_S = 3600.0
 """Seconds of a pause beyond `PAUSE_S` after which a third of the belief is left, without odometry
@@ -61,6 +60,18 @@ class Estimate:
     agreed: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """Ways of a belief from spot to spot (n,): which of `spots` (S,) they lead to, their steps, and
+    their share of what came there.
+    """
+
+    spots: Ints
+    into: Ints
+    steps: Floats
+    share: Floats
+
+
 class Belief:
     """Spots (S,) ascending with their masses (S,), the rest, and off; all sum to 1.
 
@@ -71,7 +82,6 @@ class Belief:
     def __init__(self, graph: PlaceGraph, tolerance: float) -> None:
         self._graph, self._tolerance = graph, tolerance
         self._motion = Motion(graph.step)
-        self._scratch = np.zeros(graph.count)
         self.reset()
 
     def reset(self) -> None:
@@ -85,9 +95,9 @@ class Belief:
     def age(self, seconds: float) -> None:
         """Let time pass in which the robot may have gone anywhere."""
         kept = float(np.exp(-max(0.0, seconds) / FORGET_S))
-        self.masses = kept * self.masses
-        self.rest = kept * self.rest + (1 - kept) * (1 - PRIOR_OFF)
+        self.masses, self.rest = kept * self.masses, kept * self.rest
         self.off = kept * self.off + (1 - kept) * PRIOR_OFF
+        self._scatter((1 - kept) * (1 - PRIOR_OFF))
 
     def update(
         self, groups: list[Group], evidence: FrameEvidence, interval: Interval, weight: float
@@ -99,40 +109,64 @@ class Belief:
         if interval.seconds > PAUSE_S:
             known = interval.steps is not None
             self.age((interval.seconds - PAUSE_S) * (FORGET_S / FORGET_DRIVEN_S if known else 1.0))
-        before, before_mass = self.spots, self.masses
-        kernel, step = self._motion.kernel(interval), None
+        kernel, moved = self._motion.kernel(interval), None
         self.reach = kernel.reach
-        if len(before):
-            behind, ahead = kernel.reach
-            row, reached, steps = self._graph.reachable(before, ahead, behind)
-            likely = kernel.density(steps)
-            total = np.bincount(row, likely, minlength=len(before))
-            # Where the road of the map ends, what goes on has left it.
-            total = np.maximum(total, END * kernel.total)
-            step = (reached, steps, before_mass[row] * likely / total[row])
-            self._collect(reached, step[2])
-            self.off += float(before_mass.sum() - self.masses.sum())
+        if len(self.spots):
+            moved = self._move(kernel)
         self._hazards(interval, weight)
         self._observe(groups, evidence, TEMPER * weight)
-        if step is not None:
-            self._learn(kernel, *step, interval)
+        if moved is not None:
+            self._motion.learn(kernel, moved.steps, self._came(moved), interval)
         self._prune()
         return self._estimate(groups, evidence)
 
     def masses_of(self, spots: Ints) -> Floats:
         """The belief in each of some spots (n,)."""
-        each = self.rest / max(self._graph.count - len(self.spots), 1)
+        each = self._each
         if not len(self.spots):
             return np.full(len(spots), each)
         at = np.minimum(np.searchsorted(self.spots, spots), len(self.spots) - 1)
         return np.where(self.spots[at] == spots, self.masses[at], each)
 
-    def _collect(self, reached: Ints, mass: Floats) -> None:
-        """Sum the masses that come to each spot."""
-        np.add.at(self._scratch, reached, mass)
-        self.spots = np.unique(reached)
-        self.masses = self._scratch[self.spots]
-        self._scratch[reached] = 0.0
+    @property
+    def _each(self) -> float:
+        """The share of the rest of every spot without a mass of its own."""
+        return self.rest / max(self._graph.count - len(self.spots), 1)
+
+    def _scatter(self, mass: float) -> None:
+        """Let a mass lie anywhere on the map."""
+        each = mass / self._graph.count
+        self.masses = self.masses + each
+        self.rest += each * (self._graph.count - len(self.spots))
+
+    def _move(self, kernel: Kernel) -> _Moved:
+        """Let every mass of its own drive on; a spot that it comes to keeps its share of the rest.
+
+        The rest stays where it is: it is as much everywhere.
+        """
+        gone = kernel.beyond * float(self.masses.sum())
+        self.masses = (1 - kernel.beyond) * self.masses
+        self._scatter(gone)
+        behind, ahead = kernel.reach
+        row, reached, steps = self._graph.reachable(self.spots, ahead, behind)
+        likely = kernel.density(steps)
+        total = np.bincount(row, likely, minlength=len(self.spots))
+        # Where the road of the map ends, what goes on has left it.
+        total = np.maximum(total, max(END * kernel.total, _TINY))
+        mass = self.masses[row] * likely / total[row]
+        spots, into = np.unique(reached, return_inverse=True)
+        arrived = np.bincount(into, mass)
+        new = np.ones(len(spots), np.bool_)
+        new[np.searchsorted(spots, self.spots)] = False
+        self.off += max(0.0, float(self.masses.sum() - arrived.sum()))
+        each = self._each
+        self.spots, self.masses = spots, arrived + each * new
+        self.rest = max(0.0, self.rest - each * float(new.sum()))
+        return _Moved(spots, into, steps, mass / np.maximum(arrived, _TINY)[into])
+
+    def _came(self, moved: _Moved) -> Floats:
+        """The belief, after the frame, in each way that a spot may have been come to (n,)."""
+        return moved.share * self.masses[np.searchsorted(self.spots, moved.spots)][moved.into]
 
     def _hazards(self, interval: Interval, weight: float) -> None:
         """What leaves, comes back, and was carried elsewhere, as far as there was a change."""
@@ -143,8 +177,8 @@ class Belief:
         returned = back * self.off
         self.off = (1 - back) * self.off + leave * on
         keep = (1 - leave) * (1 - lost)
-        self.masses = keep * self.masses
-        self.rest = keep * self.rest + returned + (1 - leave) * lost * on
+        self.masses, self.rest = keep * self.masses, keep * self.rest
+        self._scatter(returned + (1 - leave) * lost * on)
 
     def _observe(self, groups: list[Group], evidence: FrameEvidence, weight: float) -> None:
         """Multiply by the likelihood ratios to even odds of on and off."""
@@ -166,24 +200,12 @@ class Belief:
     def _admit(self, spots: Ints) -> None:
         """Give spots a mass of their own: their share of the rest."""
         new = np.setdiff1d(spots, self.spots, assume_unique=True)
-        each = self.rest / max(self._graph.count - len(self.spots), 1)
-        self.rest -= each * len(new)
-        # Known spots have the share of the rest on top that every spot has.
+        each = self._each
+        self.rest = max(0.0, self.rest - each * len(new))
         merged = np.concatenate((self.spots, new))
         masses = np.concatenate((self.masses, np.full(len(new), each)))
         order = np.argsort(merged)
         self.spots, self.masses = merged[order], masses[order]
-
-    def _learn(
-        self, kernel: object, reached: Ints, steps: Floats, mass: Floats, interval: Interval
-    ) -> None:
-        ratio = self._scratch
-        ratio[self.spots] = self.masses
-        arrived = np.bincount(np.searchsorted(self.spots, reached), mass, minlength=len(self.spots))
-        share = mass / np.maximum(arrived[np.searchsorted(self.spots, reached)], _TINY)
-        posterior = share * ratio[reached]
-        ratio[self.spots] = 0.0
-        self._motion.learn(kernel, steps, posterior, interval)  # type: ignore[arg-type]
 
     def _prune(self) -> None:
         """Let the least probable spots fall to the rest."""

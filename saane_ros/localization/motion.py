@@ -9,6 +9,7 @@ by acceleration, and never closed to a change. The topological filter of Xu, Sue
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,12 @@ ODOMETRY_DRIFT = 0.1
 ODOMETRY_NOISE_M = 0.5
 WRONG_ODOMETRY = 0.02
 """Share of a step that is left to any speed although odometry says otherwise."""
-LONGEST_RATIO = 100.0
-"""Usual intervals that a pause counts at most: what it makes of the belief is told by its age, and
-the work of a frame must not grow with it."""
+PAUSE_S = 5.0
+"""Seconds from which on an interval is a pause, which is not how often frames come."""
+_LONGEST = 1e6
+"""Of an interval in usual ones; stamps may say anything."""
+FARTHEST = 100.0
+"""Steps between two frames beyond which a belief is not followed: it may then be anywhere."""
 SLOWEST_STEP = 0.5
 STANDS = 0.8
 """What makes a speed of no steps less likely, as it shows nothing new."""
@@ -78,9 +82,9 @@ class Motion:
         weights = self.speed * (1 - STANDS * standing)
         weights /= weights.sum()
         if interval.steps is None:
-            return Kernel(means, sigma, weights, len(means))
+            return _kernel(means, sigma, weights, len(means))
         exact = np.hypot(PLACE_NOISE, self._noise + ODOMETRY_DRIFT * abs(interval.steps))
-        return Kernel(
+        return _kernel(
             np.append(means, interval.steps),
             np.append(sigma, exact),
             np.append(WRONG_ODOMETRY * weights, 1 - WRONG_ODOMETRY),
@@ -90,17 +94,13 @@ class Motion:
     def learn(self, kernel: Kernel, steps: Floats, mass: Floats, interval: Interval) -> None:
         """Learn from the steps that the frame made probable, mass (n,) of at most 1 in all."""
         ratio = self._ratio(interval.seconds)
-        if interval.seconds > 0:
-            self._usual = (
-                interval.seconds
-                if not self._usual
-                else (0.9 * self._usual + 0.1 * min(interval.seconds, 3 * self._usual))
-            )
+        if 0 < interval.seconds <= PAUSE_S:
+            usual = self._usual or interval.seconds
+            self._usual = 0.9 * usual + 0.1 * min(interval.seconds, 3 * usual)
         certain = float(mass.sum())
         if certain <= 0:
             return
-        joint = kernel.components(steps)[: kernel.speeds] + 1e-12
-        share = (joint / joint.sum(axis=0)) @ mass
+        share = kernel.shares(steps, mass)
         kept = 1 - LEARNING * min(1.0, certain)
         learned = kept * self.speed + (1 - kept) * share / certain
         spread = np.convolve(learned, (0.1, 0.8, 0.1), mode="same")
@@ -109,44 +109,70 @@ class Motion:
 
     def _ratio(self, seconds: float) -> float:
         """The interval in usual ones."""
-        if seconds <= 0 or self._usual <= 0:
-            return 1.0
-        return min(seconds / self._usual, LONGEST_RATIO)
+        return min(seconds / self._usual, _LONGEST) if seconds > 0 and self._usual > 0 else 1.0
 
 
-@dataclass(frozen=True)
+def _kernel(means: Floats, sigma: Floats, weights: Floats, speeds: int) -> Kernel:
+    """A kernel of the parts that can be followed."""
+    far = np.abs(means) > FARTHEST
+    return Kernel(means, sigma, np.where(far, 0.0, weights), speeds, float(weights[far].sum()))
+
+
+@dataclass(frozen=True, eq=False)
 class Kernel:
-    """A mixture of normal densities over signed steps; the first `speeds` are those of speeds."""
+    """A mixture of normal densities over signed steps; the first `speeds` are those of speeds.
+
+    weights: sum to 1 with `beyond`, the share that came farther than `FARTHEST`.
+    """
 
     means: Floats
     sigma: Floats
     weights: Floats
     speeds: int
+    beyond: float = 0.0
 
     def components(self, steps: Floats) -> Floats:
         """Density of each part at each of steps (n,): (parts, n)."""
         apart = (steps[None, :] - self.means[:, None]) / self.sigma[:, None]
         return (self.weights / self.sigma)[:, None] * np.exp(-0.5 * apart**2)
 
-    def density(self, steps: Floats) -> Floats:
-        """Density at each of steps (n,), up to a factor common to all: by a table of them."""
+    @cached_property
+    def _table(self) -> tuple[Floats, Floats]:
+        """Steps (n,) a quarter apart over the reach, and the parts' density at them."""
         first, last = self.reach
         grid = np.linspace(-first - 1, last + 1, 4 * int(first + last + 2) + 1)
-        return np.interp(steps, grid, self.components(grid).sum(axis=0))
+        return grid, self.components(grid)
+
+    def density(self, steps: Floats) -> Floats:
+        """Density at each of steps (n,), up to a factor common to all: by a table of them."""
+        grid, parts = self._table
+        return np.interp(steps, grid, parts.sum(axis=0))
+
+    def shares(self, steps: Floats, mass: Floats) -> Floats:
+        """How much of a mass at each of steps (n,) is due to each speed: by the table."""
+        grid, parts = self._table
+        at = np.clip((steps - grid[0]) / (grid[1] - grid[0]), 0.0, len(grid) - 1.001)
+        low = at.astype(np.int64)
+        upper = mass * (at - low)
+        masses = np.bincount(low, mass - upper, len(grid))
+        masses += np.bincount(low + 1, upper, len(grid))
+        joint = parts[: self.speeds] + 1e-12
+        return np.asarray((joint / joint.sum(axis=0)) @ masses)
 
     @property
     def total(self) -> float:
         """Sum of the density over whole steps."""
         return float(self.weights.sum() * np.sqrt(2 * np.pi))
 
-    @property
+    @cached_property
     def reach(self) -> tuple[float, float]:
         """Steps behind and ahead beyond which hardly anything lies, both from 1 on."""
         order = np.argsort(self.means)
         share = np.cumsum(self.weights[order])
-        low = int(np.searchsorted(share, 0.01))
-        high = min(int(np.searchsorted(share, 0.99)), len(order) - 1)
-        low_i, high_i = order[low], order[high]
-        behind = -(self.means[low_i] - 2 * self.sigma[low_i])
-        ahead = self.means[high_i] + 2 * self.sigma[high_i]
+        if share[-1] <= 0:
+            return 1.0, 1.0
+        low = order[int(np.searchsorted(share, 0.01 * share[-1]))]
+        high = order[int(np.searchsorted(share, 0.99 * share[-1]))]
+        behind = -(self.means[low] - 2 * self.sigma[low])
+        ahead = self.means[high] + 2 * self.sigma[high]
         return float(max(1.0, behind)), float(max(1.0, ahead))

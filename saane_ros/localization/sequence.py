@@ -60,11 +60,12 @@ class Sequence:
     ) -> tuple[Estimate, NDArray[np.float64]]:
         """Take one frame in, and its candidates where it shows something new."""
         weight = self._news.weight(descriptor, travelled)
+        # Since the last frame of any kind: where one showed the same, nothing was driven until it.
+        seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / 1e9
+        self._stamp_ns = stamp_ns
         if self.estimate is not None and self.signals is not None and weight == 0:
             return self.estimate, self.signals
-        seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / 1e9
         steps = self._news.take(descriptor, travelled)
-        self._stamp_ns = stamp_ns
         found = find()
         evidence = frame_evidence(found.signals, self._weights)
         self.estimate = self.belief.update(found.groups, evidence, Interval(seconds, steps), weight)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.localization.belief import Belief, Estimate
+from saane_ros.localization.motion import FARTHEST
 from saane_ros.route_map.calibration import TrustWeights
 from saane_ros.route_map.place_graph import PlaceGraph
 
@@ -24,6 +25,8 @@ MOVED_STEPS = 0.25
 """Steps by odometry from which on a robot has moved."""
 BLIND_STEPS = 2.0
 """Steps by odometry after which a frame counts although it shows the same, as of a covered lens."""
+BLIND_WEIGHT = 1e-3
+"""What such a frame counts at least: where odometry leads, the belief goes."""
 STUCK_FRAMES = 10
 """Novel images in a row at one place by odometry, after which odometry is not believed."""
 MEMORY = 0.8
@@ -60,7 +63,7 @@ class News:
         if self._shown is None:
             return 1.0
         change = float(np.linalg.norm(descriptor - self._shown)) / self._descriptor_step
-        steps = self._steps(travelled)
+        steps = self._checked(travelled)
         if steps is None:
             return float(change >= NOVEL)
         if abs(steps) < MOVED_STEPS:
@@ -69,21 +72,32 @@ class News:
         self._still, self.fault = 0, ""
         if change >= NOVEL:
             return 1.0
-        return (change / NOVEL) ** 2 if abs(steps) >= BLIND_STEPS else 0.0
+        return max((change / NOVEL) ** 2, BLIND_WEIGHT) if abs(steps) >= BLIND_STEPS else 0.0
 
     def take(self, descriptor: NDArray[np.float32], travelled: float | None) -> float | None:
         """Let a frame be the last that counted; the steps driven to it, None where unknown."""
         steps = None if self.fault else self._steps(travelled)
         self._shown = descriptor.copy()
-        self._travelled = travelled
+        self._travelled = travelled if travelled is not None and np.isfinite(travelled) else None
         return steps
+
+    def _checked(self, travelled: float | None) -> float | None:
+        """Steps since the last frame that counted; None, and a fault, where they cannot be."""
+        if travelled is not None and not np.isfinite(travelled):
+            self.fault = "odometry gives no number of metres"
+            return None
+        steps = self._steps(travelled)
+        if steps is None or abs(steps) <= FARTHEST:
+            return steps
+        metres = abs(steps) * self._step_m
+        self.fault = f"odometry went {metres:.3g} m between two images"
+        return None
 
     def _steps(self, travelled: float | None) -> float | None:
         """Steps by odometry since the last frame that counted."""
         if travelled is None or self._travelled is None or self._step_m <= 0:
             return None
-        steps = (travelled - self._travelled) / self._step_m
-        return steps if np.isfinite(steps) else None
+        return (travelled - self._travelled) / self._step_m
 
     def _watch(self, descriptor: NDArray[np.float32], change: float) -> None:
         """Count views that changed while odometry stood."""
@@ -101,6 +115,7 @@ class Track:
     mass, off: log odds of the belief in the place's neighbourhood, and in being off the map.
     support: mean of the log of how much likelier the track's frames were at their places than off
     the map, recent ones first, towards 0 while there are few.  now: that of the last frame.
+    against: the same where it speaks for being off, else 0, as a track that was sure may end.
     length: log of 1 + frames since the last jump.  progress: steps gained per frame, up to 1.
     """
 
@@ -140,6 +155,7 @@ class Track:
                 log_odds(estimate.off),
                 self._sum / (self._weight + 1.0),
                 now,
+                min(now, 0.0),
                 np.log1p(min(float(self._frames), LONGEST)),
                 gained,
             ]

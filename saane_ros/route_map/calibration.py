@@ -1,12 +1,11 @@
 """`calibration.yaml` of a route map: what its distances mean, and from when on it is believed.
 
 The scale is measured on the map itself. Weights and acceptance come from drives on and off other
-maps (`models/evidence.yaml`), or from those that `saane map calibrate` was given.
+maps (`config/evidence.yaml`), or from those that `saane map calibrate` was given.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import yaml
 
 from saane_ros.errors import SaaneError
+from saane_ros.files import YAML_FAULTS
 from saane_ros.paths import share_folder
 
 CALIBRATION_FILE = "calibration.yaml"
@@ -27,8 +27,10 @@ z: its distance standardised by those to the whole map.
 ratio: log of its distance over the least of the other candidates.
 agreement: log of the agreement of the feature grids over `MapScale.agreement`.
 agreement_ratio: log of the same over the most of the other candidates."""
-TRACK_SIGNALS = ("mass", "off", "support", "now", "length", "progress")
+TRACK_SIGNALS = ("mass", "off", "support", "now", "against", "length", "progress")
 """What is known of a belief, see `localization/track.py`."""
+_MOST = 1e9
+"""Of any number in a calibration: a score of such weights still is one."""
 WITH_GRIDS, WITHOUT_GRIDS = "with_grids", "without_grids"
 
 
@@ -100,7 +102,7 @@ class Calibration:
 
 def default_weights(grids: bool) -> tuple[Weights, str]:
     """The weights that ship with the package, and where they come from."""
-    path = share_folder() / "models" / DEFAULT_FILE
+    path = share_folder() / "config" / DEFAULT_FILE
     values = _read(path)
     part = values.get(WITH_GRIDS if grids else WITHOUT_GRIDS)
     if not isinstance(part, dict) or not isinstance(values.get("source"), str):
@@ -109,7 +111,7 @@ def default_weights(grids: bool) -> tuple[Weights, str]:
 
 
 def defaults_text(with_grids: Weights, without_grids: Weights, source: str) -> str:
-    """The content of `models/evidence.yaml`."""
+    """The content of `config/evidence.yaml`."""
     values = {
         "source": source,
         WITH_GRIDS: _plain(asdict(with_grids)),
@@ -145,7 +147,7 @@ def read_calibration(path: Path) -> Calibration:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *YAML_FAULTS) as error:
         raise _damaged(path, "it is not YAML") from error
     if not isinstance(values, dict):
         raise _damaged(path, "it holds no names and values")
@@ -186,8 +188,8 @@ def _numbers(path: Path, name: str, values: Any, size: int | None = None) -> tup
 
 
 def _number(path: Path, name: str, value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise _damaged(path, f"{name} is {value!r} and no number")
+    if type(value) not in (int, float) or not -_MOST <= value <= _MOST:
+        raise _damaged(path, f"{name} is {str(value)[:40]!r} and no number")
     return float(value)
 
 

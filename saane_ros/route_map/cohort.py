@@ -9,7 +9,6 @@ the same images give the projection of the model's grids.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder
+from saane_ros.route_map.arrays import read_arrays
 from saane_ros.route_map.feature_grids import GridProjection, fit_projection
 from saane_ros.route_map.postprocessing import Postprocessing
 from saane_ros.types import Rgb
@@ -98,11 +98,7 @@ def write_cohort(path: Path, cohort: Cohort) -> None:
 
 def read_cohort(path: Path) -> Cohort:
     """Read and check the file; SaaneError where its arrays do not fit or are not finite."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = dict(content)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, "is no .npz of NumPy arrays") from error
+    arrays = read_arrays(path)
     with_grids = {"descriptors", "mean", "directions"}
     if arrays.keys() not in ({"descriptors"}, with_grids):
         raise _damaged(path, f"holds {', '.join(sorted(arrays))}")

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 SIZE = 32
 """Values of a compact cell: 64 tell places apart only slightly better, at twice the bytes."""
 SCALE = 127.0
+SAME = 0.1
+"""Of its own size: how far two projections of one model may lie apart."""
 _TINY = 1e-9
 
 Compact = NDArray[np.int8]
@@ -32,6 +34,13 @@ class GridProjection:
 
     mean: NDArray[np.float32]
     directions: NDArray[np.float32]
+
+    def matches(self, other: GridProjection) -> bool:
+        """Whether grids by the one and by the other compare, as they do but for rounding."""
+        if self.directions.shape != other.directions.shape:
+            return False
+        apart = np.linalg.norm(self.directions - other.directions)
+        return bool(apart <= SAME * np.linalg.norm(self.directions))
 
     def compact(self, grid: NDArray[np.floating]) -> Compact:
         """A grid (h, w, C) as int8 (h, w, P), each cell a unit vector times 127."""
@@ -49,6 +58,9 @@ def fit_projection(grids: NDArray[np.floating], size: int = SIZE) -> GridProject
     variances, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     kept = np.flatnonzero(variances > 1e-6 * variances[-1])[::-1][:size]
     directions = (vectors[:, kept] / np.sqrt(variances[kept])).T
+    # A direction and its opposite are both solutions, and which is found depends on the machine.
+    largest = np.abs(directions).argmax(axis=1)
+    directions *= np.sign(directions[np.arange(len(directions)), largest])[:, None]
     return GridProjection(mean, np.ascontiguousarray(directions, np.float32))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 import yaml
 
 from saane_ros.errors import SaaneError
+from saane_ros.files import YAML_FAULTS
 from saane_ros.geodesy import PLANE
 from saane_ros.route_map.postprocessing import KINDS, NONE
 
 PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT = 1, 2, 3
 """The first two lack graph, cohort and calibration, which `saane map calibrate` adds."""
 INFO_FILE = "map.yaml"
+
+_MOST = sys.float_info.max
 
 Origin = tuple[float, float, float]
 """Latitude and longitude in degrees, altitude in metres above the WGS84 ellipsoid."""
@@ -70,7 +73,7 @@ def read_info(folder: Path) -> MapInfo:
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except YAML_FAULTS as error:
         raise _damaged(path, "it is not YAML") from error
     if not isinstance(values, dict) or "format" not in values:
         raise _damaged(path, "it does not name its format")
@@ -143,6 +146,6 @@ def _origin(path: Path, value: Any) -> Origin | None:
 
 
 def _finite(values: list[Any], size: int) -> list[float] | None:
-    if len(values) != size or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+    if len(values) != size or not all(type(v) in (int, float) and abs(v) <= _MOST for v in values):
         return None
     return [float(value) for value in values]

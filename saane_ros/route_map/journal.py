@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from saane_ros.files import lock_folder, replacing_file
+from saane_ros.files import YAML_FAULTS, lock_folder, replacing_file
 from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose
@@ -148,7 +148,7 @@ class Journal:
     def _stored_head(self) -> object:
         try:
             return yaml.safe_load((self.folder / "journal.yaml").read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        except (OSError, *YAML_FAULTS):
             return None
 
     def _start(self) -> None:

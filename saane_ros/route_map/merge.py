@@ -63,10 +63,13 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
 
 
 def _grids(maps: Sequence[RouteMap]) -> NDArray[np.int8] | None:
-    """The feature grids of all maps where all have them."""
-    each = [one.localizable().grids for one in maps]
-    present = [grids for grids in each if grids is not None]
-    return np.concatenate(present) if len(present) == len(each) else None
+    """The feature grids of all maps where all have them by one projection."""
+    bearings = [one.localizable() for one in maps]
+    grids = [one.grids for one in bearings if one.grids is not None]
+    by = [one.cohort.projection for one in bearings if one.cohort.projection is not None]
+    if len(grids) < len(maps) or not all(by[0].matches(other) for other in by):
+        return None
+    return np.concatenate(grids)
 
 
 def _pooled(maps: Sequence[RouteMap]) -> Postprocessing | None:

@@ -8,7 +8,6 @@ from spot to spot along the drives. Nothing here has an array as long as the map
 from __future__ import annotations
 
 import itertools
-import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.alignment import courses_of
+from saane_ros.route_map.arrays import read_arrays
+from saane_ros.route_map.roads import Roads, roads_of
 from saane_ros.types import Place
 
 GRAPH_FILE = "graph.npz"
@@ -34,8 +35,11 @@ SAME_VIEW = 0.5
 """Of the map's step between descriptors: places nearer than this show one view, see
 `localization/track.py`."""
 STEPS = 4096
-BRANCHES = 4
-"""Ways on from one spot, at most."""
+STANDING_M = 0.05
+AROUND = 5
+"""Places before and after a step, over which a drive gets ahead or stands."""
+SHORTEST = 0.5
+"""Steps from a spot to the next at least, as where a robot turns round on the spot."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,32 +64,29 @@ class PlaceGraph:
         return int(self.spot.max()) + 1
 
     @cached_property
-    def _ways(self) -> tuple[tuple[Ints, Floats], tuple[Ints, Floats]]:
-        """Forward and backward: next spots (S, B) and lengths of the ways there, -1 for none."""
+    def _roads(self) -> tuple[Roads, Roads]:
+        """Forward and backward."""
         return (
-            _padded(self.count, self.edges[:, 0], self.edges[:, 1], self.lengths),
-            _padded(self.count, self.edges[:, 1], self.edges[:, 0], self.lengths),
+            roads_of(self.count, self.edges[:, 0], self.edges[:, 1], self.lengths),
+            roads_of(self.count, self.edges[:, 1], self.edges[:, 0], self.lengths),
         )
 
     def reachable(self, spots: Ints, ahead: float, behind: float) -> tuple[Ints, Ints, Floats]:
-        """What lies within so many steps ahead of and behind each of `spots`.
+        """What lies within so many steps ahead of and behind each of `spots`, by the shortest way.
 
         Three arrays alike: row of `spots`, spot reached, and signed steps to it; every spot
-        reaches itself with 0.
+        reaches itself with 0. What lies ahead and behind, as on a loop, is there with both.
         """
-        rows = [np.arange(len(spots))]
-        reached = [np.asarray(spots, np.int64)]
-        steps = [np.zeros(len(spots))]
-        for way, limit, sign in ((self._ways[0], ahead, 1.0), (self._ways[1], behind, -1.0)):
-            row, at, gone = rows[0], reached[0], steps[0]
-            for _ in range(int(np.ceil(2 * limit)) + 1):
-                row, at, gone = _onwards(way, row, at, gone, limit)
-                if not len(row):
-                    break
-                rows.append(row)
-                reached.append(at)
-                steps.append(sign * gone)
-        return np.concatenate(rows), np.concatenate(reached), np.concatenate(steps)
+        spots = np.asarray(spots, np.int64)
+        row, reached, steps = self._roads[0].within(spots, ahead)
+        row_back, reached_back, steps_back = self._roads[1].within(spots, behind)
+        # Behind has the spots themselves once more.
+        behind_it = reached_back != spots[row_back]
+        return (
+            np.concatenate((row, row_back[behind_it])),
+            np.concatenate((reached, reached_back[behind_it])),
+            np.concatenate((steps, -steps_back[behind_it])),
+        )
 
     def around(self, spot: int, steps: float) -> Ints:
         """The spots within so many steps of one, itself included, in ascending order."""
@@ -101,30 +102,6 @@ class PlaceGraph:
         """The places of these spots."""
         order, begin = self._order
         return np.concatenate([order[begin[s] : begin[s + 1]] for s in spots])
-
-
-def _padded(count: int, start: Ints, end: Ints, lengths: Floats) -> tuple[Ints, Floats]:
-    order = np.lexsort((lengths, start))
-    start, end, lengths = start[order], end[order], lengths[order]
-    rank = np.arange(len(start)) - np.searchsorted(start, start)
-    width = min(BRANCHES, int(rank.max()) + 1) if len(rank) else 1
-    ways = np.full((count, width), -1, np.int64)
-    far = np.zeros((count, width))
-    kept = rank < width
-    ways[start[kept], rank[kept]] = end[kept]
-    far[start[kept], rank[kept]] = lengths[kept]
-    return ways, far
-
-
-def _onwards(
-    way: tuple[Ints, Floats], row: Ints, at: Ints, gone: Floats, limit: float
-) -> tuple[Ints, Ints, Floats]:
-    """One edge further."""
-    ways, far = way
-    after = ways[at]
-    total = gone[:, None] + far[at]
-    kept = (after >= 0) & (total <= limit)
-    return np.broadcast_to(row[:, None], kept.shape)[kept], after[kept], total[kept]
 
 
 def line_graph(descriptors: NDArray[np.floating]) -> PlaceGraph:
@@ -146,14 +123,27 @@ def line_graph(descriptors: NDArray[np.floating]) -> PlaceGraph:
     return PlaceGraph(spot, edges, np.ones(len(edges)), 0.0)
 
 
-def descriptor_step(descriptors: NDArray[np.floating]) -> float:
-    """Median distance of successive descriptors (N, D) that differ, 0 where none do.
+def descriptor_step(
+    descriptors: NDArray[np.floating],
+    drives: Sequence[Ints] | None = None,
+    spot: Ints | None = None,
+) -> float:
+    """Median distance of descriptors that differ and follow each other in a drive, 0 without any.
 
-    Pairs are spread over the map, so that a large one costs no more.
+    drives: rows of each in its order, by default one of all; neighbouring rows of a merged map may
+    be one place by day and by night.  spot: of every place, where it is known: a camera that stood
+    took pairs that differ by noise alone, and maybe more of them than of all others. Pairs are
+    spread, so that a large map costs no more.
     """
-    begins = np.unique(np.linspace(0, len(descriptors) - 2, STEPS).round().astype(np.int64))
-    pairs = (descriptors[i : i + 2].astype(np.float32) for i in begins if i >= 0)
-    steps = [float(np.linalg.norm(after - before)) for before, after in pairs]
+    rows = [np.arange(len(descriptors))] if drives is None else drives
+    pairs = np.concatenate([np.stack((drive[:-1], drive[1:]), axis=1) for drive in rows])
+    if spot is not None:
+        pairs = pairs[spot[pairs[:, 0]] != spot[pairs[:, 1]]]
+    some = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), STEPS)).round().astype(int))
+    steps = [
+        float(np.linalg.norm(descriptors[b].astype(np.float32) - descriptors[a]))
+        for a, b in pairs[some]
+    ]
     moved = [step for step in steps if step > 0]
     return float(np.median(moved)) if moved else 0.0
 
@@ -171,18 +161,34 @@ def build_graph(positions: Floats, drives: Sequence[Ints]) -> PlaceGraph:
     for drive in drives:
         spot[drive] = spotter.take(drive)
         for a, b in itertools.pairwise(drive):
-            metres = float(np.linalg.norm(positions[b] - positions[a]))
-            if spot[a] != spot[b] and metres <= gap:
-                edges.setdefault((int(spot[a]), int(spot[b])), metres / step)
+            pair = (int(spot[a]), int(spot[b]))
+            driven = float(np.linalg.norm(positions[b] - positions[a]))
+            if spot[a] == spot[b] or driven > gap or pair in edges:
+                continue
+            # Not as far as from the last place of one to the first of the other, which is next to
+            # nothing where a drive was slow.
+            metres = spotter.apart(*pair)
+            edges[pair] = max(metres / step, SHORTEST)
     pairs = np.array(list(edges), np.int64).reshape(-1, 2)
     return PlaceGraph(spot, pairs, np.array(list(edges.values()), np.float64), step)
 
 
 def _median_step(positions: Floats, drives: Sequence[Ints]) -> float:
-    steps = [np.linalg.norm(np.diff(positions[drive], axis=0), axis=1) for drive in drives]
-    moved = np.concatenate(steps) if steps else np.empty(0)
-    moved = moved[moved > 0.05]
+    moved = np.concatenate([_driven_steps(positions[drive]) for drive in drives])
     return float(np.median(moved)) if len(moved) else 0.0
+
+
+def _driven_steps(points: Floats) -> Floats:
+    """Metres between the places of one drive, where it got ahead.
+
+    Where it stood, positions only jitter, and there may be more of these than of all others.
+    """
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    way = np.concatenate(([0.0], np.cumsum(steps)))
+    index = np.arange(len(steps))
+    first, last = np.maximum(index - AROUND, 0), np.minimum(index + 1 + AROUND, len(steps))
+    ahead = np.linalg.norm(points[last] - points[first], axis=1)
+    return steps[(steps > STANDING_M) & (ahead >= 0.5 * (way[last] - way[first]))]
 
 
 class _Spotter:
@@ -191,7 +197,7 @@ class _Spotter:
     def __init__(self, positions: Floats, step: float) -> None:
         self._positions = positions
         self._along = 0.5 * step
-        self._cell = max(LANE_M, step)
+        self._cell = float(np.hypot(LANE_M, self._along))
         self._first: list[int] = []
         self._courses: list[Floats] = []
         self._cells: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
@@ -210,6 +216,11 @@ class _Spotter:
                 self._cells[self._key(point)].append(found)
             spots.append(found)
         return spots
+
+    def apart(self, one: int, other: int) -> float:
+        """Metres between two spots."""
+        first, second = self._positions[self._first[one]], self._positions[self._first[other]]
+        return float(np.linalg.norm(second - first))
 
     def _key(self, point: Floats) -> tuple[int, int]:
         return int(np.floor(point[0] / self._cell)), int(np.floor(point[1] / self._cell))
@@ -236,13 +247,17 @@ def graph_of(places: Sequence[Place], descriptors: NDArray[np.floating]) -> Plac
     positions = [place.pose.position[:2] for place in places if place.pose is not None]
     if len(positions) < len(places):
         return line_graph(descriptors)
+    return build_graph(np.array(positions, np.float64), drives_of(places))
+
+
+def drives_of(places: Sequence[Place]) -> list[Ints]:
+    """The rows of each drive of a map in the order of driving."""
     drives: defaultdict[str, list[int]] = defaultdict(list)
     merged = any(place.along is not None for place in places)
     for row, place in enumerate(places):
         # A place of a merged map has the name of its drive before its own.
         drives[place.name.split("/")[0] if merged else ""].append(row)
-    ordered = [_as_driven(places, rows) for rows in drives.values()]
-    return build_graph(np.array(positions, np.float64), ordered)
+    return [_as_driven(places, rows) for rows in drives.values()]
 
 
 def _as_driven(places: Sequence[Place], rows: list[int]) -> Ints:
@@ -268,9 +283,8 @@ def write_graph_file(path: Path, graph: PlaceGraph) -> None:
 
 def read_graph_file(path: Path, count: int) -> PlaceGraph:
     """Read and check the graph of a map of `count` places; SaaneError where it does not fit."""
+    arrays = read_arrays(path)
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = dict(content)
         spot, edges = arrays["spot"], arrays["edges"]
         lengths, step = arrays["lengths"], float(arrays["step"])
         whole = spot.dtype.kind == edges.dtype.kind == "i" and spot.shape == (count,)
@@ -281,7 +295,7 @@ def read_graph_file(path: Path, count: int) -> PlaceGraph:
         fits = fits and bool((spots == np.arange(len(spots))).all())
         fits = fits and (not edges.size or 0 <= edges.min() <= edges.max() < len(spots))
         fits = fits and np.isfinite(lengths).all() and (lengths > 0).all() and 0 <= step < np.inf
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
     if not fits:
         raise _damaged(path)

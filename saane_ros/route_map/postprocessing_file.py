@@ -6,12 +6,12 @@ Arrays: mean and deviation, float64 (D,); count and step, one number each; proje
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from saane_ros.errors import SaaneError
+from saane_ros.route_map.arrays import read_arrays
 from saane_ros.route_map.postprocessing import PROJECTIONS, Postprocessing, TraverseStatistics
 
 POSTPROCESSING_FILE = "postprocessing.npz"
@@ -33,11 +33,7 @@ def write_postprocessing(path: Path, postprocessing: Postprocessing) -> None:
 
 def read_postprocessing(path: Path, kind: str) -> Postprocessing:
     """Read and check the file; SaaneError where it is not of that kind or not finite."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = dict(content)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, "is no .npz of NumPy arrays") from error
+    arrays = read_arrays(path)
     expected = {"mean", "deviation", "count", "step"} | (
         {"projection"} if kind in PROJECTIONS else set()
     )

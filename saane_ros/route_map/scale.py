@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +25,12 @@ def map_scale(
     grids: NDArray[np.int8] | None,
     graph: PlaceGraph,
     cohort: NDArray[np.float32],
+    drives: Sequence[NDArray[np.int64]] | None = None,
 ) -> MapScale:
     """Measure a map of descriptors (N, D) and compact grids (N, h, w, P).
 
     cohort: the cohort's descriptors, processed as those of the map; it stands in for other places
-    in a map that has none.
+    in a map that has none.  drives: rows of each in its order; None where the rows are one drive.
     """
     rows = _spread(len(descriptors), PLACES)
     others = _spread(len(descriptors), OTHERS)
@@ -45,7 +48,7 @@ def map_scale(
         chosen = np.ascontiguousarray(descriptors[rows], np.float32)
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
-    step = descriptor_step(descriptors) or impostor / 2
+    step = descriptor_step(descriptors, drives, graph.spot) or impostor / 2
     return MapScale(impostor, _agreement(grids, pairs), step)
 
 

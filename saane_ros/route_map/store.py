@@ -93,7 +93,7 @@ class RouteMap:
                     f"The post-processing of route map {folder} gives {postprocessing.size} values "
                     f"and its descriptors have {info.descriptor_size}: build the map again."
                 )
-        bearings = _bearings(folder, info) if info.calibrated else None
+        bearings = _bearings(folder, info, postprocessing) if info.calibrated else None
         return cls(folder, info, places, descriptors, postprocessing, bearings)
 
     def localizable(self) -> Bearings:
@@ -175,9 +175,15 @@ def _load_array(path: Path) -> NDArray[Any]:
         raise SaaneError(f"{path} is no NumPy array: build the map again.") from error
 
 
-def _bearings(folder: Path, info: MapInfo) -> Bearings:
+def _bearings(folder: Path, info: MapInfo, postprocessing: Postprocessing | None) -> Bearings:
     graph = read_graph_file(folder / GRAPH_FILE, info.count)
     cohort = read_cohort(folder / COHORT_FILE)
+    raw = info.descriptor_size if postprocessing is None else len(postprocessing.statistics.mean)
+    if cohort.descriptors.shape[1] != raw:
+        raise SaaneError(
+            f"{folder / COHORT_FILE} has descriptors of {cohort.descriptors.shape[1]} values and "
+            f"the model of the map gives {raw}: build the map again."
+        )
     calibration = read_calibration(folder / CALIBRATION_FILE)
     grids = None
     if GRIDS_FILE in info.files:

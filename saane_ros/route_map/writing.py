@@ -22,7 +22,7 @@ from saane_ros.route_map.calibration import (
 )
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, cohort_descriptors, write_cohort
 from saane_ros.route_map.info import INFO_FILE, MapInfo, info_text
-from saane_ros.route_map.place_graph import GRAPH_FILE, graph_of, write_graph_file
+from saane_ros.route_map.place_graph import GRAPH_FILE, drives_of, graph_of, write_graph_file
 from saane_ros.route_map.places_csv import (
     PLACES_FILE,
     THUMBNAIL_FOLDER,
@@ -135,7 +135,8 @@ def _write_bearings(
     graph = graph_of(places, descriptors)
     write_graph_file(folder / GRAPH_FILE, graph)
     write_cohort(folder / COHORT_FILE, cohort)
-    scale = map_scale(descriptors, grids, graph, cohort_descriptors(cohort, postprocessing))
+    processed = cohort_descriptors(cohort, postprocessing)
+    scale = map_scale(descriptors, grids, graph, processed, drives_of(places))
     calibration = Calibration(scale, *weights)
     (folder / CALIBRATION_FILE).write_text(calibration_text(calibration), encoding="utf-8")
 

@@ -11,6 +11,7 @@ from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.cli import main
 from saane_ros.embedding import loading
+from saane_ros.localization.sequence import TOLERANCE_STEPS
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def test_one_drive(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*call, *options]) == 0
     printed = capsys.readouterr().out
     assert "night on m, colour-grid" in printed
-    assert "within 9.0 m of the true position" in printed
+    assert f"within {3 * TOLERANCE_STEPS:.1f} m of the true position" in printed
     content = json.loads((out / "drive.json").read_text())
     names = [(row["name"], row["tag"]) for row in content["scenarios"]]
     assert names[:2] == [("plain", ""), ("plain, odometry", "")]

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from scenes import ColourGridEmbedder, smooth_scene
 
+from saane_ros.demo import run
 from saane_ros.demo.finished import Finished, key_of, key_of_files
 from saane_ros.demo.folders import folder_scene
 from saane_ros.demo.queries import query_by_stamp, read_queries
+from saane_ros.demo.run import recorded_map
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.calibration import default_weights
 from saane_ros.types import Place
 
 CORRIDOR = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "corridor"
@@ -123,6 +126,25 @@ def test_finished_work_is_known_by_its_ingredients(tmp_path: Path) -> None:
     before = key_of_files(files)
     files[0].write_bytes(b"longer than before" * 1000)
     assert key_of_files(files) != before
+
+
+def test_a_map_of_another_calibration_is_built_again(
+    tmp_path: Path, colour_grid: ColourGridEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("ref", "query"):
+        write_images(tmp_path / folder, list(range(12)))
+    route = folder_scene(tmp_path, tmp_path / "parts", 5.0).route
+    finished, path = Finished(tmp_path / "finished"), tmp_path / "m.routemap"
+
+    def written() -> int:
+        recorded_map(route, colour_grid, path, finished)
+        return (path / "map.yaml").stat().st_mtime_ns
+
+    first = written()
+    assert written() == first
+    weights, _ = default_weights(grids=True)
+    monkeypatch.setattr(run, "default_weights", lambda grids: (weights, "another fit"))
+    assert written() > first
 
 
 def test_a_missing_truth_file_line_leaves_its_query_unjudged(tmp_path: Path) -> None:

@@ -24,12 +24,15 @@ from saane_ros.evaluation.drives.scenarios import build_scenarios
 from saane_ros.evaluation.drives.suite import read_suite
 from saane_ros.evaluation.drives.truth import Whereabouts, by_position, by_rows, no_truth
 from saane_ros.localization.localizer import Localizer
+from saane_ros.localization.sequence import TOLERANCE_STEPS
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame, MatchState, Pose, Rgb
 
 COUNT, SPACING = 60, 3.0
+NEAR = round(TOLERANCE_STEPS)
+NEAR_M = SPACING * NEAR
 """The tolerance is three places, 9 m."""
 BLACK = 30
 
@@ -119,7 +122,7 @@ def test_the_plain_row_is_what_the_localizer_says(
     assert counted == sum(row.on + row.off for row in found.rows)
     text = as_text(found)
     assert len([line for line in text.splitlines() if " far " in line]) == 3
-    assert "within 9.0 m" in text
+    assert f"within {NEAR_M:.1f} m" in text
     json.dumps(found.as_dict(), allow_nan=False)
 
 
@@ -175,12 +178,12 @@ def test_positions_decide_what_is_right_and_off(route_map: RouteMap) -> None:
     def at(x: float, y: float) -> Whereabouts:
         return truth.of(Frame(np.empty((0, 0, 3), np.uint8), 0, pose=Pose((x, y, 50.0))))
 
-    assert rows_of(at(30.0, 5.0)) == list(range(7, 14))
+    assert rows_of(at(30.0, 5.0)) == list(range(10 - NEAR, 11 + NEAR))
     assert at(31.0, 5.0).place == 10
-    assert rows_of(at(30.0, 5.0 + 8.9)) == [10]
-    assert rows_of(at(30.0, 5.0 + 9.1)) is None
-    assert rows_of(at(30.0, 5.0 + 17.9)) is None
-    assert rows_of(at(30.0, 5.0 + 18.1)) == []
+    assert rows_of(at(30.0, 5.0 + NEAR_M - 0.1)) == [10]
+    assert rows_of(at(30.0, 5.0 + NEAR_M + 0.1)) is None
+    assert rows_of(at(30.0, 5.0 + 2 * NEAR_M - 0.1)) is None
+    assert rows_of(at(30.0, 5.0 + 2 * NEAR_M + 0.1)) == []
     assert rows_of(at(float("nan"), 5.0)) is None
     assert truth.of(Frame(np.empty((0, 0, 3), np.uint8), 0)).rows is None
 
@@ -204,17 +207,22 @@ def test_every_form_of_truth_of_a_folder(route_map: RouteMap, tmp_path: Path) ->
     folder = images(tmp_path / "query", ["9.png", "10.png", "11.png", "700.png"])
     assert opened(DriveSource(folder), route_map)[1] == [None] * 4
     by_name = opened(DriveSource(folder, "same-names"), route_map)[1]
-    around = [list(range(i - 3, i + 4)) for i in (9, 10, 11)]
+    around = [list(range(i - NEAR, i + NEAR + 1)) for i in (9, 10, 11)]
     assert by_name == [*around, []]
 
     table = tmp_path / "ground_truth.csv"
     table.write_text("query_index,correct_reference_indices\n0,9\n1,10 30\n3,59\n")
-    expected = [around[0], [*around[1], *range(27, 34)], [], [56, 57, 58, 59]]
+    expected = [
+        around[0],
+        [*around[1], *range(30 - NEAR, 31 + NEAR)],
+        [],
+        list(range(59 - NEAR, 60)),
+    ]
     assert opened(DriveSource(folder, str(table)), route_map)[1] == expected
     # The files beside the table count, also those that the map left out.
     images(tmp_path / "ref", ["9.png", "200.png", "30.png"])
     table.write_text("query_index,correct_reference_indices\n0,0 2\n1,1\n2,2\n")
-    expected = [around[0], list(range(27, 34)), None, []]
+    expected = [around[0], list(range(30 - NEAR, 31 + NEAR)), None, []]
     assert opened(DriveSource(folder, str(table)), route_map)[1] == expected
 
     poses = tmp_path / "truth.csv"
@@ -222,7 +230,8 @@ def test_every_form_of_truth_of_a_folder(route_map: RouteMap, tmp_path: Path) ->
         "name,x,y,yaw\n9.png,27,5,0\n10.png,25.5,5,0\n11.png,30,5,0\n700.png,0,900,0\n"
     )
     frames, rows = opened(DriveSource(folder, str(poses)), route_map)
-    assert rows == [around[0], [6, 7, 8, 9, 10, 11], around[1], []]
+    between = [i for i in range(COUNT) if abs(SPACING * i - 25.5) <= NEAR_M]
+    assert rows == [around[0], between, around[1], []]
     assert [frame.travelled for frame in frames] == pytest.approx([0.0, -1.5, 3.0, -27.0])
     (folder / "poses.csv").write_text(poses.read_text())
     assert opened(DriveSource(folder), route_map)[1] == rows
@@ -241,7 +250,7 @@ def test_utm_names_of_drive_and_map_are_one_frame(tmp_path: Path) -> None:
     day = ImageFolder(tmp_path / "day")
     made = build_map(day.frames(), ColourGridEmbedder(), tmp_path / "at.routemap")
     frames, rows = opened(DriveSource(tmp_path / "night"), made)
-    assert rows[0] == [0, 1, 2, 3, 4, 5, 6]
+    assert rows[0] == list(range(min(8, 4 + NEAR)))
     assert frames[0].pose is not None
     assert frames[0].pose.position[0] == pytest.approx(12.0)
     assert frames[1].travelled == pytest.approx(4.0)
@@ -255,8 +264,8 @@ def test_a_map_without_poses_takes_truth_in_places(tmp_path: Path) -> None:
     )
     truth = by_rows(bare, {"a": [1], "b": [10, 11]}, "as told")
     blank = np.empty((0, 0, 3), np.uint8)
-    assert rows_of(truth.of(Frame(blank, 0, "a"))) == [0, 1, 2, 3, 4]
-    assert rows_of(truth.of(Frame(blank, 0, "b"))) == list(range(7, 15))
+    assert rows_of(truth.of(Frame(blank, 0, "a"))) == list(range(2 + NEAR))
+    assert rows_of(truth.of(Frame(blank, 0, "b"))) == list(range(10 - NEAR, 12 + NEAR))
     assert rows_of(truth.of(Frame(blank, 0, "c"))) == []
     with pytest.raises(SaaneError, match="no poses"):
         by_position(bare)
@@ -282,7 +291,7 @@ def test_a_bag_with_odometry_that_backs_and_a_true_pose(
     source = DriveSource(tmp_path / "bag", "/truth", "/image", "/odom")
     frames, rows = opened(source, route_map)
     assert [frame.travelled for frame in frames] == pytest.approx([0, 3, 6, 3, 0])
-    assert [None if row is None else row[3] for row in rows] == [10, 11, 12, 11, 10]
+    assert [None if row is None else row[NEAR] for row in rows] == [10, 11, 12, 11, 10]
     frames, rows = opened(DriveSource(tmp_path / "bag", None, "/image"), route_map)
     assert [frame.travelled for frame in frames] == [None] * 5
     assert rows == [None] * 5

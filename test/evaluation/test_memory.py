@@ -25,7 +25,7 @@ def embedder(height: int, width: int) -> NetworkEmbedder:
     trunk = ResNetTrunk("resnet18", width=16)
     head = AmosNet(HeadSizes(c_a=trunk.channels16, channels=8))
     network = SaaneNetwork(trunk, None, head)
-    return NetworkEmbedder(network, Preprocessing(height, width), "tiny", "f", (), None, CPU)
+    return NetworkEmbedder(network, Preprocessing(height, width), "tiny", "f", (), CPU)
 
 
 @pytest.mark.parametrize("size", [24, 96])

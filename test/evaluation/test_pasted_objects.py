@@ -50,7 +50,7 @@ def small_embedder() -> NetworkEmbedder:
     torch.nn.init.normal_(head.assignment.weight, std=3)
     network = SaaneNetwork(trunk, None, head)
     cpu = torch.device("cpu")
-    return NetworkEmbedder(network, Preprocessing(*SIZE), "small", "", (), None, cpu)
+    return NetworkEmbedder(network, Preprocessing(*SIZE), "small", "", (), cpu)
 
 
 def test_vehicles_are_pasted_at_their_own_pixels(tmp_path: Path) -> None:

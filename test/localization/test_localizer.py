@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from saane_ros.localization.pose_estimate import ANGLE_FLOOR, POSITION_FLOOR, es
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
-from saane_ros.types import Calibration, Frame, MatchState, Place, Pose, Rgb
+from saane_ros.types import Frame, MatchState, Place, Pose, Rgb
 
 COUNT = 60
 SPACING = 2.0
@@ -48,9 +47,9 @@ def test_a_drive_is_localized_with_pose_and_candidates(
     localizer = Localizer(colour_grid, route_map, Settings(candidates=4))
     for step in range(30):
         place = 10 + step
-        frame = Frame(place_image(place, seed=step), step, f"{step}")
+        frame = Frame(place_image(place, seed=step), step * 10**8, f"{step}")
         match = localizer.localize(frame).match
-        assert match.stamp_ns == step
+        assert match.stamp_ns == step * 10**8
         assert match.candidates.places[0] == place
         assert len(match.candidates.places) == len(match.probabilities) == 4
         assert set(match.timings_ms) == {"embed", "search", "filter"}
@@ -74,7 +73,9 @@ def test_a_drive_is_localized_with_pose_and_candidates(
 def test_the_same_frames_give_the_same_matches(
     route_map: RouteMap, colour_grid: ColourGridEmbedder
 ) -> None:
-    frames = [Frame(place_image(5 + i, seed=i), i, travelled=SPACING * i) for i in range(15)]
+    frames = [
+        Frame(place_image(5 + i, seed=i), i * 10**8, travelled=SPACING * i) for i in range(15)
+    ]
     localizer = Localizer(colour_grid, route_map, Settings())
 
     def matches(one: Localizer) -> list[tuple[object, ...]]:
@@ -87,50 +88,92 @@ def test_the_same_frames_give_the_same_matches(
     assert matches(Localizer(colour_grid, route_map, Settings())) == first
 
 
-def test_without_the_filter_the_ratio_decides(
+def test_without_the_filter_a_frame_stands_for_itself(
     route_map: RouteMap, colour_grid: ColourGridEmbedder
 ) -> None:
-    localizer = Localizer(colour_grid, route_map, Settings(sequence_filter=False, min_ratio=1.5))
+    settings = Settings(sequence_filter=False, error_rate=0.2)
+    localizer = Localizer(colour_grid, route_map, settings)
     clear = localizer.localize(Frame(place_image(30, seed=1), 0)).match
-    assert clear.ratio > 1.5
-    assert clear.confidence == pytest.approx(1 - 1 / clear.ratio)
-    assert clear.state is MatchState.LOCALIZED
-    assert clear.pose == Pose((SPACING * 30, 1.0, 0.0))
-    exact = localizer.localize(Frame(place_image(30), 1)).match
-    assert (exact.ratio, exact.confidence) == (np.inf, 1.0)
+    assert (clear.state, clear.place.id) == (MatchState.LOCALIZED, 30)
+    assert clear.confidence > 0.8
+    assert clear.confidence + clear.off_route <= 1
+    assert clear.pose is not None
+    assert clear.pose.position[0] == pytest.approx(SPACING * 30, abs=SPACING)
+    # What came before says nothing: the same frame again is the same match.
+    again = localizer.localize(Frame(place_image(30, seed=1), 1)).match
+    assert (again.place, again.confidence) == (clear.place, clear.confidence)
     unknown = localizer.localize(Frame(smooth_scene(999), 2)).match
-    assert unknown.ratio < 1.5
-    assert (unknown.state, unknown.pose) == (MatchState.UNCERTAIN, None)
-    localizer.settings = replace(localizer.settings, min_ratio=1.0, candidates=1)
-    assert localizer.localize(Frame(smooth_scene(999), 2)).match.state is MatchState.LOCALIZED
+    assert unknown.state is not MatchState.LOCALIZED
+    assert (unknown.pose, unknown.covariance) == (None, None)
+    assert unknown.confidence < 0.5 < clear.confidence
+    assert unknown.off_route > clear.off_route
 
 
-def test_strange_places_are_off_route_where_distances_are_calibrated(
+def test_strange_places_are_off_the_route(
     route_map: RouteMap, colour_grid: ColourGridEmbedder
 ) -> None:
-    colour_grid.calibration = Calibration(slope=8.0, offset=-6.0)
     localizer = Localizer(colour_grid, route_map, Settings())
     states = []
     for step in range(40):
         scene = place_image(step, seed=step) if step < 15 else smooth_scene(1000 + step)
-        match = localizer.localize(Frame(scene, step)).match
+        match = localizer.localize(Frame(scene, step * 10**8)).match
         states.append(match.state)
         assert (match.pose is None) == (match.state is not MatchState.LOCALIZED)
-    assert set(states[3:15]) == {MatchState.LOCALIZED}
-    assert set(states[25:]) == {MatchState.OFF_ROUTE}
+    assert set(states[5:15]) == {MatchState.LOCALIZED}
+    assert MatchState.LOCALIZED not in states[17:]
+    assert MatchState.OFF_ROUTE in states[20:]
 
 
-def test_thresholds_take_effect_at_the_next_frame(
+def test_a_view_from_elsewhere_that_stays_is_never_a_place(
+    route_map: RouteMap, colour_grid: ColourGridEmbedder
+) -> None:
+    localizer = Localizer(colour_grid, route_map, Settings())
+    for scene in range(777, 785):
+        localizer.reset()
+        for step in range(40):
+            view = smooth_scene(scene)
+            noise = np.random.default_rng(step).normal(0, 2, view.shape)
+            frame = Frame(np.clip(view + noise, 0, 255).astype(np.uint8), step * 10**8)
+            assert localizer.localize(frame).match.state is not MatchState.LOCALIZED
+
+
+def test_a_place_that_was_wrong_for_a_day_is_forgotten(
+    route_map: RouteMap, colour_grid: ColourGridEmbedder
+) -> None:
+    localizer = Localizer(colour_grid, route_map, Settings())
+    for step in range(15):
+        match = localizer.localize(Frame(place_image(step, step), step * 10**8)).match
+    assert match.state is MatchState.LOCALIZED
+    later = 28 * 3600 * 10**9
+    for step in range(10):
+        match = localizer.localize(Frame(place_image(45 + step, step), later + step * 10**8)).match
+        assert match.state is not MatchState.LOCALIZED or match.place.id >= 44
+    assert (match.state, match.place.id) == (MatchState.LOCALIZED, 54)
+
+
+def test_settings_take_effect_at_the_next_frame(
     route_map: RouteMap, colour_grid: ColourGridEmbedder
 ) -> None:
     localizer = Localizer(colour_grid, route_map, Settings())
     for step in range(8):
-        match = localizer.localize(Frame(place_image(20 + step, seed=step), step)).match
+        match = localizer.localize(Frame(place_image(20 + step, step), step * 10**8)).match
     assert match.state is MatchState.LOCALIZED
-    localizer.settings = Settings(localized_confidence=1.0, lost_confidence=1.0)
-    match = localizer.localize(Frame(place_image(28, seed=8), 8)).match
-    assert match.confidence < 1
-    assert match.state is MatchState.LOST
+    assert match.pose is not None
+    localizer.settings = Settings(max_deviation=0.1)
+    match = localizer.localize(Frame(place_image(28, 8), 8 * 10**8)).match
+    # Nobody is to gate on a pose that is too uncertain to be published.
+    assert (match.state, match.pose) == (MatchState.LOCALIZED, None)
+    trust = route_map.localizable().calibration.weights.trust
+    for step, rate in enumerate((0.0001, 0.01, 0.3)):
+        localizer.settings = Settings(error_rate=rate)
+        frame = Frame(place_image(29 + step, 9 + step), (9 + step) * 10**8)
+        match = localizer.localize(frame).match
+        accepted = match.confidence >= trust.threshold(rate)
+        assert (match.state is MatchState.LOCALIZED) == accepted
+    localizer.settings = Settings(error_rate=0.01)
+    unlike = localizer.localize(Frame(smooth_scene(4000), 13 * 10**8)).match
+    assert unlike.confidence < trust.threshold(0.01)
+    assert unlike.state is not MatchState.LOCALIZED
 
 
 @pytest.mark.parametrize(
@@ -144,7 +187,7 @@ def test_thresholds_take_effect_at_the_next_frame(
 def test_a_bad_image_is_told_and_leaves_the_belief(
     route_map: RouteMap, colour_grid: ColourGridEmbedder, image: Rgb, why: str
 ) -> None:
-    frames = [Frame(place_image(5 + i, seed=i), i) for i in range(6)]
+    frames = [Frame(place_image(5 + i, seed=i), i * 10**8) for i in range(6)]
     plain = Localizer(colour_grid, route_map, Settings())
     expected = [plain.localize(frame).match.confidence for frame in frames]
     localizer = Localizer(colour_grid, route_map, Settings())
@@ -167,14 +210,31 @@ def test_odometry_holds_the_place_while_standing(
 ) -> None:
     localizer = Localizer(colour_grid, route_map, Settings())
     for step in range(10):
-        localizer.localize(Frame(place_image(step, step), step, travelled=SPACING * step))
-    for step in range(10, 20):  # a wall of grey noise, while standing at place 9
-        noise = np.random.default_rng(step).integers(90, 110, (120, 160, 3)).astype(np.uint8)
-        match = localizer.localize(Frame(noise, step, travelled=SPACING * 9)).match
-    assert abs(match.place.id - 9) <= 1
-    # Odometry that starts anew says nothing rather than something false.
-    match = localizer.localize(Frame(place_image(10, 50), 30, travelled=0.0)).match
-    assert match.place.id == 10
+        frame = Frame(place_image(step, step), step * 10**8, travelled=SPACING * step)
+        known = localizer.localize(frame).match
+    assert (known.state, known.place.id) == (MatchState.LOCALIZED, 9)
+    for step in range(10, 15):  # lorries pass while the robot stands
+        frame = Frame(smooth_scene(500 + step), step * 10**8, travelled=SPACING * 9)
+        match = localizer.localize(frame).match
+        assert (match.place.id, match.confidence) == (9, known.confidence)
+    assert localizer.odometry_fault == ""
+    for step in range(15, 30):  # so many new views are no lorries
+        frame = Frame(place_image(step, step), step * 10**8, travelled=SPACING * 9)
+        match = localizer.localize(frame).match
+    assert "odometry stands while the camera showed" in localizer.odometry_fault
+
+
+def test_reversing_with_odometry_is_followed(
+    route_map: RouteMap, colour_grid: ColourGridEmbedder
+) -> None:
+    localizer = Localizer(colour_grid, route_map, Settings())
+    for step in range(30):
+        place = 40 - step
+        frame = Frame(place_image(place, step), step * 10**8, travelled=-SPACING * step)
+        match = localizer.localize(frame).match
+        if step >= 6:
+            assert match.state is MatchState.LOCALIZED
+            assert abs(match.place.id - place) <= 1
 
 
 def test_attention_and_labels_come_along_where_asked_for(
@@ -190,10 +250,11 @@ def test_attention_and_labels_come_along_where_asked_for(
 
 
 def test_places_without_poses_give_no_pose(tmp_path: Path, colour_grid: ColourGridEmbedder) -> None:
-    frames = [Frame(place_image(i), i, str(i)) for i in range(20)]
+    frames = [Frame(place_image(i), i * 10**8, str(i)) for i in range(20)]
     bare = build_map(frames, colour_grid, tmp_path / "bare")
-    localizer = Localizer(colour_grid, bare, Settings(sequence_filter=False))
-    match = localizer.localize(frames[3]).match
+    localizer = Localizer(colour_grid, bare, Settings())
+    for frame in frames:
+        match = localizer.localize(frame).match
     assert (match.state, match.pose, match.covariance) == (MatchState.LOCALIZED, None, None)
 
 

@@ -24,7 +24,7 @@ from saane_ros.route_map.postprocessing import (
 )
 from saane_ros.route_map.search import MapSearch
 from saane_ros.settings import Settings
-from saane_ros.types import Calibration, Frame, MatchState, Pose, Rgb
+from saane_ros.types import Frame, Pose, Rgb
 
 PLACES = 120
 
@@ -109,9 +109,9 @@ def test_the_localizer_searches_by_running_statistics(tmp_path: Path, kind: str)
     running, search = QueryPostprocessing(route_map.postprocessing), MapSearch(route_map)
     for frame, match in zip(frames, found, strict=True):
         raw = ColourGridEmbedder().embed([frame.image])[0].descriptor
-        distances = search.distances(running.process(raw))
-        assert match.candidates.places[0] == distances.argmin()
-        assert match.candidates.distances[0] == distances.min()
+        nearest = search.nearest(running.process(raw), 1)
+        assert match.candidates.places[0] == nearest.places[0]
+        assert match.candidates.distances[0] == nearest.distances[0]
     localizer.reset()
     again = [localizer.localize(frame).match for frame in frames]
     assert [(m.distance, m.ratio, m.state) for m in again] == [
@@ -131,20 +131,6 @@ def test_what_all_images_of_a_drive_share_is_taken_out(tmp_path: Path) -> None:
     assert right("none") < 0.7
     assert right("mean") > right("none") + 0.2
     assert right("standardise") > right("none") + 0.2
-
-
-def test_a_calibration_of_raw_descriptors_says_nothing_of_processed_ones(tmp_path: Path) -> None:
-    def matches(kind: str, calibration: Calibration | None) -> list[tuple[MatchState, float]]:
-        localizer = street(tmp_path, kind)
-        localizer._embedder.calibration = calibration
-        localizer = Localizer(localizer._embedder, localizer._map, localizer.settings)
-        scenes = [dusk(i, i) if i < 20 else smooth_scene(5000 + i) for i in range(40)]
-        found = [localizer.localize(Frame(scene, i)).match for i, scene in enumerate(scenes)]
-        return [(match.state, match.confidence) for match in found]
-
-    fitted_to_raw = Calibration(slope=8.0, offset=-6.0)
-    assert matches("mean", fitted_to_raw) == matches("mean", None)
-    assert matches("none", fitted_to_raw) != matches("none", None)
 
 
 def test_a_camera_that_stands_still_does_not_become_the_mean(tmp_path: Path) -> None:

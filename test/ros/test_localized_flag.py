@@ -151,14 +151,17 @@ def test_it_follows_the_state_and_is_said_on_every_change_alone(
         assert told == right
 
 
-def test_a_black_image_a_reset_and_a_deactivation_end_it(route_map: RouteMap, peer: Peer) -> None:
-    black = np.zeros((120, 160, 3), np.uint8)
+@pytest.mark.parametrize("grey", [0, 120, 255], ids=["black", "covered", "over-exposed"])
+def test_a_blank_image_a_reset_and_a_deactivation_end_it(
+    route_map: RouteMap, peer: Peer, grey: int
+) -> None:
+    blank = np.full((120, 160, 3), grey, np.uint8)
     with localizer(route_map) as node:
         drive = Drive(node, peer)
         assert drive.follow(3) == "localized"
         drive.until_flag(True, "a drive")
-        assert drive.show(black) == ""
-        drive.until_flag(False, "a black image")
+        assert drive.show(blank) == ""
+        drive.until_flag(False, "a blank image")
         assert drive.follow(9) == "localized"
         drive.until_flag(True, "the drive went on")
         assert peer.ask(Trigger, "/localizer/reset", Trigger.Request()).success

@@ -109,7 +109,9 @@ def test_a_live_replay_gives_the_same_matches(
     assert main([*offline, "--set", f"model={MODEL}", "--out", str(tmp_path / "m.csv")]) == 0
     with (tmp_path / "m.csv").open() as stream:
         matches = {int(row["stamp_ns"]): int(row["place"]) for row in csv.DictReader(stream)}
-    assert matches == expected
+    # The nearest place, or one of the next where things lie as the frame has them.
+    assert matches.keys() == expected.keys()
+    assert sum(matches[stamp] == expected[stamp] for stamp in matches) >= 0.75 * len(matches)
 
     with (
         spinning(Peer) as peer,
@@ -131,12 +133,11 @@ def test_a_live_replay_gives_the_same_matches(
         call = [sys.executable, "-m", player, "--ros-args", *arguments, "-p", f"topics:=['{RAW}']"]
         subprocess.run(call, check=True, timeout=120)
         until(lambda: len(heard) >= FRAMES - node.counters["dropped"], "the last match")
-    live = {
-        nanoseconds(message.header.stamp): int(values(message.status[0])["best_place"])
-        for message in heard
-    }
+    live = {nanoseconds(m.header.stamp): values(m.status[0]) for m in heard}
     assert len(live) > FRAMES / 2
-    assert live == {stamp: expected[stamp] for stamp in live}
+    for stamp, found_live in live.items():
+        assert int(found_live["best_place"]) == expected[stamp]
+        assert int(found_live["place"]) == matches[stamp]
 
 
 def test_pairs_belong_to_robotcar(capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,9 +170,16 @@ def test_frames_are_brought_together(tmp_path: Path) -> None:
     shift = np.array([1500.0, -700.0, 12.0])
     east, north, *_ = to_utm(origin[0], origin[1])
     far = (*from_utm(east + shift[0], north + shift[1], 30), origin[2] + shift[2])
-    a = RouteMap(first.path, replace(first.info, grid=zone), first.places, first.descriptors)
+    a = RouteMap(
+        first.path,
+        replace(first.info, grid=zone),
+        first.places,
+        first.descriptors,
+        None,
+        first.bearings,
+    )
     b_info = replace(second.info, grid=zone, origin=far)
-    b = RouteMap(second.path, b_info, second.places, second.descriptors)
+    b = RouteMap(second.path, b_info, second.places, second.descriptors, None, second.bearings)
     merged = merge_maps([a, b], tmp_path / "n.routemap")
     assert merged.info.grid == zone
     moved = {p.name: p.pose.position for p in merged.places}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map import search, writing
+from saane_ros.route_map.cohort import Cohort
 from saane_ros.route_map.info import MapInfo
-from saane_ros.route_map.search import MapSearch, candidates_from
+from saane_ros.route_map.search import SAMPLE, MapSearch, k_smallest
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
 from saane_ros.types import Place
@@ -25,7 +26,8 @@ def written(path: Path, descriptors: NDArray[np.float32], dtype: str = "float32"
     places = [Place(i, str(i), i) for i in range(count)]
     thumbnail = path.parent / "t.jpg"
     thumbnail.write_bytes(b"jpeg")
-    write_map(path, info, places, descriptors, range(count), [thumbnail] * count)
+    cohort = Cohort(route(9, 8, size))
+    write_map(path, info, places, descriptors, range(count), [thumbnail] * count, cohort)
     return RouteMap.open(path)
 
 
@@ -45,28 +47,37 @@ def route(seed: int, count: int, size: int) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_flat_distances_are_exact(tmp_path: Path, dtype: str) -> None:
-    descriptors = route(0, 300, 768)
+    descriptors = route(0, 600, 768)
     route_map = written(tmp_path / "m", descriptors, dtype)
     stored = np.asarray(route_map.descriptors, dtype=np.float32)
     finder = MapSearch(route_map)
     for query in route(1, 5, 768):
         expected = brute_force(stored, query)
-        np.testing.assert_allclose(finder.distances(query), expected, rtol=2e-6)
-        found = finder.search(query, 7)
+        found = finder.nearest(query, 7)
         np.testing.assert_array_equal(found.places, np.argsort(expected)[:7])
-        assert found.ratio == pytest.approx(np.sort(expected)[1] / expected.min(), rel=1e-5)
+        np.testing.assert_allclose(found.distances, np.sort(expected)[:7], rtol=2e-6)
+        spread = np.unique(np.linspace(0, 599, SAMPLE).round().astype(int))
+        np.testing.assert_allclose(found.sample, expected[spread], rtol=2e-6)
+        some = np.array([3, 599, 3])
+        np.testing.assert_allclose(finder.distances_to(query, some), expected[some], rtol=2e-6)
+
+
+def test_a_small_map_gives_all_its_places(tmp_path: Path) -> None:
+    finder = MapSearch(written(tmp_path / "m", route(0, 3, 8)))
+    query = route(1, 1, 8)[0]
+    assert sorted(finder.nearest(query, 64).places.tolist()) == [0, 1, 2]
+    assert len(finder.nearest(query, 64).sample) == 3
 
 
 def test_tiny_distances_keep_their_digits(tmp_path: Path) -> None:
     descriptors = route(2, 50, 7680)
     finder = MapSearch(written(tmp_path / "m", descriptors))
     query = descriptors[20].copy()
-    assert finder.distances(query)[20] == 0.0
-    assert finder.search(query, 1).ratio == np.inf
+    assert finder.nearest(query, 1).distances[0] == 0.0
     query[5] += np.float32(1e-5)
     expected = brute_force(descriptors, query)[20]
     assert 0 < expected < 2e-5
-    assert finder.distances(query)[20] == pytest.approx(expected, rel=1e-5)
+    assert finder.nearest(query, 1).distances[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_graph_finds_what_brute_force_finds(
@@ -74,25 +85,25 @@ def test_a_graph_finds_what_brute_force_finds(
 ) -> None:
     monkeypatch.setattr(writing, "HNSW_FROM", 1000)
     monkeypatch.setattr(search, "HNSW_FOUND", 64)
-    monkeypatch.setattr(search, "HNSW_SAMPLE", 100)
+    monkeypatch.setattr(search, "SAMPLE", 100)
     descriptors = route(3, 3000, 48)
     route_map = written(tmp_path / "m", descriptors)
     assert route_map.info.index == "hnsw"
     assert (tmp_path / "m" / "index.faiss").is_file()
     finder = MapSearch(route_map)
     rng = np.random.default_rng(4)
+    spread = np.linspace(0, 2999, 100).round().astype(int)
     hits = 0
     for place in range(0, 3000, 150):
         query = descriptors[place] + rng.normal(scale=0.3, size=48).astype(np.float32)
         expected = brute_force(descriptors, query)
-        distances = finder.distances(query)
-        assert distances.shape == (3000,)
-        found = finder.search(query, 10, window=5)
+        found = finder.nearest(query, 10)
         assert found.places[0] == expected.argmin()
+        assert (np.diff(found.distances) >= 0).all()
         hits += len(set(found.places.tolist()) & set(np.argsort(expected)[:10].tolist()))
         np.testing.assert_allclose(found.distances, expected[found.places], rtol=1e-5)
-        # Between exact ones the rest is interpolated: right on the whole.
-        assert abs(np.median(distances) - np.median(expected)) < 0.05 * np.median(expected)
+        np.testing.assert_allclose(found.sample, expected[spread], rtol=1e-5)
+        np.testing.assert_allclose(finder.distances_to(query, spread), expected[spread], rtol=1e-5)
     assert hits >= 0.95 * 10 * 20
 
 
@@ -113,9 +124,9 @@ def test_a_foreign_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_unfitting_descriptors_are_told(tmp_path: Path) -> None:
     finder = MapSearch(written(tmp_path / "m", route(0, 10, 8)))
     with pytest.raises(SaaneError, match=r"shape \(9,\) and the map holds \(8,\)"):
-        finder.distances(np.zeros(9, np.float32))
+        finder.nearest(np.zeros(9, np.float32), 3)
     with pytest.raises(SaaneError, match="not finite"):
-        finder.distances(np.full(8, np.nan, np.float32))
+        finder.nearest(np.full(8, np.nan, np.float32), 3)
 
 
 DISTANCES = st.lists(
@@ -123,20 +134,8 @@ DISTANCES = st.lists(
 )
 
 
-@given(DISTANCES, st.integers(1, 40), st.integers(0, 12))
-def test_candidates_equal_a_naive_search(values: list[float], k: int, window: int) -> None:
+@given(DISTANCES, st.integers(1, 40))
+def test_the_smallest_equal_a_naive_search(values: list[float], k: int) -> None:
     distances = np.array(values, dtype=np.float32)
-    found = candidates_from(distances, k, window)
     ranked = sorted(range(len(values)), key=lambda i: (distances[i], i))
-    assert found.places.tolist() == ranked[:k]
-    assert found.distances.tolist() == [distances[i] for i in ranked[:k]]
-    best = ranked[0]
-    others = [float(distances[i]) for i in ranked[1:] if abs(i - best) > window]
-    first = float(distances[best])
-    if not others or (first == 0 and min(others) == 0):
-        assert found.ratio == 1.0
-    elif first == 0:
-        assert found.ratio == np.inf
-    else:
-        assert found.ratio == min(others) / first
-        assert found.ratio >= 1.0
+    assert k_smallest(distances, k).tolist() == ranked[:k]

@@ -20,7 +20,7 @@ from saane_ros.route_map.info import MapInfo, info_text, read_info
 from saane_ros.route_map.places_csv import read_places, write_places
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
-from saane_ros.types import Calibration, Frame, Place, Pose
+from saane_ros.types import Frame, Place, Pose
 
 COUNT = 12
 
@@ -80,7 +80,17 @@ def test_float16_halves_the_file_and_keeps_three_digits(
     assert np.abs(half.descriptors.astype(np.float32) - full.descriptors).max() < 10 * 2**-11
 
 
-@pytest.mark.parametrize("name", ["places.csv", "descriptors.npy", "thumbnails/000004.jpg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "places.csv",
+        "descriptors.npy",
+        "thumbnails/000004.jpg",
+        "graph.npz",
+        "cohort.npz",
+        "calibration.yaml",
+    ],
+)
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
 def test_damage_to_a_file_is_named(map_folder: Path, name: str, damage: str) -> None:
     path = map_folder / name
@@ -98,7 +108,7 @@ def test_damage_to_a_file_is_named(map_folder: Path, name: str, damage: str) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 3}, "has format 3 and this version reads formats up to 2"),
+        ({"format": 4}, "has format 4 and this version reads formats up to 3"),
         ({"count": 11}, "counts 11 places of 72 values, but holds 12"),
         ({"descriptor_size": 71}, "12 places of 71 values"),
         ({"dtype": "float16"}, "says float16, but its descriptors are float32"),
@@ -107,7 +117,6 @@ def test_damage_to_a_file_is_named(map_folder: Path, name: str, damage: str) -> 
         ({"index": "hnsw"}, "no checksum of index.faiss"),
         ({"files": {}}, "no checksum of places.csv"),
         ({"origin": [1.0, float("nan"), 0.0]}, "origin is not latitude"),
-        ({"calibration": {"slope": 1.0}}, "calibration is not slope and offset"),
     ],
 )
 def test_a_changed_head_is_told(map_folder: Path, change: dict[str, object], message: str) -> None:
@@ -202,8 +211,9 @@ def test_a_failure_while_writing_leaves_the_old_map(map_folder: Path, tmp_path: 
     info = replace(before.info, dtype="float16", files={})
     huge = np.full((COUNT, 72), 1e6, dtype=np.float32)
     thumbnails = [tmp_path / "absent.jpg"] * COUNT
+    cohort = before.localizable().cohort
     with pytest.raises(SaaneError, match="does not fit float16"):
-        write_map(map_folder, info, before.places, huge, range(COUNT), thumbnails)
+        write_map(map_folder, info, before.places, huge, range(COUNT), thumbnails, cohort)
     after = RouteMap.open(map_folder)
     np.testing.assert_array_equal(after.descriptors, before.descriptors)
     assert [p.name for p in tmp_path.iterdir()] == ["street.routemap"]
@@ -231,18 +241,14 @@ def test_the_table_of_places_keeps_every_bit(
 @given(
     name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20),
     origin=st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS),
-    calibration=st.none() | st.builds(Calibration, NUMBERS, NUMBERS),
 )
 def test_the_head_round_trips(
     tmp_path_factory: pytest.TempPathFactory,
     name: str,
     origin: tuple[float, float, float] | None,
-    calibration: Calibration | None,
 ) -> None:
     folder = tmp_path_factory.mktemp("head")
-    info = MapInfo(
-        name, "f", "m", "map", origin, "now", 3, 5, "float16", "hnsw", calibration, {"a": "b"}
-    )
+    info = MapInfo(name, "f", "m", "map", origin, "now", 3, 5, "float16", "hnsw", {"a": "b"})
     (folder / "map.yaml").write_text(info_text(info), encoding="utf-8")
     assert read_info(folder) == info
     shutil.rmtree(folder)

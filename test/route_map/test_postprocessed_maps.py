@@ -10,13 +10,16 @@ import yaml
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
+from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.builder import RouteMapBuilder, build_map
 from saane_ros.route_map.crop import crop_map
 from saane_ros.route_map.merge import merge_maps
 from saane_ros.route_map.postprocessing import KINDS, fit, pooled
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE
 from saane_ros.route_map.store import RouteMap
-from saane_ros.types import Calibration, Frame, Pose
+from saane_ros.settings import Settings
+from saane_ros.training.evidence.refit import calibrate
+from saane_ros.types import Frame, Pose
 
 COUNT = 25
 EMBEDDER = ColourGridEmbedder()
@@ -56,17 +59,23 @@ def test_a_map_comes_back_processed(tmp_path: Path, kind: str, dtype: str) -> No
     queries = raw(seed=500)
     np.testing.assert_array_equal(route_map.postprocessing.apply(queries), wanted.apply(queries))
     values = yaml.safe_load((route_map.path / "map.yaml").read_text())
-    assert (values["format"], values["postprocessing"]) == (2, kind)
+    assert (values["format"], values["postprocessing"]) == (3, kind)
     assert POSTPROCESSING_FILE in values["files"]
 
 
-def test_a_processed_map_takes_no_calibration_of_raw_descriptors_over(tmp_path: Path) -> None:
-    embedder = ColourGridEmbedder()
-    embedder.calibration = Calibration(slope=8.0, offset=-6.0)
-    for kind in KINDS:
-        path = tmp_path / f"{kind}.routemap"
-        info = build_map(frames(), embedder, path, postprocessing=kind).info
-        assert info.calibration == (embedder.calibration if kind == "none" else None)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scale_of_a_map_is_that_of_its_processed_descriptors(tmp_path: Path, kind: str) -> None:
+    """The nearest other place more than ten steps away, by a loop over all pairs."""
+    route_map = built(tmp_path, kind)
+    rows = np.asarray(route_map.descriptors, np.float64)
+    nearest = []
+    for i, row in enumerate(rows):
+        others = [np.linalg.norm(row - rows[j]) for j in range(COUNT) if abs(i - j) > 10]
+        nearest += [min(others)] if others else []
+    steps = [np.linalg.norm(rows[i + 1] - rows[i]) for i in range(COUNT - 1)]
+    scale = route_map.localizable().calibration.scale
+    assert scale.impostor == pytest.approx(float(np.median(nearest)), rel=1e-4)
+    assert scale.step == pytest.approx(float(np.median(steps)), rel=1e-4)
 
 
 def test_a_projection_shrinks_descriptors(tmp_path: Path) -> None:
@@ -74,16 +83,41 @@ def test_a_projection_shrinks_descriptors(tmp_path: Path) -> None:
     assert built(tmp_path, "pca512").descriptors.shape == (COUNT, COUNT - 1)
 
 
-def test_a_map_of_before_post_processing_opens_and_is_written_as_it_was(tmp_path: Path) -> None:
+def test_a_map_of_an_older_format_opens_and_says_what_it_lacks(tmp_path: Path) -> None:
     route_map = built(tmp_path, "none")
-    head = route_map.path / "map.yaml"
+    older(route_map.path)
+    opened = RouteMap.open(route_map.path)
+    assert (opened.info.postprocessing, opened.postprocessing) == ("none", None)
+    assert not opened.info.calibrated
+    np.testing.assert_array_equal(opened.descriptors, raw())
+    with pytest.raises(SaaneError, match=r"older format, .* run `saane map calibrate"):
+        Localizer(EMBEDDER, opened, Settings())
+
+
+def test_a_map_of_an_older_format_is_converted(tmp_path: Path) -> None:
+    route_map = built(tmp_path, "none")
+    older(route_map.path)
+    converted = calibrate(RouteMap.open(route_map.path), EMBEDDER, [])
+    assert converted.info.calibrated
+    np.testing.assert_array_equal(converted.descriptors, raw())
+    assert [p.name for p in converted.places] == [p.name for p in route_map.places]
+    assert all(p.thumbnail is not None and p.thumbnail.is_file() for p in converted.places)
+    before, after = route_map.localizable(), converted.localizable()
+    np.testing.assert_array_equal(after.graph.spot, before.graph.spot)
+    assert after.calibration.scale.impostor == before.calibration.scale.impostor
+    assert after.grids is None  # made of images, which a map does not keep
+    Localizer(EMBEDDER, converted, Settings()).localize(frames()[5])
+
+
+def older(path: Path) -> None:
+    """Make a map what the first version wrote."""
+    head = path / "map.yaml"
     values = yaml.safe_load(head.read_text())
-    # As the first version wrote it, which refuses what it cannot query rightly by the format.
-    assert values["format"] == 1
-    assert "postprocessing" not in values
-    assert not (route_map.path / POSTPROCESSING_FILE).exists()
-    assert (route_map.info.postprocessing, route_map.postprocessing) == ("none", None)
-    np.testing.assert_array_equal(route_map.descriptors, raw())
+    del values["postprocessing"]
+    for name in ("graph.npz", "cohort.npz", "calibration.yaml", "grids.npy"):
+        (path / name).unlink(missing_ok=True)
+        values["files"].pop(name, None)
+    head.write_text(yaml.safe_dump({**values, "format": 1, "calibration": None}))
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,10 @@ class Towns:
 
 @dataclass(frozen=True)
 class EvidenceConfig:
-    """models: whose distances the fit is to hold for, cards."""
+    """models: whose distances the fit is to hold for, cards.  tested: of others, only a table."""
 
     models: tuple[str, ...]
+    tested: tuple[str, ...]
     routes: tuple[RouteSource, ...]
     elsewhere: tuple[ElsewhereSource, ...]
     towns: Towns
@@ -155,10 +156,10 @@ class Material:
         self._config, self._embedder, self._cohort = config, embedder, cohort
         self._data, self._folder = data, folder / embedder.fingerprint
 
-    def routes(self) -> list[Route]:
-        """All routes, towns last."""
+    def routes(self, towns: int | None = None) -> list[Route]:
+        """All routes, towns last; of these so many, all where None."""
         routes = [self._route(source) for source in self._config.routes]
-        return routes + [self._town(seed) for seed in self._config.towns.seeds]
+        return routes + [self._town(seed) for seed in self._config.towns.seeds[:towns]]
 
     def elsewhere(self) -> list[Elsewhere]:
         """All other places."""

@@ -6,6 +6,7 @@ out of both fits.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -50,25 +51,31 @@ from saane_ros.training.evidence.table import drive_table
 
 GRID_SIGNALS = ("agreement", "agreement_ratio")
 EVIDENCE_FILE = "evidence"
+TESTED_TOWNS = 1
+"""Towns that a model is tested on which the fit does not see."""
 
 
 def train_evidence(
     config_path: Path, data: Path, weights: str, out: Path, models: Path, results: Path, device: str
 ) -> None:
-    """Fit, write `models/evidence.yaml`, and a table a model to `results/`."""
+    """Fit, write `config/evidence.yaml`, and a table a model to `results/`."""
     config = read_evidence_config(config_path)
     worlds = {name: _world(name, config, data, weights, out, device) for name in config.models}
-    with_grids, tables = _fit(worlds, SIGNALS)
+    others = {
+        name: _world(name, config, data, weights, out, device, TESTED_TOWNS)
+        for name in config.tested
+    }
+    with_grids, tables = _fit(worlds, SIGNALS, others)
     bare = tuple(name for name in SIGNALS if name not in GRID_SIGNALS)
     without = {name: _without_grids(world) for name, world in worlds.items()}
-    without_grids, bare_tables = _fit(without, bare)
+    without_grids, bare_tables = _fit(without, bare, {})
     source = f"fitted on drives of {', '.join(config.models)} by saane train evidence"
     with replacing_file(models / DEFAULT_FILE) as part:
         part.write_text(defaults_text(with_grids, without_grids, source), encoding="utf-8")
-    for name in config.models:
-        for kind, text in (("", tables[name]), ("-without-grids", bare_tables[name])):
-            with replacing_file(results / f"{EVIDENCE_FILE}-{name}{kind}.txt") as part:
-                part.write_text(text, encoding="utf-8")
+    texts = {**tables, **{f"{name}-without-grids": text for name, text in bare_tables.items()}}
+    for name, text in texts.items():
+        with replacing_file(results / f"{EVIDENCE_FILE}-{name}.txt") as part:
+            part.write_text(text, encoding="utf-8")
     print(f"wrote {models / DEFAULT_FILE} and the tables {results}/{EVIDENCE_FILE}-*.txt")
 
 
@@ -76,12 +83,18 @@ World = tuple[list[Ground], list[Elsewhere]]
 
 
 def _world(
-    model: str, config: EvidenceConfig, data: Path, weights: str, out: Path, device: str
+    model: str,
+    config: EvidenceConfig,
+    data: Path,
+    weights: str,
+    out: Path,
+    device: str,
+    towns: int | None = None,
 ) -> World:
     embedder = load_embedder(model, weights, device)
     cohort = cohort_of(embedder)
     material = Material(config, embedder, cohort, data, out / "embedded")
-    grounds = [Ground(route, cohort) for route in material.routes()]
+    grounds = [Ground(route, cohort) for route in material.routes(towns)]
     return grounds, material.elsewhere()
 
 
@@ -106,8 +119,13 @@ def _without_grids(world: World) -> World:
     )
 
 
-def _fit(worlds: dict[str, World], used: tuple[str, ...]) -> tuple[Weights, dict[str, str]]:
-    """Both fits over all models, and a table a model of what was left out."""
+def _fit(
+    worlds: dict[str, World], used: tuple[str, ...], tested: dict[str, World]
+) -> tuple[Weights, dict[str, str]]:
+    """Both fits over all models, and a table a model of what was left out.
+
+    tested: models that only get a table.
+    """
     frames = [
         frame
         for name, (grounds, others) in worlds.items()
@@ -118,13 +136,14 @@ def _fit(worlds: dict[str, World], used: tuple[str, ...]) -> tuple[Weights, dict
     held_out = _held_out(frames, used)
     followed = {name: list(_follow_all(name, world, held_out)) for name, world in worlds.items()}
     everything = [one for each in followed.values() for one in each]
-    confidence = _cross_validated(everything)
+    trusted = _held_out_trust(everything)
+    confidence = _confidence(everything, trusted)
     trust = trust_weights(*fit_trust(everything), everything, confidence)
-    tables, begin = {}, 0
-    for name, each in followed.items():
-        own = confidence[begin : begin + len(each)]
-        tables[name] = drive_table(name, each, own, trust)
-        begin += len(each)
+    followed |= {name: list(_follow_all(name, world, held_out)) for name, world in tested.items()}
+    tables = {
+        name: drive_table(name, each, _confidence(each, trusted), trust)
+        for name, each in followed.items()
+    }
     return Weights(evidence, trust), tables
 
 
@@ -159,16 +178,25 @@ def _follow_all(
             yield from follow(ground, run, weights(kind, run.elsewhere))
 
 
-def _cross_validated(frames: list[Belonging]) -> NDArray[np.float64]:
+def _held_out_trust(
+    frames: list[Belonging],
+) -> Callable[[str, str], tuple[tuple[float, ...], float]]:
+    @cache
+    def trust(kind: str, elsewhere: str) -> tuple[tuple[float, ...], float]:
+        return fit_trust(list(filter(_without(kind, elsewhere), frames)))
+
+    return trust
+
+
+def _confidence(
+    frames: list[Belonging], trust: Callable[[str, str], tuple[tuple[float, ...], float]]
+) -> NDArray[np.float64]:
     """The confidence of every frame by a fit without its kinds of places."""
-    pairs = sorted({(frame.kind, frame.elsewhere) for frame in frames})
+    pairs: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, frame in enumerate(frames):
+        pairs[frame.kind, frame.elsewhere].append(row)
     confidence = np.empty(len(frames))
-    for kind, elsewhere in progress(pairs, "left out", len(pairs), "pair"):
-        rows = [
-            row
-            for row, frame in enumerate(frames)
-            if (frame.kind, frame.elsewhere) == (kind, elsewhere)
-        ]
-        rest = list(filter(_without(kind, elsewhere), frames))
-        confidence[rows] = confidences([frames[row] for row in rows], *fit_trust(rest))
+    for (kind, elsewhere), rows in progress(pairs.items(), "left out", len(pairs), "pair"):
+        own = [frames[row] for row in rows]
+        confidence[rows] = confidences(own, *trust(kind, elsewhere))
     return confidence
