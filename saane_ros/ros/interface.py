@@ -106,7 +106,7 @@ MATCH_KEYS = {
     "state": "localized, uncertain, lost or off_route",
     "place": "id of the matched place, its row in the map",
     "place_name": "name of the matched place",
-    "confidence": "probability that the pose is within 3 places along the route, or 5 m if that is "
+    "confidence": "probability that the pose is within 5 places along the route, or 5 m if that is "
     "wider, of the true one",
     "off_route": "belief in being nowhere on the map, 0 to 1",
     "distance": "distance of the descriptors of image and matched place",

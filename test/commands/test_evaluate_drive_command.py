@@ -78,7 +78,7 @@ def test_a_suite_builds_its_maps(data: Path, capsys: pytest.CaptureFixture[str])
     assert [one["map"]["places"] for one in found.values()] == [20, 30]
     assert [one["scenarios"][0]["on"] for one in found.values()] == [8, 30]
     assert [one["scenarios"][-1]["tag"] for one in found.values()] == ["park", ""]
-    assert "up to 3 places (5 m) along the route" not in found["poses"]["rule"]
+    assert "up to 5 places (5 m) along the route" not in found["poses"]["rule"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The place graph against naive recomputation, on every kind of map, and its file."""
+"""The place graph against naive recomputation, on every kind of map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import line_graph
 
-from saane_ros.errors import SaaneError
 from saane_ros.route_map.alignment import courses_of
 from saane_ros.route_map.place_graph import (
     GAP_M,
@@ -358,61 +357,3 @@ def test_stamps_tell_the_order_of_a_drive_unless_they_repeat() -> None:
     }
     same = [Place(i, "", 0, Pose((2.0 * i, 0.0, 0.0))) for i in range(4)]
     assert graph_of(same, NO_ROWS).edges.tolist() == [[0, 1], [1, 2], [2, 3]]
-
-
-def whole_file(folder: Path) -> Path:
-    path = folder / "graph.npz"
-    write_graph_file(path, joined(road((0, 0), (20, 0)), road((0, 1), (20, 1)))[0])
-    return path
-
-
-@given(st.data())
-def test_a_damaged_file_is_told(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    path = whole_file(tmp_path_factory.mktemp("graph"))
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
-    try:
-        graph = read_graph_file(path, 22)
-    except SaaneError:
-        return
-    assert graph.spot.shape == (22,)
-    assert (graph.lengths > 0).all()
-    assert len(graph.around(0, 100.0)) <= graph.count
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"spot": np.arange(21, dtype=np.int32)},
-        {"spot": np.arange(22, dtype=np.int32) + 1},
-        {"spot": np.zeros(22)},
-        {"edges": np.array([[0, 22]], np.int32)},
-        {"edges": np.array([[-1, 0]], np.int32)},
-        {"lengths": np.zeros(1, np.float32)},
-        {"lengths": np.array([np.nan], np.float32)},
-        {"lengths": np.array(["long"])},
-        {"step": np.array(-1.0)},
-        {"step": np.array([1.0, 2.0])},
-        {"step": np.array(np.inf)},
-    ],
-)
-def test_arrays_that_do_not_fit_are_told(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
-    path = tmp_path / "graph.npz"
-    good = {
-        "spot": np.arange(22, dtype=np.int32),
-        "edges": np.array([[0, 1]], np.int32),
-        "lengths": np.ones(1, np.float32),
-        "step": np.array(2.0),
-    }
-    np.savez(path, **good)
-    assert read_graph_file(path, 22).count == 22
-    np.savez(path, **{**good, **change})
-    with pytest.raises(SaaneError, match=r"graph\.npz is no graph of this map's places"):
-        read_graph_file(path, 22)
-    np.savez(path, **{name: values for name, values in good.items() if name != "edges"})
-    with pytest.raises(SaaneError, match="is no graph"):
-        read_graph_file(path, 22)
