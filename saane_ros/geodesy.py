@@ -79,7 +79,9 @@ def utm_zone(latitude: float, longitude: float) -> tuple[int, str]:
     if not (-80 <= latitude <= 84 and math.isfinite(longitude)):
         raise ValueError(f"UTM is not defined at latitude {latitude}")
     longitude = (longitude + 180) % 360 - 180
-    band = BANDS[min(int((latitude + 80) // 8), len(BANDS) - 1)]
+    # The sum of 80 and next to nothing south of the equator is 80.
+    highest = BANDS.index("M") if latitude < 0 else len(BANDS) - 1
+    band = BANDS[min(int((latitude + 80) // 8), highest)]
     zone = min(int((longitude + 180) // 6) + 1, 60)
     if band == "V" and 3 <= longitude < 12:
         zone = 32
@@ -118,7 +120,7 @@ def to_utm(
         east += coefficient * math.cos(2 * order * xi) * math.sinh(2 * order * eta)
     easting = UTM_FALSE_EASTING + UTM_SCALE * meridian_radius * east
     northing = UTM_SCALE * meridian_radius * north
-    if latitude < 0:
+    if band < "N":
         northing += UTM_FALSE_NORTHING
     return easting, northing, zone, band
 
@@ -152,3 +154,44 @@ def from_utm(
         latitude = math.atan(math.sinh(conformal + eccentricity * math.atanh(eccentricity * sine)))
     longitude = 6 * zone - 183 + math.degrees(math.atan2(math.sinh(east), math.cos(north)))
     return math.degrees(latitude), (longitude + 180) % 360 - 180
+
+
+def on_grid(
+    latitude: float, longitude: float, zone: int | None, southern: bool = False
+) -> tuple[float, float]:
+    """Easting and northing in metres on the grid of a zone, beyond its borders and the equator.
+
+    zone: None takes the position's own.
+    """
+    easting, northing, _, band = to_utm(latitude, longitude, zone)
+    return easting, northing + UTM_FALSE_NORTHING * (int(southern) - int(band < "N"))
+
+
+def geographic(
+    points: NDArray[np.float64], origin: LatLonAlt, grid: str = PLANE
+) -> NDArray[np.float64]:
+    """Latitude, longitude, altitude (n, 3) of metres (n, 3) from an origin along a grid."""
+    if grid == PLANE:
+        return from_enu(points, origin)
+    zone, southern = grid_zone(grid)
+    zero = (*on_grid(origin[0], origin[1], zone, southern), origin[2])
+    east, north, up = (points + zero).T.tolist()
+    rows = [from_utm(e, n, zone, southern) for e, n in zip(east, north, strict=True)]
+    return np.column_stack([np.array(rows).reshape(-1, 2), up])
+
+
+def local(points: NDArray[np.float64], origin: LatLonAlt, grid: str = PLANE) -> NDArray[np.float64]:
+    """The inverse of `geographic`: metres (n, 3) from an origin along a grid."""
+    if grid == PLANE:
+        return to_enu(points, origin)
+    zone, southern = grid_zone(grid)
+    zero = (*on_grid(origin[0], origin[1], zone, southern), origin[2])
+    rows = [
+        on_grid(latitude, longitude, zone, southern) for latitude, longitude, _ in points.tolist()
+    ]
+    return np.column_stack([np.array(rows).reshape(-1, 2), points[:, 2]]) - zero
+
+
+def grid_zone(grid: str) -> tuple[int, bool]:
+    """Zone and whether it is the southern one of a UTM grid such as "utm_30N"."""
+    return int(grid.removeprefix("utm_")[:-1]), grid.endswith("S")

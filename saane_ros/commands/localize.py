@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,12 +20,16 @@ from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
+from saane_ros.geodesy import geographic, local
 from saane_ros.localization.localizer import Localizer
 from saane_ros.progress import progress
 from saane_ros.ros.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import parse_assignment, read_settings, settings_from
 from saane_ros.types import Frame, Match
+
+if TYPE_CHECKING:
+    from saane_ros.data.bags import BagReader
 
 EXAMPLES = """\
 examples:
@@ -35,18 +39,23 @@ examples:
       --set sequence_filter=false --set error_rate=0.05
   saane localize --map street.routemap --bag night.mcap --image-topic /camera/image \\
       --truth-topic /ground_truth/odometry --camera-rate 8 --inference-ms 300
+  saane localize --map street.routemap --images night/ --out m.csv --poses-out poses.tum
 
 The model is the one that made the map, unless --model, --set or the parameter file names one.
 Columns: stamp_ns, name, state (localized, uncertain, lost, off_route; unusable for a black or
 broken image, dropped for one that a newer one took the place of), place, place_name, distance,
 ratio, confidence, off_route (belief in being nowhere on the map), x, y, z while localized and sure
 enough of where, and error_m where --truth-topic tells it.
+--poses-out writes those positions as a TUM file, as evo and others read it.
 Poses of the images are not used, and odometry only of --odometry-topic: a bag and its images give
 the same matches, twice the same bytes.
 A bag goes through the node's own path in recorded order, and every image is worked on. With
 --inference-ms the model is busy that long with each image, by the recorded times, and images that
 come meanwhile wait or are dropped as in the node; --camera-rate takes fewer of the recorded ones.
 """
+_FAR_M = 1000.0
+"""A drive that is nowhere nearer to the map's places is of another frame."""
+_TRUTH_SAMPLE = 1000
 COLUMNS = (
     "stamp_ns",
     "name",
@@ -83,6 +92,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--camera-rate", type=float, default=0.0, metavar="HZ", help="simulated")
     parser.add_argument("--inference-ms", type=float, default=0.0, metavar="MS", help="simulated")
     parser.add_argument("--out", type=Path, metavar="matches.csv", help="file instead of a print")
+    parser.add_argument(
+        "--poses-out", type=Path, metavar="FILE", help="poses while localized, as TUM for evo"
+    )
     parser.add_argument("--model", metavar="CARD", help="model card; the map's own by default")
     parser.add_argument("--weights", metavar="DIR", help="folder looked into first for weights")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
@@ -123,16 +135,38 @@ def _run(options: argparse.Namespace) -> None:
         settings.model, settings.weights, settings.device, settings.precision, settings.threads
     )
     localizer = Localizer(embedder, route_map, settings)
-    with _outcomes(options, localizer, route_map) as (outcomes, total, truth):
+    with (
+        _outcomes(options, localizer, route_map) as (outcomes, total, truth),
+        _written(options.out, sys.stdout) as stream,
+        _written(options.poses_out, None) as poses,
+    ):
         bar = progress(outcomes, "localize", total=total, unit="frame")
-        if options.out is None:
-            _write(sys.stdout, bar, truth)
-            return
-        with (
-            replacing_file(options.out) as part,
-            part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-        ):
-            _write(stream, bar, truth)
+        _write(stream or sys.stdout, bar if poses is None else _tum(bar, poses), truth)
+
+
+@contextmanager
+def _written(path: Path | None, otherwise: IO[str] | None) -> Iterator[IO[str] | None]:
+    """A file that is there once all was written, or another stream."""
+    if path is None:
+        yield otherwise
+        return
+    with (
+        replacing_file(path) as part,
+        part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        yield stream
+
+
+def _tum(outcomes: Iterable[Outcome], stream: IO[str]) -> Iterator[Outcome]:
+    """The outcomes, with the poses of those that have one as TUM lines on the way."""
+    stream.write("# timestamp x y z qx qy qz qw\n")
+    for outcome in outcomes:
+        if outcome.match is not None and (pose := outcome.match.pose) is not None:
+            place = " ".join(f"{value:.6f}" for value in pose.position)
+            turn = " ".join(f"{value:.9f}" for value in pose.orientation)
+            seconds, rest = divmod(outcome.stamp_ns, 10**9)
+            stream.write(f"{seconds}.{rest:09d} {place} {turn}\n")
+        yield outcome
 
 
 def _check_source(options: argparse.Namespace) -> None:
@@ -161,10 +195,50 @@ def _outcomes(
         )
         truth = None
         if options.truth_topic:
-            truth = bag.pose_track(options.truth_topic, route_map.info.origin)
+            truth = _truth_of(bag, options.truth_topic, route_map)
+            bag.check_clocks(options.image_topic, options.truth_topic, truth)
         yield drive.outcomes(), None, truth
+        if drive.odometry_faults:
+            print(f"saane: odometry left out: {drive.odometry_faults}", file=sys.stderr)
         for note in bag.notes:
             print(f"saane: {note}", file=sys.stderr)
+
+
+def _truth_of(bag: BagReader, topic: str, route_map: RouteMap) -> PoseTrack:
+    """The true poses in the map's frame; SaaneError where nothing tells how both frames lie."""
+    track, info = bag.pose_track(topic), route_map.info
+    ours, theirs = (info.origin, info.grid), (bag.origin, bag.grid)
+    if info.origin is not None and bag.origin is not None:
+        if ours != theirs:
+            there = geographic(track.positions, bag.origin, bag.grid)
+            track.positions = local(there, info.origin, info.grid)
+    elif (info.origin is None) != (bag.origin is None):
+        lie = [
+            "in a frame of its own" if o is None else f"at {o[0]:.6f} {o[1]:.6f}"
+            for o, _ in (theirs, ours)
+        ]
+        raise SaaneError(
+            f"Errors cannot be measured: the zero of {topic} lies {lie[0]} and that of "
+            f"{route_map.path} {lie[1]}. Give truth and map of one frame, or leave --truth-topic."
+        )
+    places = np.array([place.pose.position[:2] for place in route_map.places if place.pose])
+    if len(places) and len(track.positions):
+        step = max(1, len(track.positions) // _TRUTH_SAMPLE)
+        nearest = min(
+            float(np.linalg.norm(places - position, axis=1).min())
+            for position in track.positions[::step, :2]
+        )
+        if nearest > _FAR_M:
+            middles = [
+                " ".join(f"{value:.1f}" for value in np.median(points, axis=0))
+                for points in (track.positions[:, :2], places)
+            ]
+            raise SaaneError(
+                f"Errors cannot be measured: {topic} lies about {middles[0]} and the places of "
+                f"{route_map.path} about {middles[1]}, {nearest:.0f} m apart at least. Give truth "
+                "and map of one frame, or leave --truth-topic."
+            )
+    return track
 
 
 def _outcome(localizer: Localizer, frame: Frame) -> Outcome:

@@ -49,9 +49,9 @@ examples:
   saane map build --bag day.mcap --image-topic /camera/image --pose-topic /odom \\
       --every-metres 2 --out street.routemap --model saane-town
 
-Pose files: TUM (t x y z qx qy qz qw), KITTI (3x4 rows), or CSV with a header that names its columns
-(name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw). poses.csv or poses.txt inside the
-folder is found by itself, and so are positions in '@' names.
+Pose files: columns named by a header (name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw
+in any order), or TUM (t x y z qx qy qz qw), KITTI (3x4 rows), EuRoC, hloc, COLMAP (images.txt).
+poses.csv or poses.txt inside the folder is found by itself, and so are positions in '@' names.
 --postprocessing mean takes out what season and light add to every image; standardise scales every
 dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
 map keeps the statistics of its drive; those of a query drive begin there and become its own.
@@ -175,7 +175,7 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
         if folder.pose_file is not None:
             label += f" with poses {sha256_of(folder.pose_file)}"
         total = len(folder.selected(*every))
-        yield _Source(folder.frames(*every), label, folder.origin, PLANE, total, [])
+        yield _Source(folder.frames(*every), label, folder.origin, folder.grid, total, [])
         return
     if options.poses:
         raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from saane_ros.errors import SaaneError
 
 
 class Selector:
     """Keeps the first frame and then one every so many metres or seconds; without either, all.
 
-    Works on stamps and distances alone, so that a reader may ask before it decodes an image.
+    Works on stamps and distances alone, so that a reader may ask before it decodes an image. They
+    may begin anew: a clock that is set back or a way that is measured again starts a new step.
     """
 
     def __init__(
@@ -31,14 +34,17 @@ class Selector:
                     "Frames every x metres need a pose or odometry for every frame: "
                     "name a pose source, or take frames every x seconds."
                 )
+            if not math.isfinite(travelled):
+                return False
             # A millimetre of slack, so that 10 x 0.1 m is 1 m.
-            return self._advance(travelled, self._metres - 1e-3)
+            far = self._last is None or abs(travelled - self._last) >= self._metres - 1e-3
+            return self._take(travelled, far)
         if self._nanoseconds is not None:
-            return self._advance(stamp_ns, self._nanoseconds)
+            late = self._last is None or not 0 <= stamp_ns - self._last < self._nanoseconds
+            return self._take(stamp_ns, late)
         return True
 
-    def _advance(self, position: float, step: float) -> bool:
-        if self._last is not None and position - self._last < step:
-            return False
-        self._last = position
-        return True
+    def _take(self, position: float, taken: bool) -> bool:
+        if taken:
+            self._last = position
+        return taken

@@ -11,17 +11,23 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from saane_ros.data.poses.plausibility import Order
 from saane_ros.messages.image import ImageDecoder
 from saane_ros.ros.clock import nanoseconds, steady_timer
 from saane_ros.ros.counters import FrameCounters
 from saane_ros.ros.qos import image_reliability, keep_last, reliability_name
-from saane_ros.ros.stamps import Order, SequenceNumbers, StampMonitor
+from saane_ros.ros.stamps import SequenceNumbers, StampMonitor
 from saane_ros.ros.stream_health import Offer, Stream, problem
 from saane_ros.types import Rgb
 
 ImageMessage = Image | CompressedImage
 
 _CHECK_S = 0.2
+_WRONG = {
+    Order.REPEATED: "is that of",
+    Order.OLDER: "is older than",
+    Order.LEAPT: "leaps far away from",
+}
 
 
 class IntakeSettings(Protocol):
@@ -106,20 +112,31 @@ class ImageIntake:
     def _receive(self, message: ImageMessage, info: Mapping[str, Any]) -> None:
         self._last_arrival = time.monotonic()
         self._counters.count("in")
-        stamp_ns = nanoseconds(message.header.stamp)
+        stamp_ns = self._stamped(message)
         lost = self._stamps.lost
         order = self._stamps.arrive(stamp_ns, self._numbers.lost_before(info))
         self._counters.count("lost", self._stamps.lost - lost)
-        if order in (Order.NEW, Order.RESTARTED):
+        if order.usable:
             self._deliver(message, order is Order.RESTARTED)
             return
         reason = (
-            f"An image on {self.topic} has the stamp {stamp_ns / 1e9:.6f}, which is "
-            f"{'that of' if order is Order.REPEATED else 'older than'} the image before: "
-            "the camera driver must stamp every image with the time that it was taken at."
+            f"An image on {self.topic} has the stamp {stamp_ns / 1e9:.6f}, which {_WRONG[order]} "
+            "the image before: the camera driver must stamp every image with the time that it was "
+            "taken at."
         )
         self._counters.fail(reason)
         self._node.get_logger().error(reason, throttle_duration_sec=5.0)
+
+    def _stamped(self, message: ImageMessage) -> int:
+        """The image's stamp in ns; drivers that leave it 0 get the time of arrival."""
+        if not nanoseconds(message.header.stamp):
+            message.header.stamp = self._node.get_clock().now().to_msg()
+            self._node.get_logger().warning(
+                f"Images on {self.topic} have no stamp and are given the time that they arrive at: "
+                "the camera driver must stamp every image with the time that it was taken at.",
+                once=True,
+            )
+        return nanoseconds(message.header.stamp)
 
     def _check(self) -> None:
         """Follow the publishers' QoS, and say once what is wrong with the stream."""

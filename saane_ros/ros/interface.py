@@ -139,7 +139,6 @@ DIAGNOSTIC_KEYS = {
     "image_age_p95_ms": "95 % quantile of the same",
     "last_match": "state of the last match",
     "odometry": "unused, used, or why it is not believed",
-    "odometry_faults": "odometry that counts for no motion: how much of which kind",
-    "last_odometry_fault": "the last of it in words",
+    "odometry_faults": "odometry that counts for no motion, by kind, and the last in words",
     "last_error": "the last failure in words",
 }

@@ -13,7 +13,6 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
-from saane_ros.data.poses.plausibility import listed
 from saane_ros.embedding import Embedder
 from saane_ros.localization.belief import PAUSE_S
 from saane_ros.localization.localizer import Localizer
@@ -172,8 +171,7 @@ class LocalizerNode(ManagedNode[Settings]):
             "device": self.settings.device,
             "last_match": self._last_match,
             "odometry": self._odometry_fault or odometry,
-            "odometry_faults": listed(self._travelled.faults()),
-            "last_odometry_fault": self._travelled.last_fault,
+            "odometry_faults": self._travelled.told(),
         }
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,8 @@ from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.types import Frame, Place, Pose
 
 _POSE_PATIENCE_S = 0.3
+_WAITING = 100
+"""Images that may wait for slow poses."""
 
 
 class MapBuilderNode(ManagedNode[MapBuilderSettings]):
@@ -43,8 +46,10 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         self._make_embedder = make_embedder
         self._builder: RouteMapBuilder | None = None
         self._building = threading.Lock()
+        self._working = threading.Lock()
         self._selector = Selector()
         self._poses: LivePoses | None = None
+        self._waiting: deque[ImageMessage] = deque()
         self._pose_subscription: Subscription | None = None
         self._places: list[Place] = []
         self._unsaved = 0
@@ -80,6 +85,10 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             settings.every if by_metres else None, None if by_metres else settings.every
         )
         self._places = []
+        self._waiting.clear()
+        source = MAP_BUILDER_INPUTS.get(settings.pose_source)
+        # They outlive a deactivation, so that the way goes on where it was left.
+        self._poses = source and LivePoses(source.type_name, self._builder.origin)
         taken_over = f", {self._unsaved} places of an unsaved build" if self._unsaved else ""
         self.get_logger().info(f"Building {settings.map} with {embedder.name}{taken_over}.")
 
@@ -98,10 +107,9 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         free_device_memory()
 
     def activated(self) -> None:
-        source = MAP_BUILDER_INPUTS.get(self.settings.pose_source)
-        if source is None or self._builder is None:
+        source, poses = MAP_BUILDER_INPUTS.get(self.settings.pose_source), self._poses
+        if source is None or poses is None:
             return
-        poses = self._poses = LivePoses(source.type_name, self._builder.origin)
         self._pose_subscription = self.create_subscription(
             source.type,
             source.name,
@@ -114,9 +122,45 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             self.destroy_subscription(self._pose_subscription)
             self._pose_subscription = None
 
+    def restarted(self) -> None:
+        self.get_logger().warning(
+            "The images' clock was set back, or a bag is played again: building goes on."
+        )
+
     def process(self, message: ImageMessage) -> None:
-        stamp_ns = nanoseconds(message.header.stamp)
-        pose, travelled = self._pose_at(stamp_ns)
+        self._waiting.append(message)
+        self._work_off(_POSE_PATIENCE_S)
+
+    def _work_off(self, patience_s: float) -> None:
+        """Work on the images whose pose has come.
+
+        Poses that are rarer than the patience are waited for without holding up the next image.
+        """
+        period_s = 0.0 if self._poses is None else self._poses.period_s()
+        with self._working:
+            while self._waiting:
+                message = self._waiting[0]
+                stamp_ns = nanoseconds(message.header.stamp)
+                slow = self._poses is not None and period_s > _POSE_PATIENCE_S
+                found = self._pose_at(stamp_ns, 0.0 if slow else patience_s)
+                if found is None and slow and self._may_come(stamp_ns, period_s):
+                    return
+                self._waiting.popleft()
+                if found is None:
+                    raise SaaneError(self._no_pose(stamp_ns))
+                self._consider(message, stamp_ns, *found)
+
+    def _may_come(self, stamp_ns: int, period_s: float) -> bool:
+        """Whether the pose after an image may still be on its way."""
+        assert self._poses is not None
+        newest_ns = self._poses.newest_ns or 0
+        latest_ns = nanoseconds(self._waiting[-1].header.stamp)
+        late = latest_ns - stamp_ns > 2e9 * period_s or len(self._waiting) > _WAITING
+        return newest_ns < stamp_ns <= newest_ns + 3e9 * period_s and not late
+
+    def _consider(
+        self, message: ImageMessage, stamp_ns: int, pose: Pose | None, travelled: float | None
+    ) -> None:
         if self._selector.keep(stamp_ns, travelled):
             name = f"{stamp_ns / 1e9:.3f}"
             assert self.intake is not None
@@ -132,20 +176,24 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             "unsaved_places": self._unsaved,
             "pose_source": self.settings.pose_source,
             "ignored_poses": self._poses.ignored if self._poses else 0,
+            "pose_faults": str(self._poses.faults) if self._poses else "",
         }
 
-    def _pose_at(self, stamp_ns: int) -> tuple[Pose | None, float | None]:
+    def _pose_at(
+        self, stamp_ns: int, patience_s: float
+    ) -> tuple[Pose, float] | tuple[None, None] | None:
+        """Pose and metres at a stamp, both None where none are wanted; None where there is none."""
         if self.settings.pose_source == "none":
             return None, None
         assert self._poses is not None
-        found = self._poses.at(stamp_ns, _POSE_PATIENCE_S)
-        if found is None:
-            raise SaaneError(self._no_pose(stamp_ns))
-        return found
+        return self._poses.at(stamp_ns, patience_s)
 
     def _no_pose(self, stamp_ns: int) -> str:
+        assert self._poses is not None
         topic = self.resolve_topic_name(MAP_BUILDER_INPUTS[self.settings.pose_source].name)
-        remedy = "check that images and poses are stamped by the same clock"
+        remedy = self._poses.other_clock(stamp_ns).rstrip(".") or (
+            "check that images and poses are stamped by the same clock"
+        )
         if not self.count_publishers(topic):
             remedy = f"nobody publishes it, so remap `{self.settings.pose_source}`"
         return f"There is no pose on {topic} around the image of {stamp_ns / 1e9:.3f} s: {remedy}."
@@ -176,6 +224,10 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         try:
             if builder is None:
                 raise SaaneError("Nothing is being built: configure and activate the node first.")
+            try:
+                self._work_off(0.0)
+            except SaaneError as error:  # of one image; the map is written without it
+                self._frame_failed(error)
             with self._building:
                 info = builder.save().info
                 self._unsaved = 0

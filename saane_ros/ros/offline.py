@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saane_ros.data.bags.poses import ODOMETRY
+from saane_ros.data.bags.poses import ODOMETRY_TYPE
 from saane_ros.data.bags.raw_messages import RawMessage
 from saane_ros.data.bags.reader import (
     BagReader,
@@ -18,10 +18,11 @@ from saane_ros.data.bags.reader import (
     deserialized,
     stamp_of,
 )
+from saane_ros.data.poses.plausibility import Order
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
 from saane_ros.messages.image import ImageDecoder
-from saane_ros.ros.stamps import Order, StampMonitor
+from saane_ros.ros.stamps import StampMonitor
 from saane_ros.ros.travelled import TravelledDistance, pose_values
 from saane_ros.types import Frame, Match
 
@@ -80,13 +81,18 @@ class OfflineDrive:
         self._image_topic, self._odometry_topic = image_topic, odometry_topic
         self._type = bag.image_type(image_topic)
         if odometry_topic:
-            bag.type_of(odometry_topic, (ODOMETRY,), "odometry")
+            bag.type_of(odometry_topic, (ODOMETRY_TYPE,), "odometry")
         self._stamps, self._travelled = StampMonitor(), TravelledDistance()
         self._decoder = ImageDecoder()
         self._waiting: _Waiting | None = None
         self._free_ns = 0
         self._next_shot_ns: int | None = None
         self._forget = False
+
+    @property
+    def odometry_faults(self) -> str:
+        """What of the odometry counted for no motion; empty where all was well."""
+        return self._travelled.told()
 
     def outcomes(self) -> Iterator[Outcome]:
         """One outcome an image that the camera takes, in the order of recording."""
@@ -117,8 +123,8 @@ class OfflineDrive:
         if not self._shoots(raw.stamp_ns):
             return
         order = self._stamps.arrive(stamp_ns)
-        if order in (Order.REPEATED, Order.OLDER):
-            reason = f"Image {name} has the stamp of the one before, or an older one."
+        if not order.usable:
+            reason = f"Image {name} has the stamp of the one before, an older one or one far away."
             yield Outcome(stamp_ns, name, UNUSABLE, reason=reason)
             return
         self._forget |= order is Order.RESTARTED

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from enum import Enum
 from statistics import median
 from typing import Any
+
+from saane_ros.data.poses.plausibility import Order, StampGate
 
 _INTERVALS = 30  # intervals in the median
 _ENOUGH = 5  # intervals before a gap is judged
 _PAUSE_NS = 3_000_000_000  # a longer gap (and than ten intervals) is a pause, not a loss
-_RESTART_NS = 1_000_000_000  # a longer step back is a new start (a bag played again)
-
-
-class Order(Enum):
-    NEW = "new"
-    REPEATED = "repeated"
-    OLDER = "older"
-    RESTARTED = "restarted"
 
 
 class SequenceNumbers:
@@ -51,32 +44,30 @@ class StampMonitor:
 
     def __init__(self) -> None:
         self.lost = 0
-        self._newest: int | None = None
+        self._gate = StampGate()
         self._intervals: deque[int] = deque(maxlen=_INTERVALS)
         self._missing: deque[int] = deque(maxlen=_INTERVALS)
 
     def arrive(self, stamp_ns: int, lost: int | None = None) -> Order:
-        """Take note of an image; only one whose order is NEW or RESTARTED may be used.
+        """Take note of an image; only one whose order is `usable` may be used.
 
         lost: images known to be lost just before it, None where nobody knows.
         """
         self.lost += lost or 0
-        newest = self._newest
-        if newest is None or newest - stamp_ns > _RESTART_NS:
-            self._newest = stamp_ns
+        newest = self._gate.last
+        order = self._gate.arrive(stamp_ns)
+        if order is Order.RESTARTED:
             self._intervals.clear()
             self._missing.clear()
-            return Order.NEW if newest is None else Order.RESTARTED
+        if order is not Order.NEW or newest is None:
+            return order
         interval = stamp_ns - newest
-        if interval <= 0:
-            return Order.OLDER if interval else Order.REPEATED
-        self._newest = stamp_ns
         if interval <= max(_PAUSE_NS, 10 * self.interval_ns()):
             estimated = self._missing_in(interval) if lost is None else 0
             self.lost += estimated
             self._missing.append(estimated + (lost or 0))
             self._intervals.append(interval)
-        return Order.NEW
+        return order
 
     def interval_ns(self) -> float:
         """Median time between two images, 0 before the second."""

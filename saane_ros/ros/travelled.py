@@ -44,7 +44,7 @@ class TravelledDistance:
         self._stamps: deque[int] = deque(maxlen=_KEPT)
         self._metres: deque[float] = deque(maxlen=_KEPT)
         self._faults = Faults()
-        self._sifter: StampSifter[tuple[int, _Moved]] = StampSifter()
+        self._sifter: StampSifter[tuple[int, _Moved]] = StampSifter(hold_first=False)
         self._restarts = 0
         self._gate: PositionGate[_Turn] = PositionGate(_SLACK_M, 1, self._faults)
         self._displacement = Displacement(_BAND_M)
@@ -99,6 +99,11 @@ class TravelledDistance:
     def last_fault(self) -> str:
         """The last of `faults` in a sentence; empty where there was none."""
         return self._faults.last
+
+    def told(self) -> str:
+        """Both for a person; empty where there was no fault."""
+        with self._lock:
+            return str(self._faults)
 
     def _restart(self, stamp_ns: int) -> None:
         self._restarts = self._sifter.restarts

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.frame_check import image_fault, pose_fault
+from saane_ros.data.poses.plausibility import Order, StampGate
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
@@ -110,7 +111,8 @@ class RouteMapBuilder:
         self._before = len(self._journal.rows)
         self._entries: list[_Entry] = []
         self._waiting: list[tuple[_Entry, Rgb]] = []
-        self._last_stamp: int | None = None
+        self._stamps = StampGate()
+        self._mapped = range(0)
         if live:
             self._take_over()
 
@@ -138,7 +140,6 @@ class RouteMapBuilder:
             if fault is not None:
                 self._skip(frame.name, frame.stamp_ns, fault)
                 continue
-            self._last_stamp = frame.stamp_ns
             entry = _Entry(frame.name, frame.stamp_ns, frame.pose, _key(frame.image))
             self._waiting.append((entry, frame.image))
             if len(self._waiting) >= self._batch:
@@ -192,11 +193,13 @@ class RouteMapBuilder:
         self._journal.close()
 
     def _stamp_fault(self, frame: Frame) -> str | None:
-        if self._last_stamp is None or frame.stamp_ns > self._last_stamp:
-            return None
-        if frame.stamp_ns == self._last_stamp:
+        """Why a stamp is wrong; one far from that before is not: the clock may be set anew."""
+        if frame.stamp_ns in self._mapped:
+            return "the interrupted build has its time"
+        order = self._stamps.arrive(frame.stamp_ns)
+        if order is Order.REPEATED:
             return "its stamp is that of the frame before"
-        return "its stamp is older than that of the frame before"
+        return "its stamp is older than that of the frame before" if order is Order.OLDER else None
 
     def _skip(self, name: str, stamp_ns: int, reason: str) -> None:
         self.report.skipped.append((name or f"frame at {stamp_ns} ns", reason))
@@ -241,7 +244,9 @@ class RouteMapBuilder:
     def _take_over(self) -> None:
         for row in self._journal.rows:
             self._entries.append(_Entry(row.name, row.stamp_ns, row.pose, row.key))
-            self._last_stamp = row.stamp_ns
+            self._stamps.arrive(row.stamp_ns)
+        stamps = [entry.stamp_ns for entry in self._entries]
+        self._mapped = range(min(stamps), max(stamps) + 1) if stamps else range(0)
         self.report.continued = len(self._entries)
 
     def _info(self, descriptor_size: int) -> MapInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,11 @@ from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.cli import main
 from saane_ros.data.bags import BagWriter
+from saane_ros.data.poses.files import read_poses
 from saane_ros.embedding import loading
+from saane_ros.geodesy import from_enu, geographic, local
 from saane_ros.localization.localizer import Localizer
-from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.builder import RouteMapBuilder, build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame, Pose
@@ -129,6 +132,89 @@ def test_poses_of_the_query_do_not_help(
     (images / "poses.csv").write_text("\n".join(["name,x,y", *lines]))
     assert main(call) == 0
     assert capsys.readouterr().out == without
+
+
+def drive_bag(path: Path, topic: str, shift: tuple[float, float] = (0.0, 0.0)) -> list[str]:
+    """Images of places 10 to 21, which lie 2 m apart, with true poses of another topic."""
+    with BagWriter(path) as bag:
+        for step, place in enumerate(QUERIES):
+            x, y = 2.0 * place + shift[0], 5.0 + shift[1]
+            if topic == "/fix":
+                bag.write_fix(topic, step * 10**9 + 7, *from_enu(np.array([[x, y, 0]]), ORIGIN)[0])
+            else:
+                bag.write_odometry(topic, step * 10**9 + 7, Pose((x, y, 0.0)))
+            bag.write_image("/image", smooth_scene(place), step * 10**9 + 7)
+    return ["--bag", str(path), "--image-topic", "/image", "--truth-topic", topic]
+
+
+ORIGIN = (48.0, 9.5, 0.0)  # half a degree off the middle of its zone: the grid is turned by 0.4
+
+
+@pytest.mark.parametrize("grid", ["enu", "utm_32N"])
+def test_errors_are_measured_in_the_frame_of_the_map(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], grid: str
+) -> None:
+    places = np.array([(2.0 * i, 5.0, 0.0) for i in range(40)])
+    poses = local(geographic(places, ORIGIN), ORIGIN, grid)
+    builder = RouteMapBuilder(ColourGridEmbedder(), tmp_path / "g", origin=ORIGIN, grid=grid)
+    builder.add(
+        Frame(smooth_scene(i), i * 10**9, f"{i}", Pose(tuple(pose)))
+        for i, pose in enumerate(poses.tolist())
+    )
+    builder.finish()
+    call = ["localize", "--map", str(tmp_path / "g"), *drive_bag(tmp_path / "bag", "/fix")]
+    assert main(call) == 0
+    errors = [float(row["error_m"]) for row in rows(capsys.readouterr().out) if row["error_m"]]
+    assert len(errors) > 8
+    assert max(errors) < 0.2  # the turn of the grid alone would make 0.4 m of it
+
+
+@pytest.mark.parametrize(
+    ("topic", "shift", "message"),
+    [
+        ("/fix", (0.0, 0.0), "zero of /fix lies at 48.0000.* in a frame of its own"),
+        ("/odom", (6e5, 5e6), "/odom lies about 600031.0 5000005.0 and the places of"),
+    ],
+)
+def test_truth_that_does_not_meet_the_map_is_refused(
+    route_map: RouteMap,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    topic: str,
+    shift: tuple[float, float],
+    message: str,
+) -> None:
+    call = ["localize", "--map", str(route_map.path), *drive_bag(tmp_path / "bag", topic, shift)]
+    assert main(call) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_poses_go_out_as_tum(
+    route_map: RouteMap, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["localize", "--map", str(route_map.path), "--images", str(images)]
+    assert main([*call, "--poses-out", str(tmp_path / "p.tum")]) == 0
+    localized = [row for row in rows(capsys.readouterr().out) if row["x"]]
+    table = read_poses(tmp_path / "p.tum")
+    assert table.stamps_ns == [int(row["stamp_ns"]) for row in localized]
+    for row, pose in zip(localized, table.poses, strict=True):
+        assert [float(row[axis]) for axis in "xyz"] == pytest.approx(pose.position, abs=1e-4)
+        assert pose.orientation == pytest.approx((0, 0, 0, 1))
+
+
+def test_odometry_that_counts_for_no_motion_is_told(
+    route_map: RouteMap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = drive_bag(tmp_path / "bag", "/odom")[:-2]
+    with BagWriter(tmp_path / "bad") as writer:
+        for step in range(12):
+            writer.write_odometry("/odom", step * 10**9, Pose((1e200 if step == 0 else step, 0, 0)))
+            writer.write_image("/image", smooth_scene(10 + step), step * 10**9 + 7)
+    call = ["localize", "--map", str(route_map.path), *bag, "--odometry-topic", "/odom"]
+    assert main(call) == 0
+    assert "left out" not in capsys.readouterr().err
+    assert main([word.replace(str(tmp_path / "bag"), str(tmp_path / "bad")) for word in call]) == 0
+    assert "odometry left out: 1 absurd" in capsys.readouterr().err
 
 
 def test_parameter_file_then_map_then_set(

@@ -53,7 +53,8 @@ def test_equal_names_are_correct_with_five_neighbours_even_where_the_map_left_so
 def test_without_anything_to_compare_by_no_answer_is_judged(tmp_path: Path) -> None:
     write_images(tmp_path / "ref", [1, 2, 3])
     write_images(tmp_path / "query", [1, 2])
-    (tmp_path / "query" / "001.png").rename(tmp_path / "query" / "other.png")
+    for name in ("000.png", "001.png"):
+        (tmp_path / "query" / name).rename(tmp_path / "query" / f"other{name}")
     scene = folder_scene(tmp_path, tmp_path / "work", 5.0)
     assert [len(rows) for rows in scene.truth(places_of(["000.png"]), [])] == [0, 0]
 

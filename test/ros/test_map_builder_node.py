@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,7 @@ def send(node: MapBuilderNode, camera: Any, number: int, seed: int | None = None
 
 def newest(node: MapBuilderNode) -> int | None:
     """Stamp of the newest pose that arrived."""
-    rows = node._poses._rows if node._poses else ()
-    return rows[-1][0] if rows else None
+    return node._poses.newest_ns if node._poses else None
 
 
 def save(peer: Peer) -> Any:
@@ -82,10 +82,16 @@ def test_a_place_every_two_metres_with_the_pose_at_the_images_stamp(
     with map_builder(map=str(path), every=2.0, frame_id="odom", postprocessing="mean") as node:
         camera, wheels = peer.talk(Image, "image"), peer.talk(Odometry, "odometry")
         routes = peer.hear(PathMessage, "/map_builder/route", LATCHED)
+
         # Odometry lies between the images: 0.7 m per image, sampled half a period off.
         # Poses are taken best effort: what is sent before both ends know each other is lost.
-        start = odometry(0, 0.0)
-        until(lambda: wheels.publish(start) or newest(node) == 0, "the first pose")
+        # Two must agree before they are believed.
+        def start() -> bool:
+            for stamp in (0, 10 * MS):
+                wheels.publish(odometry(stamp, 7.0 * stamp / 1e9))
+            return newest(node) == 10 * MS
+
+        until(start, "the first poses")
         for stamp in (PERIOD // 2 + index * PERIOD for index in range(22)):
             wheels.publish(odometry(stamp, 7.0 * stamp / 1e9))
         until(lambda: newest(node) == stamp, "the odometry")
@@ -143,6 +149,84 @@ def test_fixes_become_metres_of_the_first_fix_even_after_a_restart(
     assert built.info.origin == pytest.approx((0.0, 6 * metre, 10.0))
     positions = [place.pose.position for place in built.places if place.pose]
     np.testing.assert_allclose(positions, [(i, 0, 0) for i in range(6)], atol=1e-4)
+
+
+def feed(node: MapBuilderNode, publish: Callable[[int], None], first: int) -> int:
+    """Publish poses number `first`, `first` + 1, ... until they arrive; the newest number.
+
+    Poses are taken best effort: what is sent before both ends know each other is lost.
+    """
+    numbers = itertools.count(first)
+    sent: list[int] = []
+
+    def arrives() -> bool:
+        sent.append(next(numbers))
+        publish(sent[-1])
+        return newest(node) is not None
+
+    until(arrives, "a pose")
+    deliver(node, publish, sent[-1] + 1)
+    return sent[-1] + 1
+
+
+def deliver(node: MapBuilderNode, publish: Callable[[int], None], number: int) -> None:
+    before = newest(node)
+    publish(number)
+    until(lambda: newest(node) != before, f"pose {number}")
+
+
+def test_images_wait_for_poses_that_come_once_a_second(peer: Peer, tmp_path: Path) -> None:
+    path = tmp_path / "drive.routemap"
+    metre = math.degrees(1 / 6_378_137.0)
+    given = {"map": str(path), "pose_source": "fix", "unit": "seconds", "every": 0.01}
+    with map_builder(**given) as node:
+        camera, receiver = peer.talk(Image, "image"), peer.talk(NavSatFix, "fix")
+
+        def locate(second: int) -> None:
+            message = NavSatFix(latitude=0.0, longitude=2 * metre * second, altitude=0.0)
+            message.status.status = NavSatStatus.STATUS_FIX
+            message.header.stamp = to_stamp(second * 10 * PERIOD)
+            receiver.publish(message)
+
+        def worked_on() -> int:
+            return node.counters["processed"] + len(node._waiting)
+
+        start = feed(node, locate, 1)
+        for second in range(start, start + 4):
+            for tenth in range(1, 10):
+                number = 10 * second + tenth
+                done = worked_on()
+                camera.publish(image_message(smooth_scene(tenth), number * PERIOD))
+                until(lambda done=done: worked_on() > done, f"image {number}")
+            deliver(node, locate, second + 1)
+        assert save(peer).message == f"36 places written to {path}."
+        assert node.counters["failed"] == node.counters["dropped"] == 0
+    places = RouteMap.open(path).places
+    travelled = [place.pose.position[0] for place in places if place.pose]
+    numbers = [10 * second + tenth for second in range(4) for tenth in range(1, 10)]
+    np.testing.assert_allclose(np.subtract(travelled, travelled[0]), np.subtract(numbers, 1) / 5)
+
+
+def test_a_pause_of_the_node_costs_no_road(peer: Peer, tmp_path: Path) -> None:
+    with map_builder(map=str(tmp_path / "drive.routemap"), every=2.0) as node:
+        camera, wheels = peer.talk(Image, "image"), peer.talk(Odometry, "odometry")
+
+        def turn(number: int) -> None:
+            wheels.publish(odometry(number * PERIOD, float(number)))
+
+        def drive(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                deliver(node, turn, number + 1)
+                send(node, camera, number, seed=number % 50)
+
+        start = feed(node, turn, 1)
+        drive(start, 60)
+        assert node.report()["places"] == 30  # every 2 m of 60 m
+        node.trigger_deactivate()
+        node.trigger_activate()
+        connected = feed(node, turn, start + 70)
+        drive(connected, 10)
+        assert node.report()["places"] == 35
 
 
 def test_by_seconds_without_poses_and_faulty_images_are_counted(peer: Peer, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from saane_ros.data.bags.poses import FIX, POSE_TYPES, UsablePoses
 from saane_ros.data.bags.raw_messages import RawMessage, TopicInfo, message_types
 from saane_ros.data.bags.storage import open_storage
+from saane_ros.data.poses.plausibility import LONGEST_PAUSE_NS, Faults, StampSifter, moment
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
@@ -21,6 +24,7 @@ from saane_ros.types import Frame, Pose, Rgb
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 ORIGIN_NAME = "origin"
 """Last part of the name of a NavSatFix topic that tells where the zero of poses lies."""
+_CLOCK_SAMPLE = 5
 IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_IMAGE)
 
 
@@ -30,12 +34,20 @@ class BagReport:
 
     undecodable: name and reason of each image that is left out.
     without_pose: frames before, after or in a gap of the pose track.
-    ignored_poses: poses that are NaN, without fix, or unreadable.
+    ignored_poses: poses that are NaN, without fix, or unreadable.  why_ignored: how many of which
+    kind, beside the unreadable.  poses: what else is wrong with
+    poses, such as those that no vehicle gets to.
+    stamps: name and reason of each image left out for its stamp.  restarts: how often the images'
+    clock was set back.
     """
 
     undecodable: list[str] = field(default_factory=list)
     without_pose: int = 0
     ignored_poses: int = 0
+    why_ignored: dict[str, int] = field(default_factory=dict)
+    poses: Faults = field(default_factory=Faults)
+    stamps: list[str] = field(default_factory=list)
+    restarts: int = 0
 
     def sentences(self) -> list[str]:
         """For a person to read; empty where all was well."""
@@ -44,10 +56,22 @@ class BagReport:
             told.append(
                 f"Images left out: {len(self.undecodable)}, the first is {self.undecodable[0]}"
             )
+        if self.stamps:
+            told.append(
+                f"Images left out for their stamps: {len(self.stamps)}, the first is "
+                f"{self.stamps[0]}."
+            )
+        if self.restarts:
+            told.append(
+                f"The images' clock was set back, and they go on by the new time: {self.restarts}."
+            )
         if self.without_pose:
             told.append(f"Frames without a pose at their time: {self.without_pose}.")
         if self.ignored_poses:
-            told.append(f"Poses ignored (NaN, no fix, unreadable): {self.ignored_poses}.")
+            why = "".join(f", {count} {kind}" for kind, count in self.why_ignored.items())
+            told.append(f"Poses ignored (NaN, no fix, unreadable): {self.ignored_poses}{why}.")
+        if self.poses.counts:
+            told.append(f"Poses doubted: {self.poses}.")
         return told
 
 
@@ -113,7 +137,8 @@ class BagReader:
         `report`.
 
         Raises SaaneError for a topic that the bag lacks, a wrong type, and a topic without any
-        message or usable pose; at the end, where no image at all has a pose at its time.
+        message or usable pose; and where no image at all has a pose at its time: at once where
+        the clocks are far apart, else at the end.
         """
         self.report, self._stamps = BagReport(), []
         self.origin, self.grid = None, PLANE
@@ -124,6 +149,7 @@ class BagReader:
         frames = self._frames(image_topic, type_, track, selector, only_posed)
         if track is None or not pose_topic:
             return frames
+        self.check_clocks(image_topic, pose_topic, track)
         return self._some_posed(frames, image_topic, pose_topic, track)
 
     def _some_posed(
@@ -134,7 +160,7 @@ class BagReader:
             posed |= frame.pose is not None
             yield frame
         if not posed and self._stamps:
-            raise SaaneError(f"{no_meeting(topic, self._stamps, pose_topic, track)}.")
+            raise SaaneError(f"{no_meeting(topic, between(self._stamps), pose_topic, track)}.")
 
     def _frames(
         self,
@@ -145,12 +171,9 @@ class BagReader:
         only_posed: bool,
     ) -> Iterator[Frame]:
         decoder = ImageDecoder()
-        for number, raw in enumerate(self._storage.messages([topic])):
-            name = f"{topic}#{number}"
+        for name, stamp_ns, message in self._in_time(topic):
+            self._stamps = [*self._stamps[:1], stamp_ns]
             try:
-                message = deserialized(raw)
-                stamp_ns = stamp_of(message, raw)
-                self._stamps = [*self._stamps[:1], stamp_ns]
                 pose, travelled = self._pose_at(track, stamp_ns)
                 if only_posed and pose is None:
                     continue
@@ -161,6 +184,42 @@ class BagReader:
                 self.report.undecodable.append(f"{name}: {error}")
                 continue
             yield Frame(image, stamp_ns, name, pose, travelled)
+
+    def _in_time(self, topic: str) -> Iterator[tuple[str, int, Any]]:
+        """Name, stamp (ns) and message of every image whose stamp can be believed."""
+        sifter: StampSifter[tuple[str, int, Any]] = StampSifter()
+        for number, raw in enumerate(self._storage.messages([topic])):
+            name = f"{topic}#{number}"
+            try:
+                message = deserialized(raw)
+            except UndecodableError as error:
+                self.report.undecodable.append(f"{name}: {error}")
+                continue
+            stamp_ns = stamp_of(message, raw)
+            sifted = sifter.take(stamp_ns, (name, stamp_ns, message))
+            self.report.stamps += [f"{item[0]}: {why}" for item, why in sifted.left_out]
+            yield from sifted.kept
+        self.report.restarts = sifter.restarts
+        sifted = sifter.settle()
+        self.report.stamps += [f"{item[0]}: {why}" for item, why in sifted.left_out]
+        yield from sifted.kept
+
+    def check_clocks(self, image_topic: str, pose_topic: str, track: PoseTrack) -> None:
+        """Raises SaaneError where the first images lie farther from all poses than the bag lasts.
+
+        So far apart are different clocks alone, and nobody need wait for the last image to know.
+        """
+        stamps = []
+        for raw in islice(self._storage.messages([image_topic]), _CLOCK_SAMPLE):
+            with suppress(UndecodableError):
+                stamps.append(stamp_of(deserialized(raw), raw))
+        if not stamps:
+            return
+        image, (first, last) = int(median(stamps)), track.stamps_ns[[0, -1]].tolist()
+        begin, end = self.span_ns() or (0, 0)
+        if max(first - image, image - last) > end - begin + LONGEST_PAUSE_NS:
+            images = f"about {moment(image)}"
+            raise SaaneError(f"{no_meeting(image_topic, images, pose_topic, track)}.")
 
     def _pose_at(self, track: PoseTrack | None, stamp_ns: int) -> tuple[Pose | None, float | None]:
         if track is None:
@@ -179,11 +238,13 @@ class BagReader:
         self.origin, self.grid = None, PLANE
         type_ = self.type_of(topic, POSE_TYPES, "poses")
         poses = UsablePoses(type_, self._stamped(topic), origin)
-        self.report.ignored_poses += poses.ignored
+        self.report.ignored_poses += poses.unusable.counts.total()
+        self.report.why_ignored = dict(poses.unusable.counts)
+        self.report.poses = poses.track.faults
         if not len(poses.track.stamps_ns):
             raise SaaneError(
-                f"Topic {topic} of {self.path} holds no usable pose (all are NaN or without fix): "
-                "name another pose topic, or none."
+                f"Topic {topic} of {self.path} holds no usable pose (all are NaN or without fix"
+                f"{_named(poses.unusable)}): name another pose topic, or none."
             )
         if type_ == FIX:
             self.origin = poses.origin
@@ -240,6 +301,10 @@ class BagReader:
         return info.type
 
 
+def _named(faults: Faults) -> str:
+    return f": {faults}" if faults.counts else ""
+
+
 class UndecodableError(Exception):
     """One message cannot be used; the reason is told in the report."""
 
@@ -268,16 +333,18 @@ def stamp_of(message: Any, raw: RawMessage) -> int:
     return (stamp.sec * 10**9 + stamp.nanosec) or raw.stamp_ns
 
 
-def no_meeting(topic: str, stamps_ns: list[int], pose_topic: str, track: PoseTrack) -> str:
-    """Says that no image has a pose at its time, with both times, as a sentence without its end."""
-    poses = int(track.stamps_ns[0]), int(track.stamps_ns[-1])
+def no_meeting(topic: str, images: str, pose_topic: str, track: PoseTrack) -> str:
+    """Says that no image has a pose at its time, with both times, as a sentence without its end.
+
+    images: when they are of, such as `between` tells.
+    """
     return (
-        f"No image of {topic} has a pose of {pose_topic} at its time: the images are of "
-        f"{_when(stamps_ns[0])} to {_when(stamps_ns[-1])}, the poses of {_when(poses[0])} to "
-        f"{_when(poses[1])} (UTC by their stamps); name another pose topic, or set "
-        "both clocks alike"
+        f"No image of {topic} has a pose of {pose_topic} at its time: the images are of {images}, "
+        f"the poses of {between(track.stamps_ns.tolist())} (UTC by their stamps); name another "
+        "pose topic, or set both clocks alike"
     )
 
 
-def _when(stamp_ns: int) -> str:
-    return datetime.fromtimestamp(stamp_ns // 10**9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+def between(stamps_ns: list[int]) -> str:
+    """The moments of the first and the last stamp."""
+    return f"{moment(stamps_ns[0])} to {moment(stamps_ns[-1])}"

@@ -16,6 +16,7 @@ from saane_ros.data.bags.reader import (
     IMAGE_TYPES,
     BagReader,
     UndecodableError,
+    between,
     decoded,
     deserialized,
     no_meeting,
@@ -176,7 +177,7 @@ def _best_poses(
     ranks = {t.name: (met[t.name], t.type != FIX, t.count) for t in poses if t.name in met}
     best = max(ranks, key=lambda name: ranks[name])
     if not met[best]:
-        told = no_meeting(image_topic, stamps_ns, best, tracks[best])
+        told = no_meeting(image_topic, between(stamps_ns), best, tracks[best])
         doubts.append(f"{told}. The map below is without poses.")
         return ""
     if met[best] < len(stamps_ns):

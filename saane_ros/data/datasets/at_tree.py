@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import RADIUS_M, within_radius
-from saane_ros.data.images.at_names import parse_at_name
+from saane_ros.data.images.at_names import AtName, on_one_grid, parse_at_name
 from saane_ros.data.images.files import is_image
 from saane_ros.data.images.folders import natural_key
 from saane_ros.data.images.lists import ImageFiles
@@ -38,9 +38,10 @@ class AtTree:
 def read(where: Where, options: AtTree) -> list[Dataset]:
     """One dataset; all queries count in Recall@N, as in the tools that write such trees."""
     folder = _split(where, options)
-    (references, there), (queries, here) = (
+    (references, theirs), (queries, ours) = (
         _images(where, folder, part) for part in (options.database, options.queries)
     )
+    there, here = _together(theirs, ours)
     return [
         Dataset(
             where.name,
@@ -60,12 +61,15 @@ def read(where: Where, options: AtTree) -> list[Dataset]:
 def places(where: Where, options: AtTree) -> PlaceImages:
     """Images of the split in square cells of the ground; headings 60 degrees wide are apart."""
     folder = _split(where, options)
-    rows = []
-    for path in _files(where, folder):
-        name = parse_at_name(path.name)
-        place = cell_name(name.easting, name.northing, options.cell, name.heading)
-        rows.append((place, str(folder), path))
-    return grouped(rows)
+    files = _files(where, folder)
+    names = [parse_at_name(path.name) for path in files]
+    points = on_one_grid(names)[0].tolist()
+    return grouped(
+        [
+            (cell_name(point[0], point[1], options.cell, name.heading), str(folder), path)
+            for path, name, point in zip(files, names, points, strict=True)
+        ]
+    )
 
 
 def _split(where: Where, options: AtTree) -> Path:
@@ -74,10 +78,16 @@ def _split(where: Where, options: AtTree) -> Path:
     return where.folder(str((base / options.split).relative_to(where.root)))
 
 
-def _images(where: Where, folder: Path, part: str) -> tuple[ImageFiles, NDArray[np.float64]]:
+def _together(
+    references: list[AtName], queries: list[AtName]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    points, _ = on_one_grid([*references, *queries])
+    return points[: len(references)], points[len(references) :]
+
+
+def _images(where: Where, folder: Path, part: str) -> tuple[ImageFiles, list[AtName]]:
     files = _files(where, where.folder(str((folder / part).relative_to(where.root))))
-    names = [parse_at_name(path.name) for path in files]
-    return ImageFiles(files), np.array([(name.easting, name.northing) for name in names])
+    return ImageFiles(files), [parse_at_name(path.name) for path in files]
 
 
 def _files(where: Where, folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.datasets.truth import FRAMES, RADIUS_M, along_route
 from saane_ros.data.images.lists import ImageList
+from saane_ros.errors import SaaneError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +30,29 @@ class RouteTolerance:
 class Drive:
     """positions: UTM metres (n, 2), NaN where unknown.  courses: degrees (n,).
 
-    words: where images and positions come from, if that varies.
+    words: where images and positions come from, if that varies.  grid: of the positions, such as
+    "utm_30N"; empty where it is not told.
     """
 
     images: ImageList
     positions: NDArray[np.float64]
     courses: NDArray[np.float64]
     words: str = ""
+    grid: str = ""
 
 
 def drive_dataset(
     name: str, query: Drive, reference: Drive, tolerance: RouteTolerance, protocol: str, group: str
 ) -> Dataset:
-    """One drive searched in another, by positions and courses."""
+    """One drive searched in another, by positions and courses.
+
+    Raises SaaneError where their positions are of different grids.
+    """
+    if query.grid and reference.grid and query.grid != reference.grid:
+        raise SaaneError(
+            f"The positions of {name} do not meet: those of the queries are of {query.grid}, those "
+            f"of the references of {reference.grid}. Take drives of one UTM zone."
+        )
     correct = along_route(
         query.positions,
         query.courses,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset, Where
-from saane_ros.data.images.at_names import is_at_name, parse_at_name
+from saane_ros.data.images.at_names import is_at_name, on_one_grid, parse_at_name
 from saane_ros.data.images.folders import ImageFolder, image_files
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError
@@ -18,6 +18,8 @@ from saane_ros.errors import SaaneError
 GROUND_TRUTH_FILE = "ground_truth.csv"
 RADIUS = 10.0
 """Metres within which a reference with a pose shows the query's place."""
+FARTHEST_M = 1000.0
+"""Queries that are all further from every reference are of another frame."""
 COLUMNS = ("query_index", "correct_reference_indices")
 
 
@@ -59,8 +61,9 @@ def read_ground_truth(folder: str | Path, radius: float = RADIUS) -> list[set[in
 
     The first of these that exists: `ground_truth.csv` (query_index and the correct reference
     indices separated by blanks, counted in natural order of the names); poses in both folders, by
-    pose file or '@' names (within `radius` metres); the same file stems; the same indices. An
-    empty set means that a query has no match. Raises SaaneError where none applies.
+    pose file or '@' names (within `radius` metres); the same file stems, where any are the same;
+    the same indices. An empty set means that a query has no match. Raises SaaneError where none
+    applies, and where positions of queries and references lie in frames that do not meet.
     """
     root = Path(folder)
     references = ImageFolder(root / "ref")
@@ -70,12 +73,14 @@ def read_ground_truth(folder: str | Path, radius: float = RADIUS) -> list[set[in
         return _from_file(file, queries, references)
     if (positions := _positions(references, queries)) is not None:
         here, there = positions
+        _check_meeting(root, here, there, radius)
         distance = np.linalg.norm(here[:, None] - there[None], axis=2)
         # A position that is not finite is near no other: NaN compares as false.
         return [set(np.flatnonzero(row <= radius).tolist()) for row in distance]
     by_stem = {entry.path.stem: index for index, entry in enumerate(references.entries)}
-    if all(entry.path.stem in by_stem for entry in queries.entries):
-        return [{by_stem[entry.path.stem]} for entry in queries.entries]
+    if any(entry.path.stem in by_stem for entry in queries.entries):
+        found = [by_stem.get(entry.path.stem) for entry in queries.entries]
+        return [set() if row is None else {row} for row in found]
     if len(references) == len(queries):
         return [{index} for index in range(len(queries))]
     raise SaaneError(
@@ -133,15 +138,36 @@ def _positions(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Ground positions of queries (Q, 2) and references (R, 2) in one frame, or None."""
     if all(is_at_name(e.path.name) for e in (*references.entries, *queries.entries)):
-        return _utm(queries), _utm(references)
+        names = [parse_at_name(e.path.name) for e in (*queries.entries, *references.entries)]
+        points, _ = on_one_grid(names)
+        return points[: len(queries)], points[len(queries) :]
     if references.pose_file is None or queries.pose_file is None:
         return None
+    if (references.origin is None) != (queries.origin is None):
+        lie = [
+            "on the Earth" if f.origin else "in a frame of metres" for f in (queries, references)
+        ]
+        raise SaaneError(
+            f"The poses of {queries.path} lie {lie[0]} and those of {references.path} {lie[1]}: "
+            "give both in one frame."
+        )
     return _from_poses(queries), _from_poses(references)
 
 
-def _utm(folder: ImageFolder) -> NDArray[np.float64]:
-    names = [parse_at_name(entry.path.name) for entry in folder.entries]
-    return np.array([(name.easting, name.northing) for name in names])
+def _check_meeting(
+    root: Path, here: NDArray[np.float64], there: NDArray[np.float64], radius: float
+) -> None:
+    """Refuse positions that are nowhere near each other: they are of two frames."""
+    here, there = (points[np.isfinite(points).all(axis=1)] for points in (here, there))
+    if not len(here) or not len(there):
+        return
+    nearest = min(float(np.linalg.norm(there - point, axis=1).min()) for point in here)
+    if nearest > max(FARTHEST_M, 10 * radius):
+        middles = [" ".join(f"{v:.1f}" for v in np.median(p, axis=0)) for p in (here, there)]
+        raise SaaneError(
+            f"The positions of queries and references of {root} do not meet: the queries lie about "
+            f"{middles[0]}, the references about {middles[1]}. Give both in one frame."
+        )
 
 
 def _from_poses(folder: ImageFolder) -> NDArray[np.float64]:

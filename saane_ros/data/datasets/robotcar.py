@@ -27,9 +27,9 @@ from saane_ros.data.robotcar.images import (
     read_timestamps,
     sampled,
 )
-from saane_ros.data.robotcar.poses import POSE_FILES, read_pose_track
+from saane_ros.data.robotcar.poses import POSE_FILES, read_pose_record
 from saane_ros.errors import SaaneError
-from saane_ros.geodesy import to_utm
+from saane_ros.geodesy import PLANE, grid_zone, on_grid
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ def read_traversal(where: Where, name: str, options: RobotCar) -> Drive:
     wanted = sampled(stamps, options.rate)
     kept = [stamp for stamp in wanted if ends_whole(image_path(folder, stamp))]
     cut = "" if len(kept) == len(wanted) else f", {len(wanted) - len(kept)} cut files left out"
-    track = read_pose_track(where.file(name, *POSE_FILES[options.poses].split("/")))
+    record = read_pose_record(where.file(name, *POSE_FILES[options.poses].split("/")))
     images = ImageFiles([image_path(folder, stamp) for stamp in kept], None, _decode, "bayer gbrg")
-    return Drive(images, *_placed(track, kept), f"raw, {options.poses.upper()} positions{cut}")
+    words = f"raw, {options.poses.upper()} positions{cut}"
+    return Drive(images, *_placed(record.track, kept), words, record.grid)
 
 
 def _read_bag(path: Path, rate: float) -> Drive:
@@ -87,13 +88,14 @@ def _read_bag(path: Path, rate: float) -> Drive:
                 f"The bag {path} does not tell where its poses lie: make it with `saane robotcar "
                 "to-bag`."
             )
-        zero = to_utm(bag.origin[0], bag.origin[1])[:2]
+        zone, southern = (None, False) if bag.grid == PLANE else grid_zone(bag.grid)
+        zero = on_grid(bag.origin[0], bag.origin[1], zone, southern)
     kept = sampled(stamps, rate)
     # A frame without a message of its own had no pose: nothing is filled in between others.
     posed = set(track.stamps_ns.tolist())
     positions, courses = _placed(track, kept)
     positions[[stamp not in posed for stamp in kept]] = np.nan
-    return Drive(BagImages(path, topic, kept), positions + zero, courses, "bag")
+    return Drive(BagImages(path, topic, kept), positions + zero, courses, "bag", bag.grid)
 
 
 def _decode(path: Path) -> np.ndarray:

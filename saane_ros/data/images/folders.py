@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from saane_ros.data.images.at_names import is_at_name, parse_at_name
+from saane_ros.data.images.at_names import is_at_name, on_one_grid, parse_at_name
 from saane_ros.data.images.files import IMAGE_SUFFIXES, is_image, read_image
 from saane_ros.data.poses.files import PoseTable, courses, parse_stamp, read_poses, yaw_quaternion
-from saane_ros.data.poses.track import PoseTrack
+from saane_ros.data.poses.plausibility import FIXES, ODOMETRY, Limits, moment, strays
+from saane_ros.data.poses.track import PoseTrack, way_along
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
-from saane_ros.geodesy import LatLonAlt
+from saane_ros.geodesy import PLANE, LatLonAlt
 from saane_ros.messages.image import ImageDecoder
 from saane_ros.types import Frame, Pose
 
@@ -45,6 +46,7 @@ class ImageFolder:
     the first of them. Raises SaaneError where nothing fits.
 
     entries: in route order.  origin: latitude, longitude, altitude of the poses' zero, if known.
+    grid: how their frame lies there, "enu" or along a UTM grid such as "utm_32N".
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class ImageFolder:
         self.path = Path(path)
         self.pose_file = Path(poses) if poses else find_pose_file(self.path)
         self.origin: LatLonAlt | None = None
+        self.grid = PLANE
         self.without_pose: list[str] = []
         files = image_files(self.path)
         if self.pose_file is not None:
@@ -63,10 +66,12 @@ class ImageFolder:
             self.origin = table.origin
             entries = self._with_table(files, table)
         elif all(is_at_name(file.name) for file in files):
-            entries, self.origin = _with_at_names(files)
+            entries, self.origin, self.grid = _with_at_names(files)
         else:
             entries = [ImageEntry(f, s) for f, s in zip(files, _stamps(files), strict=True)]
-        self.entries = _with_distance(entries)
+        if self.pose_file is not None:
+            entries = self._without_stray(entries)
+        self.entries = _with_distance(entries, ODOMETRY if self.origin is None else FIXES)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -113,7 +118,7 @@ class ImageFolder:
         if not entries:
             raise SaaneError(
                 f"No image of {self.path} has a pose in {self.pose_file}: "
-                "check that names or stamps belong together."
+                f"{_both_times(stamps, table)}check that names or stamps belong together."
             )
         if self.without_pose:
             logging.getLogger(__name__).warning(
@@ -125,8 +130,24 @@ class ImageFolder:
             )
         return entries
 
+    def _without_stray(self, entries: list[ImageEntry]) -> list[ImageEntry]:
+        """The entries without those whose pose lies kilometres off a way that goes on without."""
+        positions = np.array([entry.pose.position for entry in entries if entry.pose])
+        rows = set(strays(positions))
+        if rows:
+            names = [entries[row].path.name for row in sorted(rows)]
+            self.without_pose += names
+            logging.getLogger(__name__).warning(
+                "%d images of %s are left out, as their poses in %s lie kilometres off the way of "
+                "those around them; the first is %s.",
+                *(len(rows), self.path, self.pose_file, names[0]),
+            )
+        return [entry for row, entry in enumerate(entries) if row not in rows]
+
     def _by_name(self, files: list[Path], table: PoseTable) -> tuple[list[Pose | None], list[int]]:
-        rows = {name: row for row, name in reversed(list(enumerate(table.names or [])))}
+        # Names may stand with their folder.
+        named = list(enumerate(table.names or []))[::-1]
+        rows = {**{Path(name).name: row for row, name in named}, **{n: row for row, n in named}}
         found = [rows.get(file.name, rows.get(file.stem)) for file in files]
         poses = [None if row is None else table.poses[row] for row in found]
         if table.stamps_ns is None:
@@ -141,6 +162,13 @@ class ImageFolder:
                 "a column `name`."
             )
         return list(table.poses), table.stamps_ns or _stamps(files)
+
+
+def _both_times(stamps: list[int], table: PoseTable) -> str:
+    if not table.stamps_ns or table.names is not None:
+        return ""
+    spans = [f"{moment(min(times))} to {moment(max(times))}" for times in (stamps, table.stamps_ns)]
+    return f"the images are of {spans[0]} and the poses of {spans[1]}; "
 
 
 def find_pose_file(folder: Path) -> Path | None:
@@ -186,7 +214,7 @@ def _stamps(files: list[Path]) -> list[int]:
     return _name_stamps(files) or [index * UNTIMED_STEP_NS for index in range(len(files))]
 
 
-def _with_at_names(files: list[Path]) -> tuple[list[ImageEntry], LatLonAlt | None]:
+def _with_at_names(files: list[Path]) -> tuple[list[ImageEntry], LatLonAlt | None, str]:
     """Entries from '@' names, in order of their timestamps where all have one."""
     named = [(file, parse_at_name(file.name)) for file in files]
     known = [time for _, name in named if (time := name.stamp_ns()) is not None]
@@ -195,9 +223,8 @@ def _with_at_names(files: list[Path]) -> tuple[list[ImageEntry], LatLonAlt | Non
         known.sort()
     timed = len(known) == len(set(known)) == len(named)
     first = named[0][1]
-    points = np.array(
-        [(n.easting - first.easting, n.northing - first.northing, 0.0) for _, n in named]
-    )
+    utm, grid = on_one_grid([name for _, name in named])
+    points = np.column_stack([utm - utm[0], np.zeros(len(utm))])
     along = courses(points)
     entries = []
     for index, (file, name) in enumerate(named):
@@ -208,20 +235,22 @@ def _with_at_names(files: list[Path]) -> tuple[list[ImageEntry], LatLonAlt | Non
             turn = yaw_quaternion(name.yaw)
         stamp = known[index] if timed else index * UNTIMED_STEP_NS
         entries.append(ImageEntry(file, stamp, Pose((x, y, z), turn)))
-    if first.latitude is None or first.longitude is None:
-        return entries, None
-    return entries, (first.latitude, first.longitude, 0.0)
+    if first.latitude is None or first.longitude is None or not grid:
+        return entries, None, PLANE
+    return entries, (first.latitude, first.longitude, 0.0), grid
 
 
-def _with_distance(entries: list[ImageEntry]) -> list[ImageEntry]:
+def _with_distance(entries: list[ImageEntry], limits: Limits) -> list[ImageEntry]:
     """Fill in the distance travelled, where every image has a pose; unusable poses add nothing."""
     if any(entry.pose is None for entry in entries):
         return entries
-    travelled, last, result = 0.0, None, []
-    for entry in entries:
-        position = np.array(entry.pose.position if entry.pose else ())
-        if np.isfinite(position).all():
-            travelled += 0.0 if last is None else float(np.linalg.norm(position - last))
-            last = position
-        result.append(ImageEntry(entry.path, entry.stamp_ns, entry.pose, travelled))
-    return result
+    positions = np.array([entry.pose.position for entry in entries if entry.pose])
+    positions = positions.reshape(-1, 3)
+    known = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    along = np.zeros(len(entries))
+    if len(known):
+        along = np.interp(np.arange(len(entries)), known, way_along(positions[known], limits))
+    return [
+        ImageEntry(entry.path, entry.stamp_ns, entry.pose, float(metres))
+        for entry, metres in zip(entries, along, strict=True)
+    ]

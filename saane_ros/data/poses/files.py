@@ -1,10 +1,11 @@
-"""Pose files: TUM, KITTI, and CSV with named columns; metres in an east-north-up frame."""
+"""Pose files: columns named by a header, TUM, KITTI, EuRoC, hloc and COLMAP; metres."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -36,13 +37,18 @@ class PoseTable:
 
 
 def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
-    """Read a pose file; its first line tells the format.
+    """Read a pose file; its header tells the columns, or else its first line the format.
 
-    TUM: `t x y z qx qy qz qw`, t in seconds.  KITTI: 12 numbers, the upper 3x4 of a camera's pose,
-    turned into the body's convention.  CSV: a header with `name` and/or `stamp` (seconds, or
-    `stamp_ns`), and `x,y[,z]` or `lat,lon[,alt]`, and `yaw` (radians) or `qx,qy,qz,qw`; without
-    either the heading follows from the motion. `origin` is the zero of geographic positions, by
-    default the first of them. Values that are not finite are passed on. Raises SaaneError.
+    Header, in the first line or the last comment before it: `name` and/or `stamp` (seconds, or
+    `stamp_ns`), and `x,y[,z]` or `lat,lon[,alt]`, and `yaw` (radians) or `qx,qy,qz,qw` in any
+    order; without either the heading follows from the motion. Other common names of these
+    (`filename`, `latitude`, `tx`, `p_RS_R_x [m]`, `timestamp [ns]`) are known, other columns left.
+    TUM: `t x y z qx qy qz qw`, t in seconds.  EuRoC: 17 numbers, qw first.  KITTI: 12 numbers, the
+    upper 3x4 of a camera's pose, turned into the body's convention.  hloc: `name qw qx qy qz tx ty
+    tz`, and COLMAP's images.txt: of the world in the camera, turned round and into the body's axes.
+
+    `origin` is the zero of geographic positions, by default the first of them. Values that are not
+    finite are passed on. Raises SaaneError.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -55,16 +61,31 @@ def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
     ]
     if not lines:
         raise SaaneError(f"The pose file {path} is empty: give one pose per line.")
-    first = lines[0][1].replace(",", " ").split()
+    first = _cells(lines[0][1])
+    comments = [line for line in text.splitlines()[: lines[0][0] - 1] if line.strip()]
+    header = _column_names(_cells(comments[-1].strip("# \t"))) if comments else []
+    numbers = [_is_number(cell) for cell in first]
+    if not comments or any("IMAGE_ID" in comment for comment in comments):
+        images = [(n, row) for n, line in lines if (row := _image_of_colmap(line))]
+        if images and images[0][0] == lines[0][0]:
+            return _read_world_in_camera(path, images)
+    if len(header) == len(first) and {"name", "stamp", "stamp_ns"} & {*header}:
+        return _read_columns(path, header, lines, origin)
+    if numbers == [False, *[True] * 7]:
+        if _has_turns_last(path, lines):
+            return _read_columns(path, ["name", *_TUM[1:]], lines, origin)
+        return _read_world_in_camera(path, [(n, _cells(line)) for n, line in lines])
     if not _is_number(first[0]):
-        return _read_csv(path, lines, origin)
+        return _read_columns(path, _column_names(first), lines[1:], origin)
     if len(first) == 8:
-        return _read_tum(path, lines)
+        return _read_columns(path, list(_TUM), lines, origin)
+    if len(first) == 17:
+        return _read_columns(path, list(_EUROC), lines, origin)
     if len(first) == 12:
         return _read_kitti(path, lines)
     raise SaaneError(
         f"The pose file {path} has {len(first)} numbers in its first line: give 8 (TUM), "
-        "12 (KITTI) or a CSV header that names the columns."
+        "12 (KITTI), 17 (EuRoC) or a header that names the columns."
     )
 
 
@@ -87,18 +108,6 @@ def parse_stamp(text: str) -> int | None:
 def yaw_quaternion(yaw: float) -> tuple[float, float, float, float]:
     """Quaternion (x, y, z, w) of a turn about the upward axis, yaw in radians."""
     return (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
-
-
-def _read_tum(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
-    stamps, poses = [], []
-    for number, line in lines:
-        values = _numbers(path, number, line, 8)
-        stamp = parse_stamp(line.replace(",", " ").split()[0])
-        if stamp is None:
-            raise _bad_line(path, number, "a stamp that is no time")
-        stamps.append(stamp)
-        poses.append(_pose(path, number, values[1:4], values[4:]))
-    return PoseTable(poses, stamps_ns=stamps)
 
 
 def _read_kitti(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
@@ -135,16 +144,105 @@ def quaternion_of(rotation: NDArray[np.float64]) -> tuple[float, float, float, f
     return (x, y, z, w)
 
 
-def _read_csv(path: Path, lines: list[tuple[int, str]], origin: LatLonAlt | None) -> PoseTable:
-    header = [name.strip().lower() for name in next(csv.reader([lines[0][1]]))]
+def _read_world_in_camera(path: Path, rows: list[tuple[int, list[str]]]) -> PoseTable:
+    """Rows of `name qw qx qy qz tx ty tz`, which take the world into the camera."""
+    poses = []
+    for number, cells in rows:
+        if len(cells) != 8 or not all(map(_is_number, cells[1:])):
+            raise _bad_line(path, number, "not the name and 7 numbers of the lines before")
+        w, x, y, z, *shift = map(float, cells[1:])
+        there = _pose(path, number, shift, [x, y, z, w])
+        rotation = rotation_of(there.orientation).T
+        position = (-rotation @ np.array(shift)).tolist()
+        turn = quaternion_of(rotation @ CAMERA_TO_BODY.T)
+        poses.append(_pose(path, number, position, list(turn)))
+    return PoseTable(poses, names=[cells[0] for _, cells in rows])
+
+
+def _image_of_colmap(line: str) -> list[str]:
+    """Name and 7 numbers of `id qw qx qy qz tx ty tz camera name`; [] of a line of points."""
+    cells = line.split(maxsplit=9)
+    if len(cells) < 10 or not all(map(_is_number, cells[:9])):
+        return []
+    return [] if all(map(_is_number, cells[9].split())) else [cells[9].strip(), *cells[1:8]]
+
+
+def _has_turns_last(path: Path, lines: list[tuple[int, str]]) -> bool:
+    """Whether 7 numbers behind a name end with a quaternion, rather than begin with one."""
+    try:
+        values = np.array([[float(cell) for cell in _cells(line)[1:]] for _, line in lines])
+        first, last = (np.linalg.norm(values[:, part], axis=1) for part in (slice(4), slice(3, 7)))
+    except (ValueError, IndexError):
+        return False  # the line that is wrong is told by who reads on
+    begins, ends = (bool((np.abs(norm - 1) < 1e-2).all()) for norm in (first, last))
+    if begins == ends:
+        raise SaaneError(
+            f"The pose file {path} does not tell whether its quaternions stand first (name qw qx "
+            "qy qz tx ty tz) or last (name x y z qx qy qz qw): name the columns in a header."
+        )
+    return ends
+
+
+def rotation_of(quaternion: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    """Rotation matrix of a unit quaternion (x, y, z, w)."""
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+_TUM = ("stamp", "x", "y", "z", "qx", "qy", "qz", "qw")
+_EUROC = ("stamp", "x", "y", "z", "qw", "qx", "qy", "qz", *[""] * 9)
+_COLUMNS = {
+    "name": r"name|file_?name|file|image|image_?name",
+    "stamp_ns": r"(time_?)?stamp_?ns|time_ns",
+    "stamp": r"(time_?)?stamp(_?s)?|time(_s)?|t",
+    "x": r"x|t_?x|p(os(ition)?)?(_\w+)?_?x|east(ing)?",
+    "y": r"y|t_?y|p(os(ition)?)?(_\w+)?_?y|north(ing)?",
+    "z": r"z|t_?z|p(os(ition)?)?(_\w+)?_?z|up",
+    "lat": r"lat(itude)?",
+    "lon": r"lon(gitude)?|lng|long",
+    "alt": r"alt(itude)?",
+    "yaw": r"yaw",
+    **{f"q{axis}": rf"(q|rot|orientation)(_\w+)?_?{axis}" for axis in "xyzw"},
+}
+
+
+def _column_names(cells: list[str]) -> list[str]:
+    """The names that this package has for the columns of a header; empty where it has none."""
+    found = []
+    for cell in cells:
+        bare, _, rest = re.sub(r"[\[(]", "[", cell.lower()).partition("[")
+        unit = rest.strip(" ])")
+        bare = re.sub(r"[\s.]+", "_", bare.strip())
+        known = next((n for n, form in _COLUMNS.items() if re.fullmatch(form, bare)), "")
+        found.append("stamp_ns" if (known, unit) == ("stamp", "ns") else known)
+    return found
+
+
+def _cells(line: str) -> list[str]:
+    """The values of a line, separated by comma, semicolon, tab or blanks."""
+    mark = next((mark for mark in ",;\t" if mark in line), None)
+    if mark is None:
+        return line.split()
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=mark))]
+
+
+def _read_columns(
+    path: Path, header: list[str], lines: list[tuple[int, str]], origin: LatLonAlt | None
+) -> PoseTable:
     rows: list[tuple[int, dict[str, str]]] = []
-    for number, line in lines[1:]:
-        cells = next(csv.reader([line]))
+    for number, line in lines:
+        cells = _cells(line)
         if len(cells) != len(header):
             raise _bad_line(
                 path, number, f"{len(cells)} columns where the header has {len(header)}"
             )
-        rows.append((number, dict(zip(header, (cell.strip() for cell in cells), strict=True))))
+        rows.append((number, dict(zip(header, cells, strict=True))))
     names = [row["name"] for _, row in rows] if "name" in header else None
     column = next((c for c in ("stamp_ns", "stamp") if c in header), None)
     stamps = None if column is None else [_stamp(path, n, row[column], column) for n, row in rows]
@@ -152,6 +250,11 @@ def _read_csv(path: Path, lines: list[tuple[int, str]], origin: LatLonAlt | None
         raise SaaneError(
             f"The pose file {path} has {'no rows' if not rows else 'neither name nor stamp'}: "
             "give a column `name` (the image's file name) or `stamp`, and one row per pose."
+        )
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
+    if twice:
+        raise SaaneError(
+            f"The pose file {path} has more than one column for {', '.join(twice)}: keep one."
         )
     positions, origin = _positions(path, header, rows, origin)
     quaternions = _orientations(path, header, rows, positions)
@@ -169,8 +272,8 @@ def _positions(
     wanted = ("lat", "lon", "alt") if geographic else ("x", "y", "z")
     if not all(name in header for name in wanted[:2]):
         raise SaaneError(
-            f"The pose file {path} has the columns {', '.join(header)}: it needs x and y, or lat "
-            "and lon."
+            f"The pose file {path} has the columns {', '.join(filter(None, header))}: it needs "
+            "x and y, or lat and lon."
         )
     values = np.array([[_value(path, n, row, c, 0.0) for c in wanted] for n, row in rows])
     if not geographic:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from statistics import median
 from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 Vector = tuple[float, float, float]
@@ -22,6 +25,9 @@ Vector = tuple[float, float, float]
 SECOND_NS = 1_000_000_000
 LONGEST_PAUSE_NS = 60 * SECOND_NS
 """A longer step ahead (and longer than ten usual ones) is a leap: one stamp may be wrong."""
+_HELD_NS = 2 * SECOND_NS
+_HELD_STEPS = 3
+"""What a sifter doubts: little, as holding back a stamp that is right costs nothing."""
 LATE_NS = SECOND_NS
 """A stamp older by less is out of order; one older by more is a leap, as of a clock set anew."""
 FARTHEST_M = 1e8
@@ -33,8 +39,29 @@ STRONGEST = 20.0
 AGREEING = 5
 """Positions that must agree with each other before they are a new place of the frame."""
 _GROUPS = 8
+_STRAY_M = 1000.0
+_STRAY_STEPS = 50
 _USUAL = 31
 _BASELINE_NS = SECOND_NS // 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a kind of positions may do, in metres.
+
+    slack: how far one may lie off the motion of those before.  band, widest: about a counted
+    position what lies within is noise of standing; `band` where no noise is seen, `widest` where
+    it is worst.  flat: heights do not count, those of receivers being no better than a guess.
+    """
+
+    slack: float
+    band: float
+    widest: float
+    flat: bool = False
+
+
+ODOMETRY = Limits(1.0, 0.02, 2.0)
+FIXES = Limits(10.0, 1.0, 8.0, flat=True)
 
 
 @dataclass
@@ -48,10 +75,10 @@ class Faults:
         self.counts[kind] += count
         self.last = sentence
 
-
-def listed(counts: Mapping[str, int]) -> str:
-    """Counts for a person: "3 outliers, 1 jumps"; empty where there are none."""
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    def __str__(self) -> str:
+        """Counts, and an example: "3 outliers, 1 jumps (the last: ...)"; empty without faults."""
+        told = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
+        return f"{told} (the last: {self.last})" if told else ""
 
 
 class Order(Enum):
@@ -75,10 +102,15 @@ class Order(Enum):
 
 
 class StampGate:
-    """Judges stamps (ns) in the order of their arrival."""
+    """Judges stamps (ns) in the order of their arrival.
 
-    def __init__(self) -> None:
+    pause_ns, steps: a step ahead is a leap where it is longer than both that and so many usual
+    ones; before the usual step is known, where it is longer than a minute.
+    """
+
+    def __init__(self, pause_ns: int = LONGEST_PAUSE_NS, steps: int = 10) -> None:
         self.last: int | None = None
+        self._pause_ns, self._steps = pause_ns, steps
         self._leapt: int | None = None
         self._usual: deque[int] = deque(maxlen=_USUAL)
 
@@ -88,14 +120,16 @@ class StampGate:
             self.last = stamp_ns
             return Order.NEW
         step = stamp_ns - last
-        if self._follows(step):
+        if self._within(step, 0):
             return self._accept(stamp_ns, step, Order.NEW)
         if -LATE_NS <= step <= 0:
             return Order.OLDER if step else Order.REPEATED
-        # Of a source that is slow from the start the leap itself is the usual step.
-        if leapt is not None and self._follows(stamp_ns - leapt, abs(leapt - last) / 5):
-            order = Order.RESUMED if leapt > last else Order.RESTARTED
-            return self._accept(stamp_ns, stamp_ns - leapt, order)
+        if leapt is not None:
+            # A source that grows slow leaps at every stamp, and each follows the one before.
+            ahead = leapt > last
+            if self._within(stamp_ns - leapt, max(LONGEST_PAUSE_NS, 2 * (leapt - last))):
+                order = Order.RESUMED if ahead else Order.RESTARTED
+                return self._accept(stamp_ns, stamp_ns - leapt, order)
         self._leapt = stamp_ns
         return Order.LEAPT
 
@@ -109,11 +143,13 @@ class StampGate:
         self.last, self._leapt = stamp_ns, None
         return order
 
-    def _follows(self, step: int, unknown: float = 0.0) -> bool:
-        """Whether a step ahead is a usual one or a pause; `unknown` stands for the usual step."""
-        if step <= LONGEST_PAUSE_NS:
+    def _within(self, step: int, longest: int) -> bool:
+        """Whether a step leads ahead, and by no more than is usual, a pause, or `longest`."""
+        if step <= min(self._pause_ns, LONGEST_PAUSE_NS):
             return step > 0
-        return step <= 10 * (median(self._usual) if self._usual else unknown)
+        if not self._usual:
+            return step <= max(LONGEST_PAUSE_NS, longest)
+        return step <= max(self._pause_ns, self._steps * median(self._usual), longest)
 
 
 @dataclass(frozen=True)
@@ -127,38 +163,61 @@ class Sifted(Generic[T]):
 class StampSifter(Generic[T]):
     """Holds back what leapt until the next tells whether it was wrong; nothing else waits.
 
+    The first is held as well, and left out where those after it agree without it, unless the
+    stream's motion counts and not its times (`hold_first`).
     restarts: how often the clock was set back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hold_first: bool = True) -> None:
         self.restarts = 0
-        self._gate = StampGate()
+        self._hold_first = hold_first
+        self._gate = StampGate(_HELD_NS, _HELD_STEPS)
+        self._first: T | None = None
         self._held: tuple[int, T] | None = None
 
     def take(self, stamp_ns: int, item: T) -> Sifted[T]:
-        last = self._gate.last or 0
+        last = self._gate.last
         order = self._gate.arrive(stamp_ns)
+        if last is None:
+            if not self._hold_first:
+                return Sifted([item])
+            self._first = item
+            return Sifted()
         if order is Order.REPEATED:
             return Sifted([], [(item, "its stamp is that of the frame before")])
         if order is Order.OLDER:
             return Sifted([], [(item, "its stamp is older than that of the frame before")])
         if order in (Order.RESUMED, Order.RESTARTED):
-            self.restarts += order is Order.RESTARTED
             assert self._held is not None
-            held, self._held = self._held[1], None
-            return Sifted([held, item])
+            (at, held), self._held = self._held, None
+            slow = order is Order.RESUMED and at - last < 10 * (stamp_ns - at)
+            if self._first is not None and not slow:
+                return Sifted([held, item], self._without_first(last))
+            self.restarts += order is Order.RESTARTED
+            return Sifted([*self._with_first(), held, item])
         left_out = self._dismissed(last)
         if order is Order.LEAPT:
             self._held = (stamp_ns, item)
             return Sifted([], left_out)
-        return Sifted([item], left_out)
+        return Sifted([*self._with_first(), item], left_out)
 
     def settle(self) -> Sifted[T]:
-        """What is held at the end of the stream: left out, where the usual step is known."""
-        if self._held is not None and self._gate.young:
-            held, self._held = self._held[1], None
-            return Sifted([held])
-        return Sifted([], self._dismissed(self._gate.last or 0))
+        """What is held at the end of the stream: kept where it may be one after a pause."""
+        first = self._with_first()
+        if self._held is not None:
+            (at, held), last = self._held, self._gate.last or 0
+            if self._gate.young or 0 < at - last <= LONGEST_PAUSE_NS:
+                self._held = None
+                return Sifted([*first, held])
+        return Sifted(first, self._dismissed(self._gate.last or 0))
+
+    def _with_first(self) -> list[T]:
+        first, self._first = self._first, None
+        return [] if first is None else [first]
+
+    def _without_first(self, stamp_ns: int) -> list[tuple[T, str]]:
+        words = f"its stamp is {moment(stamp_ns)} and those after it are not near"
+        return [(item, words) for item in self._with_first()]
 
     def _dismissed(self, last: int) -> list[tuple[T, str]]:
         held, self._held = self._held, None
@@ -242,11 +301,9 @@ class PositionGate(Generic[T]):
             self.faults.note("absurd", f"A pose at {moment(stamp_ns)} has no position on Earth.")
             return []
         sample = Sample(stamp_ns, (x, y, z), item)
-        groups = [*self._doubted, *([self._believed] if self._believed else [])]
-        misses = [group.miss(sample, self._slack) for group in groups]
-        if not misses or not min(misses) <= 1:
+        group = self._best(sample)
+        if group is None:
             return self._doubt(sample)
-        group = groups[misses.index(min(misses))]
         group.add(sample)
         if group is self._believed:
             self._leave_out(self._doubted)
@@ -254,6 +311,18 @@ class PositionGate(Generic[T]):
             return [sample]
         group.samples.append(sample)
         return self._believe(group)
+
+    def _best(self, sample: Sample[T]) -> _Group[T] | None:
+        """The group that a sample agrees with best; a doubted one alone says little of motion."""
+        if self._believed is not None:
+            miss = self._believed.miss(sample, self._slack)
+            rivals = [group for group in self._doubted if miss > 0.5 or len(group.samples) > 1]
+        else:
+            miss, rivals = math.inf, self._doubted
+        misses = [group.miss(sample, self._slack) for group in rivals]
+        if misses and min(misses) < min(miss, 1.0):
+            return rivals[misses.index(min(misses))]
+        return self._believed if miss <= 1 else None
 
     def settle(self) -> list[Sample[T]]:
         """At the end: the largest group where none was believed; what else waits is left out."""
@@ -311,3 +380,20 @@ class Displacement:
             return None
         self._anchor = position
         return (position[0] - anchor[0], position[1] - anchor[1], position[2] - anchor[2])
+
+
+def strays(positions: NDArray[np.float64]) -> list[int]:
+    """Rows of positions (n, 3) without times that lie far off a way that goes on without them.
+
+    Far is over a kilometre and over fifty usual steps, to both sides or beyond an end.
+    """
+    rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    if len(rows) < AGREEING:
+        return []
+    steps = np.linalg.norm(np.diff(positions[rows], axis=0), axis=1)
+    far = steps > max(_STRAY_M, _STRAY_STEPS * float(np.median(steps)))
+    alone = np.append(True, far) & np.append(far, True)
+    inside = alone[1:-1]
+    across = np.linalg.norm(positions[rows][2:] - positions[rows][:-2], axis=1)
+    inside &= across < np.minimum(steps[:-1], steps[1:])
+    return [int(row) for row in rows[alone]]

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.poses.track import PoseTrack, course_orientations
+from saane_ros.data.poses.plausibility import FIXES
+from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
-from saane_ros.geodesy import utm_zone
+from saane_ros.geodesy import on_grid, utm_zone
 
 POSE_FILES = {"rtk": "rtk.csv", "ins": "gps/ins.csv", "gps": "gps/gps.csv"}
 """The best first."""
@@ -37,7 +38,8 @@ class PoseRecord:
 
     source: rtk, ins or gps.  track: UTM metres.  geographic: float64 (N, 3), latitude, longitude,
     altitude of every pose of the track.  zone: UTM zone number.  southern: south of the equator.
-    left_out: rows by the reason why they are of no use.  backwards: rows earlier than the row
+    left_out: rows by the reason why they are of no use.  rezoned: rows of another zone, taken over
+    into this one.  backwards: rows earlier than the row
     before, put in order.  gaps: times longer than a second without a row.
     """
 
@@ -47,8 +49,14 @@ class PoseRecord:
     zone: int
     southern: bool
     left_out: dict[str, int]
+    rezoned: int
     backwards: int
     gaps: int
+
+    @property
+    def grid(self) -> str:
+        """The UTM grid of the positions, such as "utm_30N"."""
+        return f"utm_{self.zone}{'S' if self.southern else 'N'}"
 
     def geographic_at(self, stamp_ns: int) -> tuple[float, float, float]:
         """Latitude, longitude, altitude at a stamp (ns) within the track, linear between rows."""
@@ -63,16 +71,17 @@ class PoseRecord:
         """For a person to read."""
         told = [f"Poses from {POSE_FILES[self.source]}: {len(self.track.stamps_ns)} rows."]
         told += [f"Pose rows left out {why}: {count}." for why, count in self.left_out.items()]
+        if self.track.faults.counts:
+            told.append(f"Pose rows doubted: {self.track.faults}.")
+        if self.rezoned:
+            told.append(
+                f"Pose rows of another UTM zone, taken over into {self.zone}: {self.rezoned}."
+            )
         if self.backwards:
             told.append(f"Pose rows earlier than the one before, put in order: {self.backwards}.")
         if self.gaps:
             told.append(f"Times longer than {LONGEST_GAP_S:g} s without a pose: {self.gaps}.")
         return told
-
-
-def read_pose_track(path: Path) -> PoseTrack:
-    """The track of one pose file."""
-    return read_pose_record(path).track
 
 
 def find_pose_record(traversal: Path, source: str = "auto") -> tuple[PoseRecord | None, list[str]]:
@@ -128,16 +137,21 @@ def read_pose_record(path: Path) -> PoseRecord:
         raise SaaneError(f"{path} holds no usable pose: extract the original file again.")
     order = np.argsort(np.array(stamps, np.int64), kind="stable")
     table, times = np.array(values, np.float64)[order], np.array(stamps, np.int64)[order]
+    own = [_zone(zones[row], *table[n, :2]) for n, row in enumerate(order.tolist())]
+    (zone, southern), _ = Counter(own).most_common(1)[0]
+    moved = [n for n, found in enumerate(own) if found != (zone, southern)]
+    for n in moved:
+        # A drive over the border of two zones goes on in one.
+        table[n, 4], table[n, 3] = on_grid(table[n, 0], table[n, 1], zone, southern)
     track = _track(times, table, source)
-    _, kept = np.unique(times, return_index=True)
-    zone, southern = _zone(zones[0], table[0, 0], table[0, 1])
     return PoseRecord(
         source,
         track,
-        table[kept, :3],
+        table[track.rows, :3],
         zone,
         southern,
         dict(left_out),
+        len(moved),
         int((np.diff(stamps) < 0).sum()),
         int((np.diff(track.stamps_ns) > track.longest_gap_ns).sum()),
     )
@@ -164,9 +178,8 @@ def _track(times: NDArray[np.int64], table: NDArray[np.float64], source: str) ->
     northing, easting, down = table[:, 3:6].T
     positions = np.column_stack([easting, northing, -down])
     if source == "gps":
-        turns = course_orientations(positions)
-    else:
-        turns = np.array([body_orientation(*row) for row in table[:, 6:9]])
+        return PoseTrack(times, positions, None, LONGEST_GAP_S, FIXES)
+    turns = np.array([body_orientation(*row) for row in table[:, 6:9]])
     return PoseTrack(times, positions, turns, LONGEST_GAP_S)
 
 

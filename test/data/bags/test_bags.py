@@ -319,8 +319,12 @@ def test_a_zero_stamp_is_replaced_by_the_time_of_recording(tmp_path):
     stamps=st.data(),
 )
 def test_any_images_at_any_stamps_come_back(tmp_path_factory, sizes, stamps):
+    start = stamps.draw(st.integers(1, 2**31 * 10**9 - 10**11))
+    seconds = st.floats(0, 60).map(lambda value: round(value * 10**9))
     times = stamps.draw(
-        st.lists(st.integers(1, 2**31 * 10**9 - 1), min_size=len(sizes), max_size=len(sizes))
+        st.lists(seconds, min_size=len(sizes), max_size=len(sizes), unique=True).map(
+            lambda steps: [start + step for step in steps]
+        )
     )
     path = tmp_path_factory.mktemp("any") / "bag"
     written = []

@@ -16,8 +16,9 @@ from saane_ros.data.datasets.st_lucia import interpolated, read_gps
 from saane_ros.data.datasets.town import Town
 from saane_ros.data.robotcar.images import read_bayer, read_timestamps, sampled
 from saane_ros.data.robotcar.lens import read_lens_table
-from saane_ros.data.robotcar.poses import body_orientation, read_pose_track
+from saane_ros.data.robotcar.poses import body_orientation, read_pose_record
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import to_utm
 
 FPS = 15
 NORTH_PER_FRAME = 1e-5
@@ -224,7 +225,7 @@ def test_rtk_and_gps_tables(tmp_path: Path) -> None:
         "1000000,51,-1,100,10.0,20.0,-3.0,30U,0,0,0,0,0,1.5707963267948966\n"
         "2000000,51,-1,100,12.0,24.0,-3.0,30U,0,0,0,0,0,1.5707963267948966\n"
     )
-    found = read_pose_track(tmp_path / "rtk.csv").at(1_500_000_000)
+    found = read_pose_record(tmp_path / "rtk.csv").track.at(1_500_000_000)
     assert found is not None
     np.testing.assert_allclose(found[0].position, (22.0, 11.0, 3.0))
     np.testing.assert_allclose(found[0].orientation, (0, 0, 0, 1), atol=1e-9)  # yaw 90: east
@@ -233,9 +234,46 @@ def test_rtk_and_gps_tables(tmp_path: Path) -> None:
         "altitude_sigma,northing,easting,down,utm_zone\n"
         "1000000,9,51,-1,100,1,1,1,0.0,0.0,0.0,30U\n2000000,9,51,-1,100,1,1,1,5.0,0.0,0.0,30U\n"
     )
-    found = read_pose_track(tmp_path / "gps.csv").at(1_000_000_000)
+    found = read_pose_record(tmp_path / "gps.csv").track.at(1_000_000_000)
     assert found is not None
     np.testing.assert_allclose(found[0].orientation, (0, 0, np.sqrt(0.5), np.sqrt(0.5)))
+
+
+def test_a_drive_over_the_border_of_two_zones_goes_on_in_one(tmp_path: Path) -> None:
+    rows = ["timestamp,latitude,longitude,altitude,northing,easting,down,utm_zone,roll,pitch,yaw"]
+    for second in range(10):
+        longitude = 0.0 + (second - 5.5) * 1e-4  # 7 m a second
+        east, north, zone, band = to_utm(51.0, longitude)
+        rows.append(f"{second}000000,51,{longitude!r},9,{north!r},{east!r},0,{zone}{band},0,0,0")
+    (tmp_path / "rtk.csv").write_text("\n".join(rows))
+    record = read_pose_record(tmp_path / "rtk.csv")
+    assert (record.zone, record.rezoned, record.grid) == (30, 4, "utm_30N")
+    assert "Pose rows of another UTM zone, taken over into 30: 4." in record.sentences()
+    steps = np.linalg.norm(np.diff(record.track.positions, axis=0), axis=1)
+    np.testing.assert_allclose(steps, 7.02, atol=0.02)
+    assert record.track.faults.counts == {}
+
+
+def test_drives_of_two_zones_are_not_compared(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_traversal(tmp_path / name, 3, 0.0)
+    ins = tmp_path / "b" / "gps" / "ins.csv"
+    ins.write_text(ins.read_text().replace("30U", "31U"))
+    (tmp_path / "p.yaml").write_text("reader: robotcar\nreferences: a\nqueries: b\n")
+    with pytest.raises(SaaneError, match=r"queries are of utm_31N, .* references of utm_30N"):
+        open_datasets(str(tmp_path / "p.yaml"))
+
+
+def test_an_outlier_of_a_pose_file_is_left_out_and_told(tmp_path: Path) -> None:
+    write_traversal(tmp_path / "a", 3, 0.0)
+    ins = tmp_path / "a" / "gps" / "ins.csv"
+    lines = ins.read_text().splitlines()
+    lines[60] = lines[60].replace("620000.0", "670000.0")
+    ins.write_text("\n".join(lines))
+    record = read_pose_record(ins)
+    assert len(record.track.stamps_ns) == len(record.geographic) == 199
+    assert record.track.travelled[-1] == pytest.approx(8 * 3.98)
+    assert "1 outliers" in " ".join(record.sentences())
 
 
 def test_a_lens_table_undistorts(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from saane_ros.data.datasets.ref_query import read_ground_truth
 from saane_ros.data.images.at_names import AtName, format_at_name
 from saane_ros.errors import SaaneError
-from saane_ros.geodesy import from_enu
+from saane_ros.geodesy import from_enu, to_utm
 
 CORRIDOR = Path(__file__).resolve().parents[2].parent / "shared/data/corridor"
 PIXEL = np.full((2, 2, 3), 90, np.uint8)
@@ -73,7 +73,37 @@ def test_equal_names_then_equal_numbers_then_an_error(tmp_path: Path) -> None:
     images(tmp_path / "query", ["c.jpg", "a.jpg"])
     assert read_ground_truth(tmp_path) == [{0}, {2}]
     images(tmp_path / "query", ["x.jpg"])
-    assert read_ground_truth(tmp_path) == [{0}, {1}, {2}]
-    images(tmp_path / "query", ["y.jpg"])
+    assert read_ground_truth(tmp_path) == [{0}, {2}, set()]
+    images(tmp_path / "other" / "ref", ["a.png", "b.png"])
+    images(tmp_path / "other" / "query", ["x.png", "y.png"])
+    assert read_ground_truth(tmp_path / "other") == [{0}, {1}]
+    images(tmp_path / "other" / "query", ["z.png"])
     with pytest.raises(SaaneError, match="nothing that says which belong together"):
+        read_ground_truth(tmp_path / "other")
+
+
+def test_poses_in_frames_that_do_not_meet_are_refused(tmp_path: Path) -> None:
+    for part in ("ref", "query"):
+        images(tmp_path / part, ["0.png", "1.png"])
+    (tmp_path / "ref" / "poses.csv").write_text("name,x,y\n0,1,2\n1,3,4\n")
+    (tmp_path / "query" / "poses.csv").write_text("name,x,y\n0,620000,5735000\n1,620001,5735000\n")
+    with pytest.raises(SaaneError, match=r"about 620000.5 5735000.0, the references about 2.0 3.0"):
         read_ground_truth(tmp_path)
+    (tmp_path / "query" / "poses.csv").write_text("name,lat,lon\n0,51,1\n1,51,1.0001\n")
+    with pytest.raises(SaaneError, match=r"query lie on the Earth and those of .* in a frame of"):
+        read_ground_truth(tmp_path)
+
+
+def test_at_names_of_two_zones_meet(tmp_path: Path) -> None:
+    for part, longitude in (("ref", 11.99999), ("query", 12.00001)):
+        name = AtName(*to_utm(46.0, longitude))
+        images(tmp_path / part, [format_at_name(name)])
+    assert read_ground_truth(tmp_path) == [{0}]
+
+
+def test_a_hole_in_either_folder_does_not_shift_the_pairs(tmp_path: Path) -> None:
+    names = [f"{number:05d}.png" for number in range(10)]
+    images(tmp_path / "ref", [name for name in names if name != "00003.png"])
+    images(tmp_path / "query", [name for name in names if name != "00007.png"])
+    expected = [{n if n < 3 else n - 1} if n != 3 else set() for n in range(10) if n != 7]
+    assert read_ground_truth(tmp_path) == expected

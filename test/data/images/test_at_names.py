@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saane_ros.data.images.at_names import AtName, format_at_name, parse_at_name
+from saane_ros.data.images.at_names import AtName, format_at_name, on_one_grid, parse_at_name
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import to_utm
 
 FULL = (
     "@0584744.96@4477439.68@17@T@040.44228@-080.00094@000829@13@123@-15@@@20140203_101112@note@.jpg"
@@ -36,8 +37,10 @@ def test_only_the_position_is_mandatory() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("image.jpg", "1 fields where the '@' convention has 16"),
-        ("@1@2@.jpg", "4 fields"),
+        ("image.jpg", "no two fields between '@'"),
+        ("@1.jpg", "no two fields between '@'"),
+        ("@1@east@.jpg", "'east' as position"),
+        ("@@5@.jpg", "no easting or northing"),
         ("@@5@@@@@@@@@@@@@.jpg", "no easting or northing"),
         ("@abc@5@@@@@@@@@@@@@.jpg", "'abc' as UTM position"),
         ("@1@2@@@nan@@@@@@@@@@.jpg", "'nan' as latitude"),
@@ -97,3 +100,64 @@ def test_names_round_trip(fields: AtName) -> None:
 def test_fields_that_would_break_the_name_are_told() -> None:
     with pytest.raises(SaaneError, match="holds '@' or '/'"):
         format_at_name(AtName(1.0, 2.0, note="a@b"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("@583960.00@4477000.50@.jpg", (583960.0, 4477000.5)),
+        ("@0@2.4.jpg", (0.0, 2.4)),
+        ("@-3.5@7.png", (-3.5, 7.0)),
+        ("@583960.00@4477000.50@12@T@spare@.jpeg", (583960.0, 4477000.5)),
+    ],
+)
+def test_short_names_hold_metres(name: str, expected: tuple[float, float]) -> None:
+    found = parse_at_name(name)
+    assert (found.easting, found.northing) == expected
+    assert found.latitude is None
+    assert found.extension == name[name.rindex(".") :]
+
+
+def test_short_names_hold_degrees_where_the_decimals_say_so() -> None:
+    found = parse_at_name("@51.75012@-1.25034@.jpg")
+    assert (found.latitude, found.longitude, found.zone) == (51.75012, -1.25034, 30)
+    assert (found.easting, found.northing) == pytest.approx(to_utm(51.75012, -1.25034)[:2])
+    far = [parse_at_name(name) for name in ("@1.2345@2.3456.jpg", "@70.2345@2.3456.jpg")]
+    with pytest.raises(SaaneError, match=r"span 69\.0 degrees"):
+        on_one_grid(far)
+
+
+@given(
+    latitude=st.floats(-70, -1e-3) | st.floats(1e-3, 70),
+    border=st.integers(-28, 28).map(lambda zone: 6 * zone),
+    metres=st.floats(1, 500),
+)
+def test_a_drive_over_a_border_of_zones_stays_in_one_grid(
+    latitude: float, border: int, metres: float
+) -> None:
+    """Against the distance along the parallel; the projection's scale may be off by 0.2 %."""
+    if 55 < latitude < 65:
+        return  # Norway's zones are wider
+    phi = math.radians(latitude)
+    radius = 6_378_137 / math.sqrt(1 - 0.00669438 * math.sin(phi) ** 2) * math.cos(phi)
+    half = math.degrees(metres / radius) / 2
+    points = [to_utm(latitude, border + side * half) for side in (-1, 1)]
+    names = [AtName(e, n, zone, letter) for e, n, zone, letter in points]
+    assert names[0].zone != names[1].zone
+    found, grid = on_one_grid(names)
+    assert math.dist(*found.tolist()) == pytest.approx(metres, rel=2e-3, abs=1e-3)
+    assert grid == f"utm_{names[0].zone}{'S' if latitude < 0 else 'N'}"
+
+
+def test_the_equator_is_no_jump() -> None:
+    south, north = (to_utm(latitude, 10.0) for latitude in (-1e-5, 1e-5))
+    for first, second in ((south, north), (north, south)):
+        found, _ = on_one_grid([AtName(*first), AtName(*second)])
+        assert math.dist(*found.tolist()) == pytest.approx(2.21, abs=0.01)
+
+
+def test_names_with_and_without_a_zone_are_refused() -> None:
+    names = [AtName(732289.0, 5098424.0, 32, "T"), AtName(267706.0, 5098424.0)]
+    with pytest.raises(SaaneError, match=r"1 of 2 .* no UTM zone and others are of 32"):
+        on_one_grid(names)
+    assert on_one_grid([AtName(1.0, 2.0), AtName(3.0, 4.0)])[1] == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from scenes import smooth_scene
 
 from saane_ros.data.images.at_names import AtName, format_at_name
-from saane_ros.data.images.folders import ImageFolder, natural_key, read_image
+from saane_ros.data.images.files import read_image
+from saane_ros.data.images.folders import ImageFolder, natural_key
 from saane_ros.errors import SaaneError
+from saane_ros.geodesy import to_utm
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
 
@@ -164,3 +167,36 @@ def test_a_real_drive_with_kitti_poses() -> None:
     frame = next(folder.frames())
     assert frame.image.shape[2] == 3
     assert frame.image.mean() > 10
+
+
+def test_an_image_far_off_the_way_of_the_others_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ["filename,latitude,longitude"]
+    for number in range(20):
+        write(tmp_path / f"{number}.png")
+        rows.append(f"images/{number}.png,{51.75 + 2e-5 * number + 0.5 * (number == 8)},-1.25")
+    (tmp_path / "poses.csv").write_text("\n".join(rows))
+    folder = ImageFolder(tmp_path)
+    assert folder.without_pose == ["8.png"]
+    assert "8.png" in caplog.text
+    assert len(folder.entries) == 19
+    assert folder.entries[-1].travelled == pytest.approx(19 * 2.2253, abs=0.01)
+
+
+def test_names_over_a_border_of_zones_are_one_way(tmp_path: Path) -> None:
+    for number in range(12):
+        longitude = 12 + (number - 5.5) * 2.6e-5
+        name = AtName(*to_utm(46.0, longitude), 46.0, longitude, heading=90.0)
+        write(tmp_path / format_at_name(replace(name, timestamp=f"20200101_0000{number:02d}")))
+    folder = ImageFolder(tmp_path)
+    assert folder.grid == "utm_32N"
+    assert folder.entries[-1].travelled == pytest.approx(22.15, abs=0.05)
+
+
+def test_images_and_poses_of_two_clocks_are_told_with_both(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / f"{100 + number}.5.png")
+    (tmp_path / "poses.txt").write_text("1700000000 0 0 0 0 0 0 1\n1700000009 1 0 0 0 0 0 1\n")
+    with pytest.raises(SaaneError, match=r"images are of 1970-01-01 00:01:40 .* poses of 2023-11"):
+        ImageFolder(tmp_path)

@@ -124,10 +124,10 @@ def test_values_that_are_not_finite_are_passed_on(tmp_path: Path) -> None:
         ("", "is empty"),
         ("# nothing\n\n", "is empty"),
         ("1 2 3\n", "has 3 numbers in its first line"),
-        ("1 0 0 0 0 0 0 1\n1 2 x 0 0 0 0 1\n", "not the 8 numbers .* in line 2"),
-        ("1 0 0 0 0 0 0 1\n1 2 3\n", "not the 8 numbers .* in line 2"),
+        ("1 0 0 0 0 0 0 1\n1 2 x 0 0 0 0 1\n", "'x' as y in line 2"),
+        ("1 0 0 0 0 0 0 1\n1 2 3\n", "3 columns where the header has 8 in line 2"),
         ("1 0 0 0 0 0 0 0\n", "a zero quaternion in line 1"),
-        ("nan 0 0 0 0 0 0 1\n", "a stamp that is no time in line 1"),
+        ("nan 0 0 0 0 0 0 1\n", "'nan' as stamp in line 1"),
         ("name,x,y\n", "has no rows"),
         ("x,y\n1,2\n", "neither name nor stamp"),
         ("name,a,b\nq,1,2\n", "needs x and y, or lat and lon"),
@@ -172,3 +172,87 @@ def test_stamps_by_their_digits(text: str, expected: int | None) -> None:
 @given(st.integers(0, 2**61))
 def test_stamps_in_seconds_keep_every_nanosecond(stamp: int) -> None:
     assert parse_stamp(f"{stamp // 10**9}.{stamp % 10**9:09d}") == stamp
+
+
+TURN = (0.1, 0.2, 0.3, math.sqrt(1 - 0.14))  # x y z w
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("#timestamp [ns],p_x [m],p_y [m],p_z [m],q_w [],q_x [],q_y [],q_z []", "sxyzWXYZ"),
+        ("# timestamp tx ty tz qx qy qz qw", "s x y z X Y Z W"),
+        ("# made by a tool\n# stamp_ns qw qx qy qz x y z", "s W X Y Z x y z"),
+        ("#timestamp, p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x [], q_RS_y [], "
+         "q_RS_z [], v_RS_R_x [m s^-1]", "sxyzWXYZ0"),
+        ("Time;Position.X;Position.Y;Position.Z;Orientation.X;Orientation.Y;Orientation.Z;"
+         "Orientation.W", "s;x;y;z;X;Y;Z;W"),
+        ("", "sxyzWXYZ000000000"),  # EuRoC's 17 columns without their header
+    ],
+)  # fmt: skip
+def test_a_header_tells_the_order_of_the_columns(tmp_path: Path, header: str, row: str) -> None:
+    values = dict(zip("sxyzXYZW0", ("1700000000123456789", "1", "2", "3"), strict=False))
+    values |= {name: f"{value:.17g}" for name, value in zip("XYZW", TURN, strict=True)} | {"0": "0"}
+    mark = next((mark for mark in " ;" if mark in row), ",")
+    line = mark.join(values[name] for name in row.replace(mark, ""))
+    table = read(tmp_path, f"{header}\n{line}\n")
+    assert table.stamps_ns == [1_700_000_000_123_456_789]
+    assert table.poses[0].position == (1.0, 2.0, 3.0)
+    assert table.poses[0].orientation == pytest.approx(TURN)
+
+
+@given(st.tuples(*[st.floats(-1, 1)] * 4), st.tuples(*[st.floats(-1e3, 1e3)] * 3))
+def test_hloc_and_colmap_are_the_world_in_the_camera(
+    tmp_path_factory: pytest.TempPathFactory, turn: tuple[float, ...], place: tuple[float, ...]
+) -> None:
+    norm = math.hypot(*turn)
+    if norm < 0.1 or abs(math.hypot(*place, turn[3]) - 1) < 0.1:
+        return
+    x, y, z, w = (value / norm for value in turn)
+    camera = matrix_of((x, y, z, w))  # of the world, its columns the camera's axes
+    shift = -camera.T @ place
+    numbers = " ".join(repr(float(v)) for v in (w, -x, -y, -z, *shift))  # the inverse turn
+    folder = tmp_path_factory.mktemp("sfm")
+    colmap = (
+        "# Image list with two lines of data per image:\n"
+        "#   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME\n"
+        "#   POINTS2D[] as (X, Y, POINT3D_ID)\n# Number of images: 2, mean observations: 1\n"
+        f"7 {numbers} 1 a b.jpg\n1.5 2.5 -1 3.5 4.5 12 5.5 6.5 3 7.5 8.5 4\n"
+        "8 1 0 0 0 9 9 9 1 c.jpg\n\n"
+    )
+    for text, name in ((f"a.jpg {numbers}\nc.jpg 1 0 0 0 9 9 9\n", "a.jpg"), (colmap, "a b.jpg")):
+        table = read(folder, text)
+        assert table.names == [name, "c.jpg"]
+        assert table.poses[0].position == pytest.approx(place, abs=1e-6)
+        body = matrix_of(table.poses[0].orientation)
+        for axis, seen in ((0, camera[:, 2]), (1, -camera[:, 0]), (2, -camera[:, 1])):
+            np.testing.assert_allclose(body[:, axis], seen, atol=1e-6)
+
+
+def test_seven_numbers_behind_a_name_are_told_apart_by_the_quaternion(tmp_path: Path) -> None:
+    last = read(tmp_path, "a.jpg 5 6 7 0 0 0.6 0.8\nb.jpg 1 0 0 0 0 0 1\n")
+    assert last.poses[0].position == (5.0, 6.0, 7.0)
+    assert last.poses[0].orientation == pytest.approx((0, 0, 0.6, 0.8))
+    with pytest.raises(SaaneError, match="name qw qx qy qz tx ty tz"):
+        read(tmp_path, "b.jpg 1 0 0 0 0 0 1\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("filename,latitude,longitude", ("a.jpg", "48", "11")),
+        ("#name,x,y,yaw", ("a.jpg", "0", "0", "0")),
+        ("image_name\teasting\tnorthing", ("a.jpg", "0", "0")),
+    ],
+)
+def test_other_names_of_the_columns(tmp_path: Path, header: str, columns: tuple[str, ...]) -> None:
+    mark = "\t" if "\t" in header else ","
+    table = read(tmp_path, f"{header}\n{mark.join(columns)}\n")
+    assert table.names == ["a.jpg"]
+    assert table.poses[0].position == pytest.approx((0, 0, 0), abs=1e-9)
+    assert (table.origin is not None) == ("latitude" in header)
+
+
+def test_two_columns_for_one_value_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SaaneError, match="more than one column for x"):
+        read(tmp_path, "name,x,tx,y\na,1,2,3\n")

@@ -78,11 +78,13 @@ def test_slow_but_steady_poses_are_no_gaps():
 
 @settings(deadline=None)
 @given(
-    stamps=st.lists(st.integers(0, 50), min_size=1, max_size=30),
+    seconds=st.lists(st.integers(0, 50), min_size=2, max_size=30),
     seed=st.integers(0, 100),
 )
-def test_any_order_and_repetition_of_stamps_is_sorted_out(stamps, seed):
-    positions = np.random.default_rng(seed).normal(size=(len(stamps), 3))
+def test_any_order_and_repetition_of_stamps_is_sorted_out(seconds, seed):
+    stamps = [second * SECOND for second in seconds]
+    noise = np.random.default_rng(seed).normal(size=(len(stamps), 3))
+    positions = np.column_stack([seconds, np.zeros((len(stamps), 2))]) * 10 + 0.05 * noise
     track = PoseTrack(np.array(stamps), positions, np.tile(yaw(0), (len(stamps), 1)))
     first = {}
     for stamp, position in zip(stamps, positions, strict=True):
@@ -104,3 +106,51 @@ def test_headings_follow_the_way_and_stay_while_standing():
     angles = [0, math.pi / 2, math.pi / 2, math.pi / 2, math.pi, math.pi]
     np.testing.assert_allclose(found, [yaw(a) for a in angles], atol=1e-9)
     np.testing.assert_array_equal(course_orientations(np.zeros((3, 3))), np.tile(yaw(0), (3, 1)))
+
+
+@given(
+    starts=st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True),
+    length=st.integers(5, 12),
+    off=st.floats(50, 1e6),
+)
+def test_excursions_of_the_frame_are_left_out(starts, length, off):
+    seconds = np.arange(200) / 10
+    positions = np.column_stack([5 * seconds, np.zeros((200, 2))])
+    away = [30 * start + 20 + row for start in starts for row in range(length)]
+    positions[away, 1] += off
+    track = PoseTrack((seconds * SECOND).astype(np.int64), positions, np.tile(yaw(0), (200, 1)))
+    assert track.rows.tolist() == [row for row in range(200) if row not in away]
+    assert track.faults.counts == {"outliers": len(away)}
+    assert abs(track.travelled[-1] - 5 * seconds[-1]) < 0.03
+
+
+def test_a_frame_that_stays_elsewhere_is_kept_without_a_way_there():
+    seconds = np.arange(100) / 10
+    positions = np.column_stack([5 * seconds, np.zeros((100, 2))])
+    positions[50:, 1] += 400
+    track = PoseTrack((seconds * SECOND).astype(np.int64), positions, np.tile(yaw(0), (100, 1)))
+    assert len(track.rows) == 100
+    assert track.faults.counts == {"jumps": 1}
+    assert abs(track.travelled[-1] - 5 * (seconds[-1] - 0.1)) < 0.03
+    assert track.at(round(4.95 * SECOND)) is None
+
+
+def test_stamps_far_from_all_others_are_left_out():
+    stamps = np.arange(50) * SECOND
+    stamps[[7, 20]] = 10**9 * SECOND, -(10**8) * SECOND
+    positions = np.column_stack([np.arange(50.0), np.zeros((50, 2))])
+    track = PoseTrack(stamps, positions, np.tile(yaw(0), (50, 1)))
+    assert track.rows.tolist() == [row for row in range(50) if row not in (7, 20)]
+    assert track.faults.counts == {"stamps": 2}
+    assert track.travelled[-1] == 49
+
+
+def test_rows_that_are_no_pose_are_left_out():
+    positions = np.column_stack([np.arange(6.0), np.zeros((6, 2))])
+    positions[2, 1] = np.nan
+    turns = np.tile(yaw(0), (6, 1))
+    turns[4] = 0
+    track = PoseTrack(np.arange(6) * SECOND, positions, turns)
+    assert track.rows.tolist() == [0, 1, 3, 5]
+    assert track.at(2 * SECOND)[0].position == (2, 0, 0)
+    assert len(PoseTrack(np.zeros(0, np.int64), np.zeros((0, 3)), None).rows) == 0
