@@ -8,7 +8,7 @@ from launch.event_handlers import OnProcessExit
 
 from launch import LaunchContext, LaunchDescription
 from saane_ros.errors import SaaneError
-from saane_ros.ros import launching
+from saane_ros.ros.shared import launching
 
 ARGUMENTS = {
     "model": "Name of a model card in models/, or the path of a card.",

@@ -6,7 +6,7 @@ from launch.action import Action
 from launch.actions import OpaqueFunction
 
 from launch import LaunchContext, LaunchDescription
-from saane_ros.ros import launching
+from saane_ros.ros.shared import launching
 
 ARGUMENTS = {
     "model": "Name of a model card in models/, or the path of a card.",

@@ -6,8 +6,8 @@ from launch.action import Action
 from launch.actions import OpaqueFunction
 
 from launch import LaunchContext, LaunchDescription
-from saane_ros.ros import launching
-from saane_ros.ros.replay import image_topic_of, playing_rate
+from saane_ros.ros.image_player.replay import image_topic_of, playing_rate
+from saane_ros.ros.shared import launching
 
 ARGUMENTS = {
     "traverse": "rosbag2 bag of the drive, such as `saane robotcar to-bag` writes.",

@@ -44,8 +44,8 @@ DATA: Floors = (
 )
 """The rooms of `data/` alike: a data set may be in bags, no bag knows data sets."""
 
-ROS_FOLDERS = ("ros", "demo")
-"""Folders that may import ROS: the nodes, and the demonstration, which listens to them.
+ROS_FOLDERS = ("ros",)
+"""Folders that may import ROS: the nodes, and what listens to them.
 
 `messages/` converts by fields alone, through cv_bridge where that is installed.
 """

@@ -23,7 +23,7 @@ from saane_ros.files import replacing_file
 from saane_ros.geodesy import geographic, local
 from saane_ros.localization.localizer import Localizer
 from saane_ros.progress import progress
-from saane_ros.ros.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
+from saane_ros.ros.localizer.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import parse_assignment, read_settings, settings_from
 from saane_ros.types import Frame, Match

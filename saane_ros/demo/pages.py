@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.demo.pictures import chosen_answers, evenly, frame_board
-from saane_ros.demo.published import Replay
 from saane_ros.demo.queries import Queries
 from saane_ros.demo.scene import Scene
 from saane_ros.demo.scoring import LOCALIZED, Answer, Score, verdict
@@ -18,6 +17,7 @@ from saane_ros.demo.summary import LiveAnswers, node_table, system_table
 from saane_ros.evaluation.charts import Axis, Series, chart
 from saane_ros.evaluation.positives import metres_between
 from saane_ros.evaluation.report import Number, Picture, Report
+from saane_ros.ros.listening.published import Replay
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Place, Rgb
 

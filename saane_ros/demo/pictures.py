@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.demo.published import PICTURE_TITLES
 from saane_ros.demo.scoring import Answer, verdict
+from saane_ros.ros.listening.published import PICTURE_TITLES
 from saane_ros.types import Place, Rgb
 from saane_ros.visualization import Tile, side_by_side
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from saane_ros.demo.digest import image_digest
 from saane_ros.demo.scene import Recording
 from saane_ros.progress import progress
+from saane_ros.ros.listening.digest import image_digest
 from saane_ros.types import Frame
 
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)

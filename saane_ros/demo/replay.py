@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from saane_ros.demo.domain import free_domain_id
 from saane_ros.demo.processes import Child, Children
-from saane_ros.demo.published import Replay
 from saane_ros.demo.scene import CAMERA_TOPIC, Recording
 from saane_ros.progress import progress
-from saane_ros.ros.fast_dds import profile_environment
+from saane_ros.ros.listening.published import Replay
+from saane_ros.ros.shared.fast_dds import profile_environment
 
 if TYPE_CHECKING:
-    from saane_ros.demo.collector import Collector
+    from saane_ros.ros.listening.collector import Collector
 
-LOCALIZER = "saane_ros.ros.localizer_node"
-PLAYER = "saane_ros.ros.image_player_node"
+LOCALIZER = "saane_ros.ros.localizer.node"
+PLAYER = "saane_ros.ros.image_player.node"
 _START_S = 180.0
 _SETTLE_S = 60.0
 _TICK_S = 0.05
@@ -41,10 +41,14 @@ def replay(settings: Mapping[str, object], recording: Recording, logs: Path) -> 
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
     os.environ.update(env)  # the collector's participant reads them too
-    from saane_ros.demo.collector import Collector  # rclpy reads the environment when it is loaded
+    from saane_ros.ros.listening.collector import (
+        Collector,  # rclpy reads the environment when it is loaded
+    )
 
     with (
-        Collector(domain, keep_every=-(-recording.count // _PICTURES_KEPT)) as collector,
+        Collector(
+            domain, CAMERA_TOPIC, keep_every=-(-recording.count // _PICTURES_KEPT)
+        ) as collector,
         Children(logs, env) as children,
     ):
         print("starting the localizer node", file=sys.stderr)

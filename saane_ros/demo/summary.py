@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.demo.published import Replay
 from saane_ros.demo.queries import Queries, query_by_stamp
 from saane_ros.demo.scoring import LOCALIZED, Answer, Score, quantiles
 from saane_ros.evaluation.positives import metres_between
+from saane_ros.ros.listening.published import Replay
 from saane_ros.types import Place
 
 

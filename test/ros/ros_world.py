@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from saane_ros.messages.encode import rgb_to_image_fields
-from saane_ros.ros.clock import to_stamp
+from saane_ros.ros.shared.clock import to_stamp
 from saane_ros.types import Frame, Pose, Rgb
 
 MS = 1_000_000

@@ -1,0 +1,1 @@
+"""The node that plays images or a bag as a camera."""

@@ -1,0 +1,1 @@
+"""Hears what a localizer publishes, and keeps it."""

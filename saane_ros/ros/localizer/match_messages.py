@@ -1,0 +1,135 @@
+"""A match as ROS messages: status, pose, markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Point, PoseWithCovarianceStamped, Vector3
+from geometry_msgs.msg import Pose as PoseMessage
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from saane_ros.ros.localizer.candidates_cloud import candidates_cloud_fields
+from saane_ros.ros.shared.interface import MATCH_KEYS
+from saane_ros.types import Match, MatchState, Place, Pose
+from saane_ros.visualization.overview import STATE_COLOURS
+
+_LEVELS = {
+    MatchState.LOCALIZED: DiagnosticStatus.OK,
+    MatchState.UNCERTAIN: DiagnosticStatus.WARN,
+    MatchState.LOST: DiagnosticStatus.ERROR,
+    MatchState.OFF_ROUTE: DiagnosticStatus.ERROR,
+}
+
+
+def text(value: float | int | str | None) -> str:
+    """A value of a status: numbers in full precision, nothing as an empty text."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def status(level: bytes, name: str, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=text(value)) for key, value in values.items()]  # type: ignore[arg-type]
+    return DiagnosticStatus(level=level, name=name, message=message, values=pairs)
+
+
+def match_message(
+    match: Match, stamp: Header, name: str, image_age_ms: float, travelled_m: float | None
+) -> DiagnosticArray:
+    """`~/place_match`; its keys are those of `interface.MATCH_KEYS`, in their order."""
+    candidates = match.candidates
+    values = {
+        "state": match.state.value,
+        "place": match.place.id,
+        "place_name": match.place.name,
+        "confidence": match.confidence,
+        "off_route": match.off_route,
+        "distance": match.distance,
+        "ratio": match.ratio,
+        "best_place": int(candidates.places[0]),
+        "best_distance": float(candidates.distances[0]),
+        "image_age_ms": image_age_ms,
+        "inference_ms": match.timings_ms["embed"],
+        "search_ms": match.timings_ms["search"],
+        "filter_ms": match.timings_ms["filter"],
+        "travelled_m": travelled_m,
+    }
+    place = match.place.name or f"place {match.place.id}"
+    sentence = f"{match.state.name} at {place}, confidence {match.confidence:.2f}"
+    ordered = {key: values[key] for key in MATCH_KEYS}
+    return DiagnosticArray(
+        header=stamp, status=[status(_LEVELS[match.state], name, sentence, ordered)]
+    )
+
+
+def pose_message(match: Match, header: Header) -> PoseWithCovarianceStamped | None:
+    """`~/pose`: only of a match that has one, being localized and sure enough of where."""
+    if match.pose is None:
+        return None
+    message = PoseWithCovarianceStamped(header=header)
+    message.pose.pose = to_pose(match.pose)
+    if match.covariance is not None:
+        message.pose.covariance = [float(value) for value in match.covariance]
+    return message
+
+
+def cloud_message(match: Match, places: Sequence[Place], header: Header) -> PointCloud2:
+    """`~/candidates`: one point per candidate, best first; NaN where its place has no pose."""
+    candidates = match.candidates
+    poses = [places[int(row)].pose for row in candidates.places]
+    positions = np.array([pose.position if pose else (np.nan,) * 3 for pose in poses], np.float32)
+    ids = np.array([places[int(row)].id for row in candidates.places])
+    fields = candidates_cloud_fields(
+        header, positions, ids, candidates.distances, match.probabilities
+    )
+    return PointCloud2(**fields)
+
+
+def to_pose(pose: Pose) -> PoseMessage:
+    message = PoseMessage()
+    message.position.x, message.position.y, message.position.z = pose.position
+    quaternion = message.orientation
+    quaternion.x, quaternion.y, quaternion.z, quaternion.w = pose.orientation
+    return message
+
+
+def marker_message(match: Match, places: Sequence[Place], header: Header) -> MarkerArray:
+    """`~/markers`: the candidates as balls sized by belief, the matched place with its caption."""
+    if match.place.pose is None:
+        return MarkerArray()
+    red, green, blue = (value / 255 for value in STATE_COLOURS[match.state])
+    colour = ColorRGBA(r=red, g=green, b=blue, a=1.0)
+    markers = [
+        _ball(header, index, places[int(row)].pose, float(belief))
+        for index, (row, belief) in enumerate(
+            zip(match.candidates.places, match.probabilities, strict=True)
+        )
+    ]
+    place = _marker(header, "place", 0, Marker.ARROW, match.place.pose, colour)
+    place.scale = Vector3(x=4.0, y=0.8, z=0.8)
+    caption = _marker(header, "caption", 0, Marker.TEXT_VIEW_FACING, match.place.pose, colour)
+    caption.pose.position.z += 3.0
+    caption.scale.z = 1.5
+    caption.text = f"{match.state.name}\n{match.place.name}\n{match.confidence:.2f}"
+    # Fewer candidates than before (a live setting) would leave old balls in the view.
+    return MarkerArray(markers=[Marker(action=Marker.DELETEALL), *markers, place, caption])
+
+
+def _ball(header: Header, index: int, pose: Pose | None, belief: float) -> Marker:
+    colour = ColorRGBA(r=0.2, g=0.6, b=1.0, a=0.25 + 0.75 * min(1.0, max(0.0, belief)))
+    marker = _marker(header, "candidates", index, Marker.SPHERE, pose, colour)
+    size = 0.5 + 1.5 * belief
+    marker.scale = Vector3(x=size, y=size, z=size)
+    return marker
+
+
+def _marker(
+    header: Header, namespace: str, index: int, kind: int, pose: Pose | None, colour: ColorRGBA
+) -> Marker:
+    marker = Marker(header=header, ns=namespace, id=index, type=kind, color=colour)
+    marker.pose = to_pose(pose) if pose else PoseMessage(position=Point())
+    return marker

@@ -1,0 +1,1 @@
+"""The node that makes a route map while somebody drives."""

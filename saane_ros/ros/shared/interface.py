@@ -1,0 +1,144 @@
+"""Everything that the nodes say and hear, once: nodes and README read it here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry, Path
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
+
+from saane_ros.localization.sequence import TOLERANCE_M, TOLERANCE_STEPS
+from saane_ros.ros.shared.qos import LATCHED, PICTURE, RESULT, SENSOR
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic or service; `qos` is None where the node follows the publishers."""
+
+    name: str
+    type: type[Any]
+    when: str
+    qos: QoSProfile | None
+
+    @property
+    def type_name(self) -> str:
+        """As `ros2 topic list -t` writes it: sensor_msgs/msg/Image."""
+        package, kind, _ = self.type.__module__.split(".")
+        return f"{package}/{kind}/{self.type.__name__}"
+
+
+INPUTS = {
+    "image": Topic(
+        "image", Image, "`image_transport` is raw; keep last 1, the newest frame wins", None
+    ),
+    "compressed": Topic(
+        "image/compressed",
+        CompressedImage,
+        "`image_transport` is compressed; JPEG, PNG, WebP, TIFF",
+        None,
+    ),
+    "odometry": Topic("odometry", Odometry, "optional: motion for the sequence filter", SENSOR),
+}
+OUTPUTS = {
+    "localized": Topic(
+        "~/localized",
+        Bool,
+        "on activation and every change, latched: whether the last image is LOCALIZED; False with "
+        "a reset, and while images stop, cannot be used or are not worked on",
+        LATCHED,
+    ),
+    "place_match": Topic("~/place_match", DiagnosticArray, "every processed frame", RESULT),
+    "candidates": Topic(
+        "~/candidates",
+        PointCloud2,
+        "every processed frame: x y z, place, distance, probability of the k best, best first",
+        RESULT,
+    ),
+    "pose": Topic(
+        "~/pose",
+        PoseWithCovarianceStamped,
+        "only while LOCALIZED and within `max_deviation`; covariance from the spread of the belief",
+        RESULT,
+    ),
+    "route": Topic("~/route", Path, "on activation, latched: the places of the map", LATCHED),
+    "markers": Topic("~/markers", MarkerArray, "every processed frame, for RViz", RESULT),
+    "appearance": Topic(
+        "~/attention/appearance", Image, "while subscribed: attention over the image", PICTURE
+    ),
+    "semantic": Topic(
+        "~/attention/semantic", Image, "while subscribed: attention over the image", PICTURE
+    ),
+    "segmentation": Topic(
+        "~/segmentation", Image, "while subscribed: class colours over the image", PICTURE
+    ),
+    "matched_image": Topic(
+        "~/matched_image", Image, "while subscribed: thumbnail of the matched place", PICTURE
+    ),
+    "overview": Topic("~/overview", Image, "while subscribed: all of these in one", PICTURE),
+    "diagnostics": Topic("/diagnostics", DiagnosticArray, "once a second", RESULT),
+}
+SERVICES = {
+    "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", None),
+}
+
+MAP_BUILDER_INPUTS = {
+    "image": INPUTS["image"],
+    "compressed": INPUTS["compressed"],
+    "odometry": Topic("odometry", Odometry, "`pose_source` is odometry", SENSOR),
+    "fix": Topic("fix", NavSatFix, "`pose_source` is fix", SENSOR),
+    "pose": Topic("pose", PoseStamped, "`pose_source` is pose", SENSOR),
+}
+MAP_BUILDER_OUTPUTS = {
+    "route": Topic("~/route", Path, "at every new place, latched: the places so far", LATCHED),
+    "diagnostics": OUTPUTS["diagnostics"],
+}
+MAP_BUILDER_SERVICES = {
+    "save": Topic("~/save", Trigger, "writes the map as it stands; building goes on", None),
+}
+
+MATCH_KEYS = {
+    "state": "localized, uncertain, lost or off_route",
+    "place": "id of the matched place, its row in the map",
+    "place_name": "name of the matched place",
+    "confidence": f"probability that the pose is within {TOLERANCE_STEPS:g} places along the "
+    f"route, or {TOLERANCE_M:g} m if that is wider, of the true one",
+    "off_route": "belief in being nowhere on the map, 0 to 1",
+    "distance": "distance of the descriptors of image and matched place",
+    "ratio": "distance of the second best over that of the best place",
+    "best_place": "id of the nearest place to this image alone, without the sequence filter",
+    "best_distance": "its distance",
+    "image_age_ms": "time from the image's stamp to this message, by the node's clock",
+    "inference_ms": "time of the network",
+    "search_ms": "time of the search in the map",
+    "filter_ms": "time of the sequence filter",
+    "travelled_m": "metres driven by odometry; empty without odometry",
+}
+DIAGNOSTIC_KEYS = {
+    "state": "lifecycle state of the node",
+    "model": "name of the model and fingerprint",
+    "map": "name of the map and its number of places",
+    "device": "where the network runs",
+    "image_topic": "resolved name of the subscribed topic",
+    "reliability": "reliable or best effort, as subscribed",
+    "publishers": "publishers of the image topic",
+    "frames_in": "images received",
+    "frames_matched": "images with a place match",
+    "frames_dropped": "images that a newer one took the place of",
+    "frames_failed": "images that could not be used",
+    "frames_lost": "images that never arrived, by DDS sequence numbers, else by stamp gaps",
+    "rate_in": "images received a second, over 5 s",
+    "rate_matched": "place matches a second, over 5 s",
+    "image_age_p50_ms": "median age of an image at the publication of its match",
+    "image_age_p95_ms": "95 % quantile of the same",
+    "last_match": "state of the last match",
+    "odometry": "unused, used, or why it is not believed",
+    "odometry_faults": "odometry that counts for no motion, by kind, and the last in words",
+    "last_error": "the last failure in words",
+}

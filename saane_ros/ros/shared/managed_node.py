@@ -1,0 +1,182 @@
+"""A lifecycle node that works on the newest camera image, away from the executor's thread."""
+
+from __future__ import annotations
+
+import traceback
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from saane_ros.errors import SaaneError
+from saane_ros.ros.intake.counters import FrameCounters
+from saane_ros.ros.intake.image_intake import ImageIntake, ImageMessage
+from saane_ros.ros.intake.worker import FrameWorker
+from saane_ros.ros.shared import parameters
+from saane_ros.ros.shared.clock import steady_timer
+from saane_ros.ros.shared.diagnostics import Diagnostics, ReportingNode
+
+S = TypeVar("S")
+
+_SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_LOG_EVERY_S = 5.0
+
+
+class ManagedNode(ReportingNode, Generic[S]):
+    """Parameters from the settings dataclass `S`, image intake, worker thread and diagnostics.
+
+    A node fills in `load` (configure), `unload` (cleanup), `process` (one image, on the worker's
+    thread) and `report` (what it adds to `/diagnostics`). With the parameter `autostart` it
+    configures and activates itself; whichever way a transition fails, the reason is logged and
+    stands in `/diagnostics`, and the transition can be asked for again.
+    """
+
+    def __init__(self, name: str, kind: type[S], **options: Any) -> None:
+        # The context destroys a node whose making failed, so what that needs comes first.
+        self.counters = FrameCounters()
+        self.intake = None
+        self.state = "unconfigured"
+        self._worker: FrameWorker[ImageMessage] | None = None
+        self._failure = ""
+        super().__init__(name, **options)
+        self.settings: S = parameters.declare(self, kind)
+        autostart = self.declare_parameter(
+            "autostart",
+            True,
+            ParameterDescriptor(
+                description="Configure and activate without being asked.", read_only=True
+            ),
+        )
+        for sentence in parameters.unknown_overrides(self):
+            self.get_logger().warning(sentence)
+        self.add_on_set_parameters_callback(self._set_parameters)
+        self._diagnostics = Diagnostics(self)
+        if autostart.value:
+            self._starter = steady_timer(self, 0.0, self._start)
+
+    @abstractmethod
+    def load(self) -> None:
+        """Get everything that matching needs; SaaneError where that is impossible."""
+
+    @abstractmethod
+    def unload(self) -> None:
+        """Free what `load` got; harmless where nothing is loaded."""
+
+    @abstractmethod
+    def process(self, message: ImageMessage) -> None:
+        """Work on one image; SaaneError where it cannot be used."""
+
+    def activated(self) -> None:
+        """Subscribe to and publish what images alone do not bring."""
+
+    def deactivated(self) -> None:
+        """Undo `activated`."""
+
+    def restarted(self) -> None:
+        """The image stream began again, with older stamps."""
+
+    def image_failed(self) -> None:
+        """An image came that could not be used."""
+
+    def settings_changed(self) -> None:
+        """Hand changed settings on to what is running."""
+
+    @property
+    def problem(self) -> str:
+        return self._failure or (self.intake.problem if self.intake else "")
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self.load()
+        except Exception as error:
+            self._failure = self._explain(error)
+            self.counters.last_error = self._failure
+            self.get_logger().error(self._failure)
+            self.unload()
+            return _FAILURE
+        self._failure = ""
+        self.state = "inactive"
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        outcome = super().on_activate(state)
+        self._worker = FrameWorker(self.process, self._frame_failed, f"{self.get_name()} worker")
+        self._worker.start()
+        self.activated()
+        self.intake = ImageIntake(self, lambda: self.settings, self.counters, self._deliver)
+        self.state = "active"
+        return outcome
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        self.state = "finalized"
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return super().on_error(state)
+
+    def destroy_node(self) -> None:
+        self._release()
+        super().destroy_node()
+
+    def _start(self) -> None:
+        self.destroy_timer(self._starter)
+        if self.trigger_configure() == _SUCCESS:
+            self.trigger_activate()
+
+    def _stop(self) -> None:
+        """End intake and worker; what was still waiting counts as dropped."""
+        if self.intake is not None:
+            self.intake.close()
+        if self._worker is not None:
+            self.counters.count("dropped", int(self._worker.stop()))
+            self._worker = None
+            self.deactivated()
+        self.intake = None  # the worker's last image asked it for its pixels
+        if self.state == "active":
+            self.state = "inactive"
+
+    def _release(self) -> None:
+        self._stop()
+        self.unload()
+        self.state = "unconfigured"
+
+    def _deliver(self, message: ImageMessage, restarted: bool) -> None:
+        if restarted:
+            self.restarted()
+        if self._worker is not None and self._worker.offer(message):
+            self.counters.count("dropped")
+
+    def _frame_failed(self, error: Exception) -> None:
+        self.image_failed()
+        if self.context.ok():  # a frame in work at the end of the process cannot be published
+            reason = self._explain(error)
+            self.counters.fail(reason)
+            self.get_logger().error(reason, throttle_duration_sec=_LOG_EVERY_S)
+
+    def _explain(self, error: Exception) -> str:
+        if isinstance(error, SaaneError):
+            return str(error)
+        self.get_logger().debug("".join(traceback.format_exception(error)))
+        return f"Unexpected {type(error).__name__}: {error}; the debug log has the traceback."
+
+    def _set_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
+        try:
+            configured = self.state != "unconfigured"
+            self.settings = parameters.changed(self.settings, changes, configured)
+        except SaaneError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self.settings_changed()
+        return SetParametersResult(successful=True)

@@ -1,0 +1,74 @@
+"""The candidates' point cloud, read back by its own description."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from saane_ros.ros.localizer import candidates_cloud
+from saane_ros.ros.localizer.candidates_cloud import candidates_cloud_fields
+
+CODES = {PointField.FLOAT32: "f", PointField.UINT32: "I"}
+NUMBERS = st.floats(-1e6, 1e6, width=32)
+
+
+def read(cloud: PointCloud2) -> list[dict[str, float]]:
+    order = ">" if cloud.is_bigendian else "<"
+    return [
+        {
+            field.name: struct.unpack_from(
+                order + CODES[field.datatype], cloud.data, row * cloud.point_step + field.offset
+            )[0]
+            for field in cloud.fields
+        }
+        for row in range(cloud.width * cloud.height)
+    ]
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(0, 20))
+def test_points_are_read_back_as_given(data, count):
+    positions = data.draw(arrays(np.float32, (count, 3), elements=NUMBERS))
+    distances = data.draw(arrays(np.float32, count, elements=NUMBERS))
+    probabilities = data.draw(arrays(np.float32, count, elements=st.floats(0, 1, width=32)))
+    places = data.draw(arrays(np.int64, count, elements=st.integers(0, 2**32 - 1)))
+    header = Header(frame_id="map")
+    cloud = PointCloud2(
+        **candidates_cloud_fields(header, positions, places, distances, probabilities)
+    )
+    assert (cloud.header, cloud.height, cloud.width) == (header, 1, count)
+    assert cloud.row_step == len(cloud.data) == count * cloud.point_step
+    points = read(cloud)
+    assert [point["place"] for point in points] == places.tolist()
+    assert [(p["x"], p["y"], p["z"]) for p in points] == list(map(tuple, positions.tolist()))
+    assert [point["distance"] for point in points] == distances.tolist()
+    assert [point["probability"] for point in points] == probabilities.tolist()
+
+
+def test_a_place_without_pose_lies_nowhere():
+    positions = np.full((1, 3), np.nan)
+    fields = candidates_cloud_fields(Header(), positions, np.array([4]), np.ones(1), np.ones(1))
+    assert np.isnan(read(PointCloud2(**fields))[0]["x"])
+    assert not fields["is_dense"]
+
+
+def test_sensor_msgs_py_gives_the_same_bytes(monkeypatch):
+    pytest.importorskip("sensor_msgs_py.point_cloud2")
+    given_values = (
+        Header(frame_id="map"),
+        np.random.default_rng(0).normal(size=(7, 3)),
+        np.arange(7),
+        np.linspace(0.1, 0.7, 7),
+        np.linspace(1, 0, 7),
+    )
+    theirs = candidates_cloud_fields(*given_values)
+    monkeypatch.setattr(candidates_cloud, "point_cloud2", None)
+    ours = candidates_cloud_fields(*given_values)
+    assert PointCloud2(**theirs) == PointCloud2(**ours)
