@@ -59,9 +59,9 @@ setup(
     entry_points={
         "console_scripts": [
             "saane = saane_ros.cli:main",
-            "localizer = saane_ros.ros.localizer_node:main",
-            "map_builder = saane_ros.ros.map_builder_node:main",
-            "image_player = saane_ros.ros.image_player_node:main",
+            "localizer = saane_ros.ros.localizer.node:main",
+            "map_builder = saane_ros.ros.map_builder.node:main",
+            "image_player = saane_ros.ros.image_player.node:main",
         ]
     },
 )
