@@ -108,7 +108,7 @@ def _heads(
         sizes = HeadSizes(c_a=channels, channels=channels, pool=pool)
         yield f"untrained trunk, {pool}", None, TrunkPooling(sizes)
     whitened = run.network("app", 0).head
-    start_whitened(whitened, data.training)
+    start_whitened(whitened, data.training, 0)
     yield f"whitened trunk, {run.card.head.pool}", None, whitened
     for seed in wanted.seeds:
         yield "app, random projection", seed, run.network("app", seed).head
