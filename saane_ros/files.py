@@ -79,7 +79,8 @@ def clear_leftovers(path: Path) -> None:
     name = re.compile(rf"\.{re.escape(path.name)}\.\d+\.new")
     with suppress(OSError):  # there is no such folder, or it may not be looked into
         for one in [one for one in path.parent.iterdir() if name.fullmatch(one.name)]:
-            _clear(one, path)
+            with suppress(OSError):  # of another user, or no folder
+                _clear(one, path)
 
 
 def _clear(leftover: Path, path: Path) -> None:

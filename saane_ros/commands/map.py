@@ -234,7 +234,7 @@ def _verify(options: argparse.Namespace) -> None:
     for path in options.maps:
         try:
             route_map = RouteMap.open(path, everything=True)
-            print(f"{path} is whole: {route_map.info.count} places, {_megabytes(path)} read")
+            print(f"{path} is whole: {route_map.info.count} places, {_megabytes(path)}")
         except SaaneError as error:
             faults.append(str(error))
     if faults:

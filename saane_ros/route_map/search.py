@@ -125,7 +125,7 @@ def write_graph(descriptors: NDArray[np.floating], path: Path) -> None:
     index = faiss.IndexHNSWFlat(descriptors.shape[1], HNSW_LINKS)
     index.hnsw.efConstruction = HNSW_CONSTRUCTION
     blocks = range(0, len(descriptors), HNSW_BLOCK)
-    for start in progress(blocks, "search index", unit=f"x{HNSW_BLOCK} places", delay_s=2.0):
+    for start in progress(blocks, "search index", unit="block", delay_s=2.0):
         block = descriptors[start : start + HNSW_BLOCK]
         index.add(np.ascontiguousarray(block, dtype=np.float32))
     # By a stream of Python's, which tells why a write failed.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_folder, telling_full_disk
+from saane_ros.progress import progress
 from saane_ros.route_map.calibration import (
     CALIBRATION_FILE,
     Calibration,
@@ -132,5 +133,6 @@ def _write_bearings(
 
 def _copy_thumbnails(folder: Path, thumbnails: Sequence[Path]) -> None:
     folder.mkdir()
-    for number, source in enumerate(thumbnails):
+    shown = progress(thumbnails, "thumbnails", unit="file", delay_s=2.0)
+    for number, source in enumerate(shown):
         shutil.copyfile(source, folder / thumbnail_name(number))
