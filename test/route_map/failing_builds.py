@@ -63,9 +63,10 @@ def frames(first: int) -> list[Frame]:
     ]
 
 
-def build(folder: Path, first: int) -> list[str]:
+def build(folder: Path, first: int, source: str = "") -> list[str]:
     """Build the map of some frames; names of its places."""
-    route_map = builder.build_map(frames(first), EMBEDDER, folder / NAME, batch=2)
+    path = folder / NAME
+    route_map = builder.build_map(frames(first), EMBEDDER, path, batch=2, source=source)
     return [place.name for place in route_map.places]
 
 
@@ -138,8 +139,8 @@ class _Torn:
 
 
 def limit_room(number: int) -> None:
-    """No file may be larger than some bytes, from 64 on a quarter more each time."""
-    limit = int(64 * 1.25**number)
+    """No file may be larger than some bytes, from 64 on half as much again each time."""
+    limit = int(64 * 1.5**number)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
