@@ -37,7 +37,7 @@ YAMLError to the library."""
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Give a temporary file to write; it takes the name `path` when the block ends well."""
-    with _workspace(path) as folder:
+    with workspace(path) as folder:
         temporary = folder / path.name
         yield temporary
         os.replace(temporary, path)
@@ -46,7 +46,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder to fill; it takes the name `path` when the block ends well."""
-    with _workspace(path) as folder:
+    with workspace(path) as folder:
         temporary = folder / path.name
         temporary.mkdir()
         yield temporary
@@ -96,7 +96,7 @@ def _clear(leftover: Path, path: Path) -> None:
 
 
 @contextmanager
-def _workspace(path: Path) -> Iterator[Path]:
+def workspace(path: Path) -> Iterator[Path]:
     """A folder beside `path`, held while the block runs and removed after it.
 
     What is written there is called as in the end: some writers choose a format by the name, and
