@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -69,22 +70,27 @@ class MapSwitch:
         self._opened: Future[str] | None = None
         # Called before that of the node, which would take the value over.
         node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._follow)
         service = SERVICES["load_map"]
-        node.create_service(service.type, service.name, self._load_map)
-
-    def follow(self, settings: Settings) -> None:
-        """Open the map of the settings where it is another than the present one."""
-        loaded = self._loaded()
-        if loaded is not None and settings.map != loaded.path:
-            self._open(loaded, settings)
+        # While it waits for the map, the callbacks of its group wait too.
+        alone = MutuallyExclusiveCallbackGroup()
+        node.create_service(service.type, service.name, self._load_map, callback_group=alone)
 
     def finish(self) -> None:
         """Wait for a map that is being opened."""
         if self._thread is not None:
             self._thread.join()
 
-    def _open(self, loaded: Loaded, settings: Settings) -> None:
+    def _follow(self, changes: Sequence[Parameter]) -> None:
+        """Open the map that the parameter has come to name."""
+        loaded = self._loaded()
+        for change in changes:
+            if loaded is not None and change.name == "map" and change.value != loaded.path:
+                self._open(loaded, str(change.value))
+
+    def _open(self, loaded: Loaded, path: str) -> None:
         """Begin opening; `_opened` will hold what went wrong, in words."""
+        settings = replace(loaded.localizer.settings, map=path)
         self.finish()
         opened: Future[str] = Future()
         self._opened = opened
@@ -131,7 +137,7 @@ class MapSwitch:
             )
             return response
         if request.map_url == loaded.path:
-            self._open(loaded, replace(loaded.localizer.settings, map=request.map_url))
+            self._open(loaded, request.map_url)
         assert self._opened is not None
         fault = await self._opened
         response.result = response.RESULT_INVALID_MAP_DATA if fault else response.RESULT_SUCCESS

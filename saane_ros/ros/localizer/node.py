@@ -123,7 +123,6 @@ class LocalizerNode(ManagedNode[Settings]):
     def settings_changed(self) -> None:
         if self.loaded is not None:
             self.loaded.localizer.settings = self.settings
-            self._switch.follow(self.settings)
 
     def process(self, message: ImageMessage) -> None:
         loaded = self.loaded
