@@ -16,6 +16,7 @@ from saane_ros.data.selection import Selector
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.builder import RouteMapBuilder
+from saane_ros.route_map.info import read_info
 from saane_ros.route_map.merge import merge_maps
 from saane_ros.route_map.postprocessing import PROJECTIONS
 from saane_ros.route_map.statistics import drive_names
@@ -54,17 +55,8 @@ class MapExtension:
     """
 
     def __init__(self, embedder: Embedder, route_map: RouteMap) -> None:
+        check_extendable(route_map)
         info = route_map.info
-        if not route_map.metric:
-            raise SaaneError(
-                f"Map {info.name} has no poses, by which new places could be joined to it: build "
-                "it with poses."
-            )
-        if info.postprocessing in PROJECTIONS:
-            raise SaaneError(
-                f"The descriptors of map {info.name} went through {info.postprocessing}, which "
-                "new places cannot join: build it with --postprocessing mean."
-            )
         self.route_map = route_map
         # Each extension is a drive of its own, and one that was interrupted keeps its name.
         drives = len(set(drive_names(route_map)))
@@ -139,6 +131,11 @@ class MapExtension:
             builder.discard()
             return 0
         try:
+            if read_info(self.route_map.path) != self.route_map.info:
+                raise SaaneError(
+                    f"Map {self.route_map.path} was written anew meanwhile: the new places are "
+                    "kept for its next extension."
+                )
             new = builder.save()
             merge_maps([self.route_map, new], self.route_map.path)
         except BaseException:
@@ -174,6 +171,21 @@ class MapExtension:
         turn, shift = self._lies
         builder.add(_posed(one.frame, _in_map(one.odometry, turn, shift)) for one in self._held)
         self._held.clear()
+
+
+def check_extendable(route_map: RouteMap) -> None:
+    """Raise SaaneError where new places cannot be joined to a map."""
+    info = route_map.info
+    if not route_map.metric:
+        raise SaaneError(
+            f"Map {info.name} has no poses, by which new places could be joined to it: build it "
+            "with poses."
+        )
+    if info.postprocessing in PROJECTIONS:
+        raise SaaneError(
+            f"The descriptors of map {info.name} went through {info.postprocessing}, which new "
+            "places cannot join: build it with --postprocessing mean."
+        )
 
 
 def _posed(frame: Frame, pose: Pose) -> Frame:

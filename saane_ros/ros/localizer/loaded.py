@@ -81,6 +81,21 @@ class MapSwitch:
         if self._thread is not None:
             self._thread.join()
 
+    def again(self, first: Callable[[], object]) -> Future[str]:
+        """Do something with the map on disk and open it again, on the thread; see `_open`.
+
+        Raises SaaneError where another map is being opened.
+        """
+        loaded = self._loaded()
+        if loaded is None:
+            raise SaaneError("No map is loaded: configure the node first.")
+        self._check_free()
+        return self._open(loaded, loaded.path, first)
+
+    def _check_free(self) -> None:
+        if self._opened is not None and not self._opened.done():
+            raise SaaneError("Another map is being opened: ask again when it is there.")
+
     def _follow(self, changes: Sequence[Parameter]) -> None:
         """Open the map that the parameter has come to name."""
         loaded = self._loaded()
@@ -88,8 +103,13 @@ class MapSwitch:
             if loaded is not None and change.name == "map" and change.value != loaded.path:
                 self._open(loaded, str(change.value))
 
-    def _open(self, loaded: Loaded, path: str) -> None:
-        """Begin opening; `_opened` will hold what went wrong, in words."""
+    def _open(
+        self, loaded: Loaded, path: str, first: Callable[[], object] = lambda: None
+    ) -> Future[str]:
+        """Begin opening; the future, which is `_opened` too, will hold what went wrong, in words.
+
+        first: done before, on the same thread.
+        """
         settings = replace(loaded.localizer.settings, map=path)
         self.finish()
         opened: Future[str] = Future()
@@ -98,6 +118,7 @@ class MapSwitch:
         def work() -> None:
             fault = ""
             try:
+                first()
                 self._adopt(load(self._node, loaded.embedder, settings))
             except Exception as error:
                 fault = str(error)
@@ -107,6 +128,7 @@ class MapSwitch:
 
         self._thread = threading.Thread(target=work, name="map", daemon=True)
         self._thread.start()
+        return opened
 
     def _check(self, changes: Sequence[Parameter]) -> SetParametersResult:
         loaded = self._loaded()
@@ -114,8 +136,7 @@ class MapSwitch:
             if loaded is None or change.name != "map" or change.value == loaded.path:
                 continue
             try:
-                if self._opened is not None and not self._opened.done():
-                    raise SaaneError("Another map is being opened: ask again when it is there.")
+                self._check_free()
                 check_choice(str(change.value), loaded.embedder)
             except SaaneError as error:
                 return SetParametersResult(successful=False, reason=str(error))

@@ -16,6 +16,7 @@ from saane_ros.localization.belief import PAUSE_S
 from saane_ros.localization.kept_pose import KeptPose
 from saane_ros.ros.intake.image_intake import ImageMessage
 from saane_ros.ros.intake.travelled import TravelledDistance, pose_values
+from saane_ros.ros.localizer.extending import Extending
 from saane_ros.ros.localizer.loaded import Loaded, MapSwitch, begin_at_kept_pose, load
 from saane_ros.ros.localizer.localized import LocalizedFlag
 from saane_ros.ros.localizer.publishers import LocalizerPublishers
@@ -63,6 +64,7 @@ class LocalizerNode(ManagedNode[Settings]):
             self._localized.withdraw,
         )
         self._switch = MapSwitch(self, lambda: self.loaded, self._adopt)
+        self._extending = Extending(self, lambda: self.loaded, self._switch)
 
     @property
     def problem(self) -> str:
@@ -88,6 +90,7 @@ class LocalizerNode(ManagedNode[Settings]):
         if self.loaded is not None:
             self._switch.finish()
             self._requests.drop()
+            self._extending.close()
         self.loaded = self._kept = None
         free_device_memory()
 
@@ -148,6 +151,7 @@ class LocalizerNode(ManagedNode[Settings]):
         self._last_match = found.match.state.value
         self._keep_pose(lambda kept: kept.keep(found.match, found.route_map.info))
         self._show_route()
+        self._extending.take(frame, found, loaded.embedder)
         self.counters.count("processed")
         self.counters.aged(age)
         self.output.publish_pictures(
@@ -193,6 +197,7 @@ class LocalizerNode(ManagedNode[Settings]):
 
     def _on_odometry(self, message: Odometry) -> None:
         self._travelled.add(nanoseconds(message.header.stamp), *pose_values(message.pose.pose))
+        self._extending.hear(message)
 
     def _adopt(self, loaded: Loaded) -> None:
         """Go on with another map from the next image on."""

@@ -11,7 +11,7 @@ from nav_msgs.msg import Odometry, Path
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 try:
@@ -99,6 +99,13 @@ SERVICES = {
     "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", None),
     "load_map": Topic(
         "~/load_map", LoadMap, "changes the map while running, as setting the parameter does", None
+    ),
+    "extend": Topic(
+        "~/extend",
+        SetBool,
+        "true: frames off the route become places, posed by odometry; false: they are merged into "
+        "the map on disk, which is opened again",
+        None,
     ),
 }
 
