@@ -47,7 +47,17 @@ class Settings:
         "Name of a model card in models/, or the path of a card; empty: the model of the map.",
     )
     weights: str = setting("", "Folder looked into first for weight files; empty: none.")
-    map: str = setting("", "Folder of the route map (<name>.routemap).")
+    map: str = setting(
+        "",
+        "Folder of the route map (<name>.routemap), or of several, of which the right one is found "
+        "by its images.",
+        live=True,
+    )
+    keep_pose: str = setting(
+        "",
+        "File that the last pose is kept in, to begin there when the node is started again; empty: "
+        "none.",
+    )
     device: str = setting("auto", "auto (CUDA where there is one), cpu, cuda or cuda:N.")
     precision: str = setting(
         "auto",

@@ -22,10 +22,10 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
 
     Places of two drives at the same point of a road lie beside each other, so that the sequence
     filter can follow whichever condition fits and a belief in the one is a belief in the other.
-    Their names are those of their maps and their own. Post-processed descriptors stay as they are,
-    each drive by its own statistics, unless `postprocessing` names a projection of all of them.
-    Raises SaaneError where the maps are of different models or post-processing, lack poses, or lie
-    in frames that nothing relates.
+    Their names are those of their drives, which are their maps where these were not merged before,
+    and their own. Post-processed descriptors stay as they are, each drive by its own statistics,
+    unless `postprocessing` names a projection of all of them. Raises SaaneError where the maps are
+    of different models or post-processing, lack poses, or lie in frames that nothing relates.
     """
     first = maps[0]
     for other in maps:
@@ -42,7 +42,9 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
         else:
             along = route.add(points)
         for place, pose, metres in zip(one.places, poses, along, strict=True):
-            name = f"{one.info.name}/{place.name}"
+            # A merged map has named its drives already.
+            merged = place.along is not None
+            name = place.name if merged else f"{one.info.name}/{place.name}"
             places.append(replace(place, name=name, pose=pose, along=float(metres)))
     along_all = np.array([place.along for place in places], np.float64)
     order = np.argsort(along_all, kind="stable").tolist()

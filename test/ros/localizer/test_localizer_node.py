@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from saane_ros.localization.localizer import Localizer
+from saane_ros.localization.map_choice import MapChoice
 from saane_ros.messages.encode import rgb_to_jpeg_fields
 from saane_ros.ros.localizer.node import LocalizerNode
 from saane_ros.ros.shared.clock import nanoseconds, to_stamp
@@ -251,9 +252,9 @@ def test_reset_forgets_and_the_travelled_distance_comes_from_odometry(
         wheels = peer.talk(Odometry, "odometry")
         until(lambda: node.state == "active", "activation")
         loaded = node.loaded
-        node.loaded = replace(
-            loaded, localizer=Forgetful(loaded.embedder, route_map, node.settings)
-        )
+        alone = Forgetful(loaded.embedder, route_map, node.settings)
+        node.loaded = replace(loaded, localizer=MapChoice([alone]))
+        Forgetful.resets = 0
         # Odometry is taken best effort: what is sent before both ends know each other is lost.
         start = Odometry()
         until(lambda: wheels.publish(start) or node._travelled.at(0) == 0, "the first odometry")
