@@ -18,6 +18,7 @@ from saane_ros.localization.belief import PAUSE_S
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.intake.image_intake import ImageMessage
 from saane_ros.ros.intake.travelled import TravelledDistance, pose_values
+from saane_ros.ros.localizer.frames import Frames
 from saane_ros.ros.localizer.localized import LocalizedFlag
 from saane_ros.ros.localizer.publishers import LocalizerPublishers
 from saane_ros.ros.shared.clock import nanoseconds, steady_timer
@@ -65,6 +66,7 @@ class LocalizerNode(ManagedNode[Settings]):
         super().__init__("localizer", Settings, **options)
         self.output = LocalizerPublishers(self)
         self._localized = LocalizedFlag(self.output.publish_localized)
+        self._frames = Frames(self, lambda: self._localized.value)
         self.create_service(Trigger, SERVICES["reset"].name, self._reset)
 
     @property
@@ -81,6 +83,7 @@ class LocalizerNode(ManagedNode[Settings]):
         route_map = RouteMap.open(self.settings.map)
         embedder = self._make_embedder(self.settings)
         localizer = Localizer(embedder, route_map, self.settings)
+        self._frames.configure(localizer, route_map.info.frame_id)
         warm_up(embedder)
         self.loaded = Loaded(embedder, route_map, localizer)
         self.get_logger().info(
@@ -101,9 +104,11 @@ class LocalizerNode(ManagedNode[Settings]):
         self._odometry = self.create_subscription(
             odometry.type, odometry.name, self._on_odometry, odometry.qos
         )
+        self._frames.start()
 
     def deactivated(self) -> None:
         self._localized.withdraw()
+        self._frames.stop()
         self._has_odometry = False
         if self._watch is not None:
             self.destroy_timer(self._watch)
@@ -131,12 +136,14 @@ class LocalizerNode(ManagedNode[Settings]):
             self._forget.clear()
             loaded.localizer.reset()
         frame = self._frame(message)
+        self._frames.see(message.header.frame_id)
         found = loaded.localizer.localize(
             frame,
             attention=self.output.wanted("appearance", "semantic", "overview"),
             labels=self.output.wanted("segmentation", "overview"),
         )
         self._localized.say(found.match.state is MatchState.LOCALIZED, claim)
+        self._frames.take(found.match)
         self._has_odometry = frame.travelled is not None
         clock = self.get_clock()
         age = self.output.publish(
@@ -172,6 +179,7 @@ class LocalizerNode(ManagedNode[Settings]):
             "last_match": self._last_match,
             "odometry": self._odometry_fault or odometry,
             "odometry_faults": self._travelled.told(),
+            **self._frames.report(),
         }
 
     @property
@@ -190,6 +198,7 @@ class LocalizerNode(ManagedNode[Settings]):
         return Frame(self.intake.rgb(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
 
     def _on_odometry(self, message: Odometry) -> None:
+        self._frames.odometry(message)
         self._travelled.add(nanoseconds(message.header.stamp), *pose_values(message.pose.pose))
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -70,7 +70,7 @@ def test_rviz_shows_every_output_with_a_qos_that_fits() -> None:
     outputs = {
         topic.name.replace("~", "/localizer"): topic
         for key, topic in interface.OUTPUTS.items()
-        if key not in ("localized", "place_match", "diagnostics")
+        if key not in ("localized", "place_match", "diagnostics", "tf")
     }
     # A replayed bag brings the true position along.
     assert set(topics) - {"/ground_truth/odometry"} == set(outputs)
