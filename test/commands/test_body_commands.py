@@ -113,13 +113,11 @@ def test_a_mount_that_nobody_tells_is_told_once(
     capsys.readouterr()
     call = ["localize", "--map", str(route_map.path), "--bag", str(bare), "--image-topic", "/image"]
     assert main([*call, "--out", str(tmp_path / "m.csv")]) == 0
-    assert (
-        capsys.readouterr().err.count(
-            "saane: Nothing tells where the camera sits on base_link, so poses are those of rear_axle "
-            "as in the map: record /tf_static from it to the frame of /image, or set camera_pose."
-        )
-        == 1
+    told = (
+        "saane: Nothing tells where the camera sits on base_link, so poses are those of rear_axle "
+        "as in the map: record /tf_static from it to the frame of /image, or set camera_pose."
     )
+    assert capsys.readouterr().err.count(told) == 1
     photos = tmp_path / "photos"
     photos.mkdir()
     cv2.imwrite(str(photos / "1.png"), smooth_scene(3))

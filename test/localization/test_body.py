@@ -1,4 +1,4 @@
-"""Whose pose comes out: the base of a vehicle whose camera sits elsewhere than the mapping one's."""
+"""Whose pose comes out: that of a vehicle whose camera sits elsewhere than the mapping one's."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def localized(route_map: RouteMap, settings: Settings, camera: Pose | None = Non
 
 
 def test_a_camera_mounted_elsewhere_tells_its_own_base(route_map: RouteMap) -> None:
-    """A robot whose camera looks back from its rear: it stands ahead of the camera, turned round."""
+    """A robot whose camera looks back from its rear, so that it stands the other way round."""
     of_body = localized(route_map, Settings())
     told = localized(route_map, Settings(camera_pose=f"-0.4 0.1 0.8 0 0 {math.pi!r}"))
     own = matrix(Pose((-0.4, 0.1, 0.8), yaw_quaternion(math.pi)))

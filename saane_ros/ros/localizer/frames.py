@@ -51,7 +51,10 @@ class Frames:
         """Serve this localizer from now on; SaaneError where `publish_tf` cannot be had."""
         settings = localizer.settings
         if settings.publish_tf and not SPOKEN:
-            raise SaaneError(f"publish_tf needs {NOT_SPOKEN}, or set publish_tf to false.")
+            raise SaaneError(
+                f"The transform of publish_tf cannot be spoken, as {NOT_SPOKEN}: install it from "
+                "your ROS 2, or set publish_tf to false."
+            )
         if settings.publish_tf and not settings.base_frame:
             raise SaaneError(
                 "publish_tf needs base_frame, the robot's frame that the odometry moves: set it."

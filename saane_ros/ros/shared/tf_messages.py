@@ -18,4 +18,4 @@ except ImportError:
 
 SPOKEN = hasattr(TFMessage, "SLOT_TYPES")
 """Whether transforms can be heard and published."""
-NOT_SPOKEN = "tf2_msgs is not installed: install it from your ROS 2"
+NOT_SPOKEN = "tf2_msgs is not installed"
