@@ -43,8 +43,13 @@ class Base:
 
     @property
     def assumed(self) -> str:
-        """A sentence where the map does not tell whose poses it holds; else empty."""
-        if not self.frame or not self._posed or self._info.camera is not None:
+        """A sentence where it is taken on trust that the poses are the base's; else empty.
+
+        Poses that the map calls so are, as long as nobody says that the camera was moved.
+        """
+        known = self._info.camera is not None
+        known |= self._info.body == self.frame and self.given is None
+        if not self.frame or not self._posed or known:
             return ""
         return (
             f"Map {self._info.name} does not tell where its camera sat on its vehicle, so its "

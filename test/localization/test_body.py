@@ -145,6 +145,9 @@ def test_what_is_not_known_is_told(route_map: RouteMap, tmp_path: Path) -> None:
         "Map street does not tell where its camera sat on its vehicle, so its poses are taken for "
         "those of base_link."
     )
+    silent = based(street(tmp_path, None))
+    assert silent.assumed == ""
+    assert "does not tell" in based(street(tmp_path, None), camera_pose="1 0 1 0 0 0").assumed
     assert older.moved(ON_ROOF, tuple(np.eye(6).ravel()))[0] == ON_ROOF
     assert based(street(tmp_path, None, "gps"), base_frame="").body == "gps"
     with pytest.raises(SaaneError, match="give six numbers"):

@@ -13,13 +13,11 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from std_msgs.msg import Header
 
-from saane_ros.data.bags.poses import ODOMETRY_TYPE
 from saane_ros.data.poses.transforms import StaticTransforms, frame_name
 from saane_ros.errors import SaaneError
 from saane_ros.localization.body import Base
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.localizer.odometry_transform import OdometryTransform, frames_fault
-from saane_ros.ros.map_builder.live_poses import LivePoses
 from saane_ros.ros.shared.clock import nanoseconds, steady_timer, to_stamp
 from saane_ros.ros.shared.interface import INPUTS, OUTPUTS
 from saane_ros.ros.shared.tf_messages import NOT_SPOKEN, SPOKEN, TFMessage
@@ -108,7 +106,7 @@ class Frames:
         if self._publisher is not None:
             names = frame_name(message.header.frame_id), frame_name(message.child_frame_id)
             self._odometry_frames = names
-            self._odometry.add(nanoseconds(message.header.stamp), message)
+            self._correction.add(nanoseconds(message.header.stamp), message)
 
     def report(self) -> dict[str, object]:
         """What `/diagnostics` tells of it."""
@@ -132,8 +130,7 @@ class Frames:
 
     def _forget(self) -> None:
         self._static = StaticTransforms()
-        self._odometry = LivePoses(ODOMETRY_TYPE)
-        self._correction = OdometryTransform(self._odometry)
+        self._correction = OdometryTransform()
         self._odometry_frames = None
         self._seen_at = self._started_at = time.monotonic()
         self._camera_frame = ""

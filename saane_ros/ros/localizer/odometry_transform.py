@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+from typing import Any
 
+from saane_ros.data.bags.poses import ODOMETRY_TYPE
 from saane_ros.data.poses.plausibility import SECOND_NS
 from saane_ros.data.poses.transforms import IDENTITY, between, compose, inverse, turn_between
 from saane_ros.ros.map_builder.live_poses import LivePoses
@@ -15,6 +17,8 @@ SMOOTHING_S = 2.0
 long."""
 JUMP_M, JUMP_RAD = 5.0, math.radians(30.0)
 """A pose farther from the expected one is no noise: the belief moved, and is followed at once."""
+APART_NS = 20_000_000
+"""Odometry that comes more often says no more: braking with all force moves it 1 mm meanwhile."""
 LASTS_S = 5.0
 """Frames whose odometry does not come are done without for so long."""
 
@@ -23,17 +27,26 @@ class OdometryTransform:
     """The odometry's frame in the map's, smoothed at the robot: frames come late and in steps.
 
     What is smoothed is the pose of the base that the transform leads to, not the transform itself:
-    a degree about an origin a kilometre away is 17 m here. odometry: poses of its child frame.
+    a degree about an origin a kilometre away is 17 m here. Filled and asked from different threads.
+    base_in_child: the base in the child frame of the odometry.
     """
 
-    def __init__(self, odometry: LivePoses) -> None:
-        self._odometry = odometry
+    def __init__(self) -> None:
+        self._odometry = LivePoses(ODOMETRY_TYPE)
+        self._kept_ns = 0
         self._lock = threading.Lock()
         self._breaks = 0
         self.base_in_child = IDENTITY
         self._odom_in_map: Pose | None = None
         self._waiting: tuple[int, Pose] | None = None
         self._newest_ns = self._taken_ns = 0
+
+    def add(self, stamp_ns: int, message: Any) -> None:
+        """Take a nav_msgs/Odometry."""
+        if 0 < stamp_ns - self._kept_ns < APART_NS:
+            return
+        self._kept_ns = stamp_ns
+        self._odometry.add(stamp_ns, message)
 
     def take(self, stamp_ns: int, base_in_map: Pose | None) -> None:
         """A localized frame, its pose None where it is not sure enough of where."""

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigid import matrix, poses, same
 
-from saane_ros.data.bags.poses import ODOMETRY_TYPE
 from saane_ros.data.poses.files import yaw_quaternion
 from saane_ros.data.poses.transforms import IDENTITY, compose, inverse
 from saane_ros.ros.localizer.odometry_transform import (
@@ -22,7 +21,6 @@ from saane_ros.ros.localizer.odometry_transform import (
     OdometryTransform,
     frames_fault,
 )
-from saane_ros.ros.map_builder.live_poses import LivePoses
 from saane_ros.types import Pose
 
 S = 1_000_000_000
@@ -49,8 +47,7 @@ class Drive:
     """Odometry ten times a second, and frames that are localized."""
 
     def __init__(self, base_in_child: Pose = IDENTITY, last_s: float = 20.0) -> None:
-        self.odometry = LivePoses(ODOMETRY_TYPE)
-        self.transform = OdometryTransform(self.odometry)
+        self.transform = OdometryTransform()
         self.transform.base_in_child = base_in_child
         self.base_in_child = base_in_child
         self.go(0.0, last_s)
@@ -58,7 +55,7 @@ class Drive:
     def go(self, first_s: float, last_s: float, moved: Pose = IDENTITY) -> None:
         for tenth in range(round(10 * first_s), round(10 * last_s) + 1):
             pose = compose(moved, driven(tenth / 10))
-            self.odometry.add(1000 * S + tenth * S // 10, message(pose))
+            self.transform.add(1000 * S + tenth * S // 10, message(pose))
 
     def frame(self, seconds: float, off: Pose = IDENTITY) -> Pose | None:
         """Localize a frame, which is wrong by `off` in the map, and the transform after it."""
@@ -85,6 +82,16 @@ def test_the_first_frame_gives_map_base_times_the_inverse_of_odom_base(
 def test_between_two_odometry_messages_it_is_interpolated() -> None:
     """At 4 m/s a twentieth of a second is 20 cm, which would be missing."""
     found = Drive().frame(7.05)
+    assert found is not None
+    same(found, matrix(ODOM_IN_MAP), 1e-3)
+
+
+def test_fast_odometry_is_thinned_and_reaches_back_as_far() -> None:
+    """A thousand messages a second, and a frame of eight seconds ago from a slow board."""
+    drive = Drive(last_s=0.0)
+    for milli in range(1, 9001):
+        drive.transform.add(1000 * S + milli * S // 1000, message(driven(milli / 1000)))
+    found = drive.frame(1.013)
     assert found is not None
     same(found, matrix(ODOM_IN_MAP), 1e-3)
 
