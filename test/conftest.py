@@ -17,7 +17,11 @@ settings.load_profile("untimed")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything is imported that looks whether transforms can be spoken."""
-    config.stash[NO_TF] = tf2_messages.provide(config.cache.mkdir(tf2_messages.folder_name()))
+    cache = getattr(config, "cache", None)
+    if cache is None:
+        config.stash[NO_TF] = "there is no cache to make tf2_msgs in"
+    else:
+        config.stash[NO_TF] = tf2_messages.provide(cache.mkdir(tf2_messages.folder_name()))
 
 
 @pytest.fixture

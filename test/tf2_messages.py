@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -65,7 +64,6 @@ def provide(folder: Path) -> str:
 
 def _generate(folder: Path) -> list[Path]:
     """Write the package `tf2_msgs` and its C sources into the folder."""
-    os.environ.setdefault("AMENT_PREFIX_PATH", str(_PREFIX))
     from rosidl_generator_c import generate_c
     from rosidl_generator_py import generate_py
     from rosidl_generator_type_description import generate_type_hash

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.data.poses.files import rotation_of
-from saane_ros.data.poses.transforms import IDENTITY, compose, inverse, read_mount
+from saane_ros.data.poses.transforms import (
+    IDENTITY,
+    compose,
+    frame_name,
+    inverse,
+    read_mount,
+)
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Pose
@@ -30,7 +36,7 @@ class Base:
     """
 
     def __init__(self, route_map: RouteMap, settings: Settings) -> None:
-        self.frame = settings.base_frame
+        self.frame = frame_name(settings.base_frame)
         self.given = read_mount(settings.camera_pose)
         self.camera = self.given
         self._info = route_map.info

@@ -13,7 +13,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rigid import matrix
 from ros_world import MS, Peer, image_message, spinning, transforms, until
 from rosgraph_msgs.msg import Clock
@@ -206,6 +206,10 @@ def test_map_to_odom_is_map_base_times_the_inverse_of_odom_base(
             robot.drive(1)
         until(lambda: heard, "a transform")
         first = heard[0]
+        (publisher,) = peer.get_publishers_info_by_topic("/tf")
+        assert publisher.topic_type == "tf2_msgs/msg/TFMessage"
+        assert publisher.qos_profile.reliability is ReliabilityPolicy.RELIABLE
+        assert publisher.qos_profile.durability is DurabilityPolicy.VOLATILE
         clock.publish(Clock(clock=to_stamp(100_500 * MS)))
         until(lambda: len(heard) == 2, "a transform of the new time")
         assert told(node) == "published"
