@@ -84,6 +84,28 @@ class Settings:
         high=1000.0,
         live=True,
     )
+    base_frame: str = setting(
+        "base_link",
+        "Frame of the robot whose pose is published; empty: of the body that the map's poses are "
+        "of.",
+    )
+    camera_pose: str = setting(
+        "",
+        "The camera on `base_frame`: x y z in metres, roll pitch yaw in radians, all 0 looking "
+        "along its x; empty: by /tf_static.",
+    )
+    publish_tf: bool = setting(
+        False,
+        "Publish the transform of the map's frame to that of the odometry on /tf while LOCALIZED "
+        "(REP-105); nobody else may.",
+    )
+    transform_tolerance: float = setting(
+        1.0,
+        "Seconds that this transform is stamped ahead of now, for which others may use it.",
+        low=0.0,
+        high=60.0,
+        live=True,
+    )
     image_transport: str = setting(
         "raw",
         "raw subscribes to `image`, compressed to `image/compressed`.",

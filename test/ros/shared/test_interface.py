@@ -67,7 +67,7 @@ def test_the_shipped_parameters_of_the_localizer_are_the_defaults() -> None:
 
 
 def shown_outputs() -> dict[str, Topic]:
-    hidden = ("localized", "place_match", "diagnostics")
+    hidden = ("localized", "place_match", "diagnostics", "tf")
     return {
         topic.name.replace("~", "localizer"): topic
         for key, topic in interface.OUTPUTS.items()
