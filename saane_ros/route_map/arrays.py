@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
+
+
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays by name, all at once: an archive that lacked room would fail twice."""
+    content = io.BytesIO()
+    # Before NumPy 2, which ROS 2 Jazzy lacks, `allow_pickle` would be written as one more array.
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    path.write_bytes(content.getbuffer())
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
