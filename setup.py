@@ -9,6 +9,7 @@ from setuptools import find_packages, setup
 
 NAME = "saane_ros"
 SHARE = f"share/{NAME}"
+SETTING_FILES = (".yaml", ".rviz", ".json", ".xml")
 MODEL_FILES = (".yaml", ".safetensors", ".jpg")
 
 # What is installed runs on sys.executable. That of the `colcon` command is the system's Python,
@@ -57,6 +58,7 @@ setup(
             "hypothesis",
             "ruff",
             "mypy",
+            "mkdocs",
             "types-PyYAML",
             "scikit-learn",
             "pytorch-metric-learning",
@@ -73,7 +75,7 @@ setup(
         (f"{SHARE}/bin", ["environment/saane"]),
         (f"{SHARE}/hook", ["environment/command.dsv", "environment/command.sh"]),
         (f"{SHARE}/launch", glob("launch/*.launch.py")),
-        (f"{SHARE}/config", glob("config/*.yaml") + glob("config/*.rviz") + glob("config/*.xml")),
+        (f"{SHARE}/config", [p for p in glob("config/*.*") if p.endswith(SETTING_FILES)]),
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
         (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),
         (f"{SHARE}/config/drives", glob("config/drives/*.yaml")),

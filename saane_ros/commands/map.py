@@ -36,7 +36,7 @@ from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
-from saane_ros.settings import Settings
+from saane_ros.settings import STREET_MODEL, Settings
 from saane_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ examples:
   saane map build --images photos/ --out street.routemap
   saane map build --images photos/ --poses poses.txt --every-metres 2 --out street.routemap
   saane map build --bag day.mcap --image-topic /camera/image --pose-topic /odom \\
-      --every-metres 2 --out street.routemap --model saane-town
+      --every-metres 2 --out street.routemap
 
 Pose files: columns named by a header (name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw
 in any order), or TUM (t x y z qx qy qz qw), KITTI (3x4 rows), EuRoC, hloc, COLMAP (images.txt).
@@ -86,7 +86,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     every.add_argument("--every-metres", type=float, metavar="M", help="a place every M metres")
     every.add_argument("--every-seconds", type=float, metavar="S", help="a place every S seconds")
     defaults = Settings()
-    build.add_argument("--model", default=defaults.model, help="model card (%(default)s)")
+    build.add_argument("--model", default=STREET_MODEL, help="model card (%(default)s)")
     build.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
     build.add_argument("--device", default=defaults.device, help="auto, cpu, cuda or cuda:N")
     build.add_argument("--precision", default=defaults.precision, help="auto, fp32, fp16 or bf16")
