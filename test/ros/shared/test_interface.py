@@ -60,7 +60,7 @@ def test_a_readme_without_markers_is_refused(
 
 def test_the_shipped_parameters_of_the_localizer_are_the_defaults() -> None:
     shipped = yaml.safe_load((ROOT / "config" / "localizer.yaml").read_text(encoding="utf-8"))
-    assert shipped == {"localizer": {"ros__parameters": default_settings(Settings)}}
+    assert shipped == {"/**": {"ros__parameters": default_settings(Settings)}}
 
 
 def test_rviz_shows_every_output_with_a_qos_that_fits() -> None:
