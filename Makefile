@@ -40,6 +40,7 @@ lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy saane_ros --exclude saane_ros/ros
+	$(RUN) -m mkdocs build --quiet --strict
 
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark

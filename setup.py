@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 NAME = "saane_ros"
 SHARE = f"share/{NAME}"
+SETTING_FILES = (".yaml", ".rviz", ".json", ".xml")
 MODEL_FILES = (".yaml", ".safetensors", ".jpg")
 
 setup(
@@ -36,6 +37,7 @@ setup(
             "hypothesis",
             "ruff",
             "mypy",
+            "mkdocs",
             "types-PyYAML",
             "scikit-learn",
             "pytorch-metric-learning",
@@ -49,7 +51,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", glob("launch/*.py")),
-        (f"{SHARE}/config", glob("config/*.yaml") + glob("config/*.rviz") + glob("config/*.xml")),
+        (f"{SHARE}/config", [p for p in glob("config/*.*") if p.endswith(SETTING_FILES)]),
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
         (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),
         (f"{SHARE}/config/drives", glob("config/drives/*.yaml")),

@@ -35,5 +35,5 @@ def actions(context: LaunchContext) -> list[Action]:
         player = shared.bag_player(context, found, topics, ("image", "odometry"))
         started.insert(0, shared.once_active(localizer, player))
     if shared.switch(context, "rviz"):
-        started.append(shared.rviz(context, localizer))
+        started.append(shared.rviz(context))
     return started

@@ -244,8 +244,8 @@ def once_active(waited_for: LifecycleNode, actions: list[Action]) -> RegisterEve
     )
 
 
-def rviz(context: LaunchContext, shown: LifecycleNode) -> OpaqueFunction:
-    """RViz with everything that a localizer publishes, under whichever name it runs.
+def rviz(context: LaunchContext) -> Node:
+    """RViz with everything that a localizer publishes, in its namespace.
 
     RuntimeError where there is no RViz: before anything is started.
     """
@@ -258,28 +258,21 @@ def rviz(context: LaunchContext, shown: LifecycleNode) -> OpaqueFunction:
     simulated = switch(context, "use_sim_time")
     if simulated is None:
         simulated = bool(given(context, "bag"))
-    return OpaqueFunction(
-        function=lambda _: [
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                namespace=given(context, "namespace"),
-                arguments=["-d", str(rviz_file(shown.node_name))],
-                parameters=[{"use_sim_time": simulated}],
-            )
-        ]
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=given(context, "namespace"),
+        arguments=["-d", str(_rviz_file(given(context, "name")))],
+        parameters=[{"use_sim_time": simulated}],
     )
 
 
-def rviz_file(node_name: str) -> Path:
-    """config/saane.rviz for a node of this name (/robot_1/localizer), in this launch's log folder.
-
-    RViz has no remapping of a whole namespace, and its displays name each topic in full.
-    """
+def _rviz_file(node_name: str) -> Path:
+    """config/saane.rviz, whose topics begin with `localizer/`; for another name in a copy of it."""
     shipped = SHARE / "config" / "saane.rviz"
-    if node_name == "/localizer":
+    if node_name in ("", "localizer"):
         return shipped
-    text = shipped.read_text(encoding="utf-8").replace("/localizer/", f"{node_name}/")
+    text = shipped.read_text(encoding="utf-8").replace(" localizer/", f" {node_name}/")
     file = Path(launch_config.log_dir) / "saane.rviz"
     file.write_text(text, encoding="utf-8")
     return file

@@ -1,4 +1,4 @@
-"""Every setting of the localizer, once: parameters, YAML and README come from here."""
+"""Every setting of the localizer, once: parameters, YAML and the reference page come from here."""
 
 from __future__ import annotations
 

@@ -153,8 +153,8 @@ def test_the_shipped_parameter_file_is_the_dataclass() -> None:
         assert type(yaml.safe_load(lines[row])[name]) is type(default)
 
 
-def test_the_readme_table_is_the_dataclass() -> None:
-    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_reference_table_is_the_dataclass() -> None:
+    assert settings_table() in (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
 def test_the_table_has_a_row_per_setting() -> None:

@@ -3,16 +3,17 @@
 from saane_ros.visualization.attention import overlay_attention
 from saane_ros.visualization.colours import class_colours
 from saane_ros.visualization.labels import overlay_labels
-from saane_ros.visualization.overview import match_caption, match_panel, overview
-from saane_ros.visualization.panel import Tile, side_by_side
+from saane_ros.visualization.overview import match_caption, match_headline, overview
+from saane_ros.visualization.panel import Tile, side_by_side, stacked
 
 __all__ = [
     "Tile",
     "class_colours",
     "match_caption",
-    "match_panel",
+    "match_headline",
     "overlay_attention",
     "overlay_labels",
     "overview",
     "side_by_side",
+    "stacked",
 ]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from saane_ros.types import Embedding, Match, MatchState, Rgb
 from saane_ros.visualization.attention import overlay_attention
 from saane_ros.visualization.labels import overlay_labels
-from saane_ros.visualization.panel import Tile, side_by_side
+from saane_ros.visualization.panel import Tile, side_by_side, stacked
+from saane_ros.visualization.text import text_line
 
 STATE_COLOURS = {
     MatchState.LOCALIZED: (110, 220, 130),
@@ -17,19 +18,23 @@ STATE_COLOURS = {
 }
 
 
+_INK_ON_STATE = (20, 22, 26)
+_SMALLEST_DETAIL = 80
+"""Pixels of height: below, a title cannot be read any more."""
+
+
+def match_headline(match: Match) -> str:
+    """What a glance is for: the state, and how sure it is."""
+    sure = ">99%" if match.confidence > 0.99 else f"{match.confidence:.0%}"
+    return f"{match.state.name.replace('_', ' ')}   {sure} sure"
+
+
 def match_caption(match: Match) -> str:
-    """State, place, distance, ratio and confidence of a match in one line."""
+    """Place, distance, ratio and belief off the route of a match in one line."""
     return (
-        f"{match.state.name}   place {match.place.id} {match.place.name}   "
-        f"distance {match.distance:.2f}   ratio {match.ratio:.3f}   "
-        f"confidence {match.confidence:.2f}"
+        f"place {match.place.id} {match.place.name}   distance {match.distance:.2f}   "
+        f"ratio {match.ratio:.3f}   off the route {match.off_route:.0%}"
     )
-
-
-def match_panel(query: Rgb, matched: Rgb | None, match: Match, tile_height: int = 240) -> Rgb:
-    """Query and matched place side by side over the caption of the match."""
-    tiles = [Tile("query", query), Tile("matched place", matched)]
-    return side_by_side(tiles, match_caption(match), tile_height, colour=STATE_COLOURS[match.state])
 
 
 def overview(
@@ -41,15 +46,33 @@ def overview(
     opacity: float = 0.5,
     tile_height: int = 240,
 ) -> Rgb:
-    """Query, matched place, every attention map and the segmentation over the match's caption.
+    """A headline in the state's colour; query and matched place large; what the network saw small.
 
-    Attention maps and segmentation are shown where the embedding has them.
+    Attention maps and segmentation are shown where the embedding has them; an attention map is
+    stretched between its smallest and largest value, which stand in its title.
     """
-    tiles = [Tile("query", query), Tile("matched place", matched)]
+    rows = [side_by_side([Tile("query", query), Tile("matched place", matched)], "", tile_height)]
+    details = _details(query, embedding, class_names, opacity)
+    if details:
+        height = max(min(tile_height, _SMALLEST_DETAIL), 2 * tile_height // max(3, len(details)))
+        rows.append(side_by_side(details, "", height))
+    width = max(row.shape[1] for row in rows)
+    colour = STATE_COLOURS[match.state]
+    headline = text_line(
+        match_headline(match), width, max(24, tile_height // 5), _INK_ON_STATE, colour
+    )
+    caption = text_line(match_caption(match), width, max(18, tile_height // 10))
+    return stacked([headline, *rows, caption])
+
+
+def _details(
+    query: Rgb, embedding: Embedding, class_names: Sequence[str], opacity: float
+) -> list[Tile]:
+    tiles = []
     for modality, attention in embedding.attention.items():
-        overlay = overlay_attention(query, attention, opacity, stretch=True)
-        tiles.append(Tile(f"{modality} attention", overlay))
+        title = f"{modality} attention {attention.min():.2f} to {attention.max():.2f}"
+        tiles.append(Tile(title, overlay_attention(query, attention, opacity, stretch=True)))
     if embedding.labels is not None:
         labelled = overlay_labels(query, embedding.labels, class_names, opacity)
         tiles.append(Tile("segmentation", labelled))
-    return side_by_side(tiles, match_caption(match), tile_height, colour=STATE_COLOURS[match.state])
+    return tiles

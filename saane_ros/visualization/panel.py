@@ -29,14 +29,30 @@ def side_by_side(
     columns: int = 0,
     colour: tuple[int, int, int] = INK,
 ) -> Rgb:
-    """All tiles at one height in rows of `columns` (0: one row), titles above, caption below."""
+    """All tiles at one height in rows of `columns` (0: one row), titles above, caption below.
+
+    An empty caption takes no room.
+    """
     columns = columns or len(tiles)
     width = max((_scaled_width(tile.image, tile_height) for tile in tiles), default=tile_height)
     boxes = [_box(tile, width, tile_height) for tile in tiles]
     boxes += [np.full_like(boxes[0], PAPER)] * (-len(boxes) % columns)
     rows = [_joined(boxes[i : i + columns], axis=1) for i in range(0, len(boxes), columns)]
     board = _joined(rows, axis=0)
+    if not caption:
+        return board
     return np.vstack([board, text_line(caption, board.shape[1], max(18, tile_height // 8), colour)])
+
+
+def stacked(pictures: Sequence[Rgb]) -> Rgb:
+    """Pictures below each other, each filled up on the right to the width of the widest."""
+    width = max(picture.shape[1] for picture in pictures)
+    filled = []
+    for picture in pictures:
+        field = np.full((picture.shape[0], width, 3), PAPER, np.uint8)
+        field[:, : picture.shape[1]] = picture
+        filled.append(field)
+    return np.vstack(filled)
 
 
 def _scaled_width(image: Rgb | None, height: int) -> int:

@@ -15,12 +15,18 @@ PAPER = (24, 26, 30)
 _SMALLEST = 0.6  # of the height that the strip offers; below, text is cut instead
 
 
-def text_line(text: str, width: int, height: int, colour: tuple[int, int, int] = INK) -> Rgb:
-    """One line of text on a dark strip (height, width, 3), as large as the strip allows.
+def text_line(
+    text: str,
+    width: int,
+    height: int,
+    colour: tuple[int, int, int] = INK,
+    paper: tuple[int, int, int] = PAPER,
+) -> Rgb:
+    """One line of text on a strip (height, width, 3), dark by default, as large as it allows.
 
     Text too long for the width shrinks a little, then loses its end to "...".
     """
-    strip = np.full((height, width, 3), PAPER, np.uint8)
+    strip = np.full((height, width, 3), paper, np.uint8)
     line = text.encode("ascii", "replace").decode().strip()  # the font has no other characters
     if not line:
         return strip

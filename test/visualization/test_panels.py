@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,12 +12,14 @@ from saane_ros.visualization import (
     Tile,
     class_colours,
     match_caption,
-    match_panel,
+    match_headline,
     overlay_attention,
     overlay_labels,
     overview,
     side_by_side,
+    stacked,
 )
+from saane_ros.visualization.overview import STATE_COLOURS
 
 
 @pytest.fixture
@@ -33,9 +37,11 @@ def match() -> Match:
     )
 
 
-def test_caption_names_state_place_and_numbers(match: Match) -> None:
+def test_headline_and_caption_name_state_place_and_numbers(match: Match) -> None:
+    assert match_headline(match) == "LOCALIZED   93% sure"
+    assert match_headline(replace(match, confidence=0.998)) == "LOCALIZED   >99% sure"
     caption = match_caption(match)
-    for part in ("LOCALIZED", "place 42 day/000042", "3.21", "1.124", "0.93"):
+    for part in ("place 42 day/000042", "3.21", "1.124", "off the route 10%"):
         assert part in caption
 
 
@@ -51,7 +57,7 @@ def test_pictures_keep_their_pixels_at_their_own_height() -> None:
 def test_tiles_wrap_into_rows_and_the_last_row_is_filled() -> None:
     tiles = [Tile(str(i), smooth_scene(i, 30, 40)) for i in range(3)]
     board = side_by_side(tiles, "", tile_height=30, columns=2)
-    assert board.shape == (2 * (16 + 30) + 4 + 18, 40 + 4 + 40, 3)
+    assert board.shape == (2 * (16 + 30) + 4, 40 + 4 + 40, 3)
 
 
 def test_text_is_written_and_stays_inside_its_strip_however_long() -> None:
@@ -64,41 +70,57 @@ def test_text_is_written_and_stays_inside_its_strip_however_long() -> None:
     assert board[-1].max() < 60
 
 
-def test_match_panel_without_a_picture_of_the_place_leaves_the_field_empty(match: Match) -> None:
-    query = smooth_scene(4, 60, 80)
-    panel = match_panel(query, None, match, tile_height=60)
-    np.testing.assert_array_equal(panel[16:76, :80], query)
-    assert len(np.unique(panel[20:70, 90:].reshape(-1, 3), axis=0)) == 1
-
-
-def test_overview_shows_query_place_attention_and_labels(
+def test_a_place_without_a_picture_leaves_its_field_empty(
     match: Match, colour_grid: ColourGridEmbedder
 ) -> None:
-    query, place = smooth_scene(5, 60, 80), smooth_scene(6, 60, 80)
+    query = smooth_scene(4, 60, 80)
+    picture = overview(query, colour_grid.embed([query])[0], None, match, tile_height=60)
+    np.testing.assert_array_equal(picture[40:100, :80], query)
+    assert len(np.unique(picture[45:95, 90:].reshape(-1, 3), axis=0)) == 1
+
+
+def test_overview_shows_the_state_query_place_attention_and_labels(
+    match: Match, colour_grid: ColourGridEmbedder
+) -> None:
+    query, place = smooth_scene(5, 240, 320), smooth_scene(6, 240, 320)
     embedding = colour_grid.embed([query], attention=True, labels=True)[0]
     names = colour_grid.class_names
-    picture = overview(query, embedding, place, match, names, opacity=0.4, tile_height=60)
+    picture = overview(query, embedding, place, match, names, opacity=0.4)
     assert embedding.labels is not None
+    top = 48 + 24  # headline, title
+    np.testing.assert_array_equal(picture[top : top + 240, :320], query)
+    np.testing.assert_array_equal(picture[top : top + 240, 324:644], place)
+    share = (picture[:48].reshape(-1, 3) == STATE_COLOURS[MatchState.LOCALIZED]).all(axis=1).mean()
+    assert share > 0.8
     expected = [
-        query,
-        place,
         overlay_attention(query, embedding.attention["appearance"], 0.4, stretch=True),
         overlay_attention(query, embedding.attention["semantic"], 0.4, stretch=True),
         overlay_labels(query, embedding.labels, names, 0.4),
     ]
+    top += 240 + 16
+    width = round(320 * 160 / 240)
     for i, tile in enumerate(expected):
-        np.testing.assert_array_equal(picture[16:76, 84 * i : 84 * i + 80], tile)
+        left = (width + 4) * i
+        small = cv2.resize(tile, (width, 160), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(picture[top : top + 160, left : left + width], small)
+    assert picture.shape == (48 + 264 + 176 + 24, 3 * width + 8, 3)
 
 
-def test_overview_of_an_embedder_without_maps_is_the_match_panel(
+def test_an_embedder_without_maps_has_query_and_place_alone(
     match: Match, colour_grid: ColourGridEmbedder
 ) -> None:
     query, place = smooth_scene(7, 50, 70), smooth_scene(8, 50, 70)
-    embedding = colour_grid.embed([query])[0]
-    np.testing.assert_array_equal(
-        overview(query, embedding, place, match, tile_height=50),
-        match_panel(query, place, match, tile_height=50),
-    )
+    picture = overview(query, colour_grid.embed([query])[0], place, match, tile_height=50)
+    assert picture.shape == (24 + 16 + 50 + 18, 70 + 4 + 70, 3)
+
+
+def test_pictures_of_several_widths_are_stacked_to_the_left() -> None:
+    wide, narrow = smooth_scene(1, 10, 40), smooth_scene(2, 20, 30)
+    board = stacked([wide, narrow])
+    assert board.shape == (30, 40, 3)
+    np.testing.assert_array_equal(board[:10], wide)
+    np.testing.assert_array_equal(board[10:, :30], narrow)
+    assert (board[10:, 30:] == board[29, 39]).all()
 
 
 def test_a_picture_of_another_shape_is_scaled_to_the_common_height() -> None:

@@ -1,4 +1,4 @@
-"""Everything that the nodes say and hear, once: nodes and README read it here."""
+"""Everything that the nodes say and hear, once: nodes and docs/reference.md read it here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The README's tables of topics, keys and parameters, written from what the nodes use.
+"""The tables of topics, keys and parameters, written from what the nodes use.
 
-`python -m saane_ros.ros.shared.interface_tables README.md` fills the text between
+`python -m saane_ros.ros.shared.interface_tables docs/reference.md` fills the text between
 `<!-- topics -->` and `<!-- /topics -->`; with `--check` it only says whether that is up to date.
 """
 
@@ -46,7 +46,7 @@ def tables() -> str:
 
 
 def filled(text: str) -> str:
-    """A README's text with the tables between its markers; SaaneError where it has none."""
+    """A page's text with the tables between its markers; SaaneError where it has none."""
     if not _BLOCK.search(text):
         raise SaaneError("The file has no `<!-- topics -->` and `<!-- /topics -->`: add both.")
     return _BLOCK.sub(lambda block: f"{block[1]}\n{tables()}\n{block[2]}", text)
@@ -90,18 +90,18 @@ def _keys(keys: Mapping[str, str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where the file is (now) up to date, 1 where it is not or has no markers."""
-    parser = argparse.ArgumentParser(description="Write the tables of topics into a README.")
-    parser.add_argument("readme", type=Path)
+    parser = argparse.ArgumentParser(description="Write the tables of topics into a page.")
+    parser.add_argument("page", type=Path)
     parser.add_argument("--check", action="store_true", help="change nothing, only compare")
     options = parser.parse_args(arguments)
-    before = options.readme.read_text(encoding="utf-8")
+    before = options.page.read_text(encoding="utf-8")
     try:
         after = filled(before)
     except SaaneError as error:
-        print(f"saane: {options.readme}: {error}", file=sys.stderr)
+        print(f"saane: {options.page}: {error}", file=sys.stderr)
         return 1
     if after != before and not options.check:
-        with replacing_file(options.readme) as part:
+        with replacing_file(options.page) as part:
             part.write_text(after, encoding="utf-8")
     return int(options.check and after != before)
 

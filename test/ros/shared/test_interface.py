@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import yaml
 from saane_ros.errors import SaaneError
 from saane_ros.ros.map_builder.settings import MapBuilderSettings
 from saane_ros.ros.shared import interface
+from saane_ros.ros.shared.interface import Topic
 from saane_ros.ros.shared.interface_tables import filled, main, tables
 from saane_ros.settings import Settings, default_settings
 
@@ -30,31 +33,31 @@ def test_the_tables_hold_every_topic_key_and_parameter_once() -> None:
     assert set(columns) <= {2, 4}
 
 
-def test_the_readme_has_these_tables() -> None:
-    assert main([str(ROOT / "README.md"), "--check"]) == 0
+def test_the_reference_page_has_these_tables() -> None:
+    assert main([str(ROOT / "docs" / "reference.md"), "--check"]) == 0
 
 
-def test_a_readme_is_filled_between_its_markers_and_checked(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- topics -->\nstale text\n<!-- /topics -->\nafter\n")
-    assert main([str(readme), "--check"]) == 1
-    assert main([str(readme)]) == 0
-    text = readme.read_text()
+def test_a_page_is_filled_between_its_markers_and_checked(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- topics -->\nstale text\n<!-- /topics -->\nafter\n")
+    assert main([str(page), "--check"]) == 1
+    assert main([str(page)]) == 0
+    text = page.read_text()
     assert text.startswith("before\n<!-- topics -->\n")
     assert text.endswith("<!-- /topics -->\nafter\n")
     assert "stale text" not in text
     assert filled(text) == text
-    assert main([str(readme), "--check"]) == 0
+    assert main([str(page), "--check"]) == 0
 
 
-def test_a_readme_without_markers_is_refused(
+def test_a_page_without_markers_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SaaneError, match="add both"):
         filled("nothing here")
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing here")
-    assert main([str(readme)]) == 1
+    page = tmp_path / "page.md"
+    page.write_text("nothing here")
+    assert main([str(page)]) == 1
     assert "add both" in capsys.readouterr().err
 
 
@@ -63,18 +66,48 @@ def test_the_shipped_parameters_of_the_localizer_are_the_defaults() -> None:
     assert shipped == {"/**": {"ros__parameters": default_settings(Settings)}}
 
 
-def test_rviz_shows_every_output_with_a_qos_that_fits() -> None:
+def shown_outputs() -> dict[str, Topic]:
+    hidden = ("localized", "place_match", "diagnostics")
+    return {
+        topic.name.replace("~", "localizer"): topic
+        for key, topic in interface.OUTPUTS.items()
+        if key not in hidden
+    }
+
+
+def test_rviz_shows_every_output_with_a_qos_that_fits_in_any_namespace() -> None:
     shown = yaml.safe_load((ROOT / "config" / "saane.rviz").read_text(encoding="utf-8"))
     displays = [d for d in shown["Visualization Manager"]["Displays"] if "Topic" in d]
     topics = {display["Topic"]["Value"]: display["Topic"] for display in displays}
-    outputs = {
-        topic.name.replace("~", "/localizer"): topic
-        for key, topic in interface.OUTPUTS.items()
-        if key not in ("localized", "place_match", "diagnostics")
-    }
+    outputs = shown_outputs()
     # A replayed bag brings the true position along.
     assert set(topics) - {"/ground_truth/odometry"} == set(outputs)
     for name, topic in outputs.items():
         latched = topics[name]["Durability Policy"] == "Transient Local"
         assert latched is (topic.qos is interface.LATCHED)
         assert topics[name]["Reliability Policy"] == "Reliable"
+
+
+def test_rviz_sets_the_initial_pose_and_shows_frames() -> None:
+    shown = yaml.safe_load((ROOT / "config" / "saane.rviz").read_text(encoding="utf-8"))
+    manager = shown["Visualization Manager"]
+    tools = {tool["Class"]: tool for tool in manager["Tools"]}
+    assert tools["rviz_default_plugins/SetInitialPose"]["Topic"]["Value"] == "initialpose"
+    assert "rviz_default_plugins/TF" in {display["Class"] for display in manager["Displays"]}
+
+
+def test_the_foxglove_layout_shows_topics_that_exist_in_panels_that_exist() -> None:
+    text = (ROOT / "config" / "foxglove.json").read_text(encoding="utf-8")
+    layout = json.loads(text)
+    known = {topic.name.replace("~", "/localizer") for topic in interface.OUTPUTS.values()}
+    shown = set(re.findall(r'"(/(?:localizer|diagnostics)[a-z_/]*)', text))
+    assert shown <= known
+    assert {"/localizer/overview", "/localizer/route", "/localizer/pose"} <= shown
+
+    def leaves(node: object) -> list[str]:
+        if isinstance(node, str):
+            return [node]
+        assert isinstance(node, dict)
+        return leaves(node["first"]) + leaves(node["second"])
+
+    assert sorted(leaves(layout["layout"])) == sorted(layout["configById"])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 ALLOWED = {"launch", "launch_ros", *sys.stdlib_module_names}
 
 
