@@ -113,7 +113,8 @@ class Robot:
             "ROS_LOG_DIR": str(folder / "log"),
             "OMP_NUM_THREADS": "1",
         }
-        self.environment.pop("PYTHONPATH", None)
+        paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # without this checkout
+        self.environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if Path(p) != ROOT)
         self.has_ros2 = shutil.which(ros2) is not None
         if self.has_ros2:
             home = Path(str(shutil.which(ros2))).absolute().parent
@@ -144,13 +145,14 @@ class Robot:
         (packages,) = prefix.glob("lib/python*/site-packages")
         self._first("PYTHONPATH", packages)
         self._first("AMENT_PREFIX_PATH", prefix)
-        self._first("PATH", prefix / "bin")
+        self._first("PATH", prefix / "share" / "saane_ros" / "bin")
         return "what colcon calls, as there is no colcon in this Python"
 
     def saane(self, *words: str) -> str:
-        """The command as the nodes' prefix has it."""
+        """The command, where it is on PATH, else as `ros2 run` finds it."""
         prefix = Path(self.environment["AMENT_PREFIX_PATH"].split(os.pathsep)[0])
-        return self._run([str(prefix / "lib" / "saane_ros" / "saane"), *words])
+        command = shutil.which("saane", path=self.environment["PATH"])
+        return self._run([command or str(prefix / "lib" / "saane_ros" / "saane"), *words])
 
     def ros2(self, *words: str, fails: bool = False) -> str:
         """What `ros2` says; AssertionError where it fails, or with `fails` where it does not."""
