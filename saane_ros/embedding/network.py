@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.embedding.preprocessing import Preprocessing
@@ -67,14 +67,19 @@ class NetworkEmbedder:
     def _label_maps(self, logits: Tensor | None, size: Sequence[int]) -> np.ndarray | None:
         if logits is None:
             return None
-        # Logits go back to the image as they came from it, or labels shift by some pixels.
-        enlarged = functional.interpolate(
-            logits.float(),
-            size=tuple(size),
-            mode="bilinear",
-            align_corners=bool(getattr(self.network.semantics, "align_corners", False)),
-        )
+        enlarged = enlarged_logits(self.network.semantics, logits, size)
         return enlarged.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+
+def enlarged_logits(semantics: nn.Module | None, logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Class scores (B, K, h, w) at `size`, float32, the way back that they came from the image.
+
+    A network that aligns corners on the way in must on the way out, or labels shift by some pixels.
+    """
+    aligned = bool(getattr(semantics, "align_corners", False))
+    return functional.interpolate(
+        logits.float(), size=tuple(size), mode="bilinear", align_corners=aligned
+    )
 
 
 def _attention(output: SaaneOutput) -> dict[str, np.ndarray]:

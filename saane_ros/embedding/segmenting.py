@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from saane_ros.embedding.assembly import build_semantics, build_trunk, fill_trunks
 from saane_ros.embedding.loading import pick_device, preprocessing_of
+from saane_ros.embedding.network import enlarged_logits
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import Trunk
@@ -46,9 +46,7 @@ class Segmentation:
         pixels = self.preprocessing(images, self.device)
         on_trunk = hasattr(self.network, "levels")
         output = self.network(self.trunk(pixels) if on_trunk else pixels)
-        return functional.interpolate(
-            output.logits.float(), size=pixels.shape[-2:], mode="bilinear", align_corners=False
-        )
+        return enlarged_logits(self.network, output.logits, pixels.shape[-2:])
 
     def labels(self, images: Sequence[Rgb]) -> NDArray[np.uint8]:
         """The class of every pixel, uint8 (B, H, W)."""

@@ -17,7 +17,7 @@ from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.model.appearance import ResNetTrunk
-from saane_ros.model.heads import HeadOutput, HeadSizes, PyramidHead
+from saane_ros.model.heads import Fused, HeadSizes, PyramidHead
 from saane_ros.model.pooling import POOLS
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.weights.card_files import models_folder
@@ -40,8 +40,8 @@ class TrunkPooling(PyramidHead):
 
     uses_semantics = False
 
-    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
-        return HeadOutput(self.describe(appearance))
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
+        return Fused(appearance)
 
 
 def load_untrained(

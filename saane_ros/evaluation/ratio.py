@@ -25,8 +25,8 @@ def best_matches(distances: NDArray[np.floating], window: int = 0) -> BestMatche
 
     distances: (Q, N), not negative.  The second best is the smallest over |j - j*| > window;
     window 0 is the plain ratio test, 5 that of Milford & Wyeth 2012 (SeqSLAM's Rwindow of 10).
-    A best distance of zero has ratio inf; where no place lies outside the window there is nothing
-    to compare with and the ratio is 1.
+    Where only the best distance is zero the ratio is inf; where the second is zero too, or no
+    place lies outside the window, nothing tells them apart and the ratio is 1, as in the node.
     """
     values = checked_distances(distances)
     queries, places = values.shape
@@ -35,7 +35,7 @@ def best_matches(distances: NDArray[np.floating], window: int = 0) -> BestMatche
     outside = np.abs(np.arange(places)[None, :] - best[:, None]) > window
     second = np.where(outside, values, np.inf).min(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(first > 0, second / first, np.inf)
+        ratio = np.where(first > 0, second / first, np.where(second > 0, np.inf, 1.0))
     return BestMatches(best, np.where(np.isinf(second), 1.0, ratio))
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from saane_ros.model.appearance import Trunk
 from saane_ros.model.fusion import Projection
-from saane_ros.model.heads import HeadOutput, HeadSizes, PyramidHead
+from saane_ros.model.heads import Fused, HeadSizes, PyramidHead
 
 SCALE = 30.0
 """Of the cosines; without it a softmax over numbers of at most one stays flat."""
@@ -26,9 +26,11 @@ class AmosNet(PyramidHead):
         super().__init__(sizes)
         self.projection = Projection(sizes.c_a, sizes.channels)
 
-    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
-        pyramid = self.pooling(self.projection(appearance))
-        return HeadOutput(functional.normalize(pyramid.float(), dim=1))
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
+        return Fused(self.projection(appearance))
+
+    def normalised(self, pyramid: Tensor) -> Tensor:
+        return functional.normalize(pyramid.float(), dim=1)
 
 
 class CameraClassifier(nn.Module):

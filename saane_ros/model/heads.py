@@ -5,6 +5,7 @@ A head sees features only, so it trains on cached ones; trunks are joined in `sa
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +38,13 @@ class HeadOutput(NamedTuple):
     semantic_attention: Tensor | None = None
 
 
+class Fused(NamedTuple):
+    """features: B x C x H x W.  maps: the spatial maps, as in HeadOutput."""
+
+    features: Tensor
+    maps: tuple[Tensor, ...] = ()
+
+
 class Head(nn.Module):
     """From features on one grid, B x C x H x W, to a descriptor of `descriptor_size` values."""
 
@@ -62,8 +70,23 @@ class PyramidHead(Head):
         self.pooling = SpatialPyramidPooling(sizes.levels, sizes.pool)
         self.descriptor_size = sizes.channels * self.pooling.cells
 
-    def describe(self, features: Tensor) -> Tensor:
-        return scaled_unit(self.pooling(features))
+    @abstractmethod
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
+        """What is pooled, and the spatial maps."""
+
+    def normalised(self, pyramid: Tensor) -> Tensor:
+        return scaled_unit(pyramid)
+
+    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
+        features, maps = self.fused(appearance, semantic)
+        return HeadOutput(self.normalised(self.pooling(features)), *maps)
+
+    def filtered(self, appearance: Tensor, semantic: Tensor | None, static: Tensor) -> HeadOutput:
+        """As of every head, and no masked cell is a candidate for a maximum."""
+        features, maps = self.fused(
+            appearance * static, None if semantic is None else semantic * static
+        )
+        return HeadOutput(self.normalised(self.pooling(features, static)), *maps)
 
 
 class AttentionBlock(nn.Module):
@@ -90,8 +113,8 @@ class App(PyramidHead):
         super().__init__(sizes)
         self.fusion1 = Projection(sizes.c_a, sizes.channels)
 
-    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
-        return HeadOutput(self.describe(self.fusion1(appearance)))
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
+        return Fused(self.fusion1(appearance))
 
 
 class AppSem(PyramidHead):
@@ -101,9 +124,9 @@ class AppSem(PyramidHead):
         super().__init__(sizes)
         self.fusion1 = Fusion(sizes.c_a, sizes.c_s, sizes.channels)
 
-    def forward(self, appearance: Tensor, semantic: Tensor) -> HeadOutput:
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
         f_a, f_s = self.fusion1(appearance, semantic)
-        return HeadOutput(self.describe(f_a + f_s))
+        return Fused(f_a + f_s)
 
 
 class AppAtt(PyramidHead):
@@ -117,9 +140,9 @@ class AppAtt(PyramidHead):
         self.attention = AttentionBlock(sizes.channels, sizes.reduction)
         self.fusion2 = Projection(sizes.channels, sizes.channels)
 
-    def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
         attended, spatial = self.attention(self.fusion1(appearance))
-        return HeadOutput(self.describe(self.fusion2(attended)), spatial)
+        return Fused(self.fusion2(attended), (spatial,))
 
 
 class AppAttSemAtt(PyramidHead):
@@ -132,12 +155,12 @@ class AppAttSemAtt(PyramidHead):
         self.attention_semantic = AttentionBlock(sizes.channels, sizes.reduction)
         self.fusion2 = Fusion(sizes.channels, sizes.channels, sizes.channels)
 
-    def forward(self, appearance: Tensor, semantic: Tensor) -> HeadOutput:
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
         f_a, f_s = self.fusion1(appearance, semantic)
         attended_a, spatial_a = self.attention_appearance(f_a)
         attended_s, spatial_s = self.attention_semantic(f_s)
         g_a, g_s = self.fusion2(attended_a, attended_s)
-        return HeadOutput(self.describe(g_a + g_s), spatial_a, spatial_s)
+        return Fused(g_a + g_s, (spatial_a, spatial_s))
 
 
 class Saane(PyramidHead):
@@ -151,7 +174,7 @@ class Saane(PyramidHead):
         self.spatial_semantic = SpatialAttention()
         self.fusion2 = Fusion(sizes.channels, sizes.channels, sizes.channels)
 
-    def forward(self, appearance: Tensor, semantic: Tensor) -> HeadOutput:
+    def fused(self, appearance: Tensor, semantic: Tensor | None) -> Fused:
         f_a, f_s = self.fusion1(appearance, semantic)
         f_m = f_a + f_s
         m_c = self.channel(f_m)
@@ -159,7 +182,7 @@ class Saane(PyramidHead):
         s_a = self.spatial_appearance(attended)
         s_s = self.spatial_semantic(attended)
         g_a, g_s = self.fusion2(f_a * m_c * s_a, f_s * m_c * s_s)
-        return HeadOutput(self.describe(g_a + g_s), s_a, s_s)
+        return Fused(g_a + g_s, (s_a, s_s))
 
 
 HEADS: dict[str, type[Head]] = {

@@ -31,8 +31,20 @@ class SpatialPyramidPooling(nn.Module):
     def cells(self) -> int:
         return sum(level * level for level in self.levels)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Features B x C x H x W to B x (C * cells)."""
+    def forward(self, features: Tensor, static: Tensor | None = None) -> Tensor:
+        """Features B x C x H x W to B x (C * cells).
+
+        static: weights of the cells, B x 1 x H x W. A cell of weight 0 is no candidate for a
+        maximum, which its zeros would win among negative features; a field without any other
+        cell is 0.
+        """
+        if static is not None and self.pool is functional.adaptive_max_pool2d:
+            absent = torch.finfo(features.dtype).min
+            pooled = self._levels(features.masked_fill(static == 0, absent))
+            return pooled.masked_fill(pooled == absent, 0)
+        return self._levels(features)
+
+    def _levels(self, features: Tensor) -> Tensor:
         return torch.cat([self.pool(features, n).flatten(1) for n in self.levels], dim=1)
 
 

@@ -40,7 +40,7 @@ def train_classification(run: Run) -> float:
     head = build_card_head(card, trunk.channels16, 0, options.seed)
     assert isinstance(head, AmosNet)
     torch.manual_seed(options.seed)
-    start_at_trunk(head)
+    start_at_trunk(head, options.seed)
     views = training_views(run)
     preprocessing = preprocessing_of(card)
     trainer = ClassificationTrainer(

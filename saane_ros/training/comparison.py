@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from saane_ros.data.datasets import Dataset, open_datasets
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.embedding.untrained import TrunkPooling
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.metrics import RetrievalScores, evaluate_retrieval
+from saane_ros.evaluation.metrics import RetrievalResult, RetrievalScores, evaluate_retrieval
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
 from saane_ros.evaluation.searches import search_descriptors
 from saane_ros.files import replacing_file
@@ -26,10 +26,13 @@ from saane_ros.model.saane import SaaneNetwork
 from saane_ros.route_map.postprocessing import MEAN, PROJECTIONS, STANDARDISE
 from saane_ros.training.features import FeatureCache, cached_features
 from saane_ros.training.initialisation import start_whitened
-from saane_ros.training.pipeline import train_head, with_embedding
-from saane_ros.training.places import EmbeddingData, embedding_data
+from saane_ros.training.pipeline import on_fabric, shared_data, train_head, with_embedding
+from saane_ros.training.places import EmbeddingData
 from saane_ros.training.run import Run
 from saane_ros.training.validation import AUC, describe_all
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 POOLS = ("max", "avg")
 POSTPROCESSED = ("untrained trunk, avg", "app", "app_att", "saane")
@@ -58,8 +61,10 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Figures:
-    """Recall@1 and AUC of one head on one benchmark.
+    """Recall@1 and areas under the precision-recall curve of one head on one benchmark.
 
+    auc: of the curve that the training is judged by.  auc_paper, auc_headline: by the conventions
+    that the evaluation names so.  group: of benchmarks that are the query sets of one dataset.
     post: of `ALL_POSTS`.  descriptor_bytes: of a place.  query_ms: what post-processing adds to a
     query.
     """
@@ -70,8 +75,11 @@ class Figures:
     post: str
     recall: float
     auc: float
+    auc_paper: float
+    auc_headline: float
     descriptor_bytes: int
     query_ms: float
+    group: str = ""
 
 
 def compare(run: Run, results: Path) -> str:
@@ -85,20 +93,23 @@ def compare(run: Run, results: Path) -> str:
     strangers = [name for name in wanted.systems if name not in HEADS]
     if strangers:
         raise SaaneError(f"There is no system {strangers[0]}: choose of {', '.join(HEADS)}.")
+    run, fabric = on_fabric(run)
     network = run.network("saane" if run.card.semantics is not None else "app")
-    benchmarks = [_benchmark(run, network, name) for name in wanted.datasets]
-    data = embedding_data(run, network)
+    with fabric.rank_zero_first(local=False):
+        benchmarks = [b for name in wanted.datasets for b in _benchmarks(run, network, name)]
+    data = shared_data(run, network, fabric)
     figures: list[Figures] = []
-    for name, seed, head in _heads(run, network, data):
+    for name, seed, head in _heads(run, network, data, fabric):
         head.eval()
         for benchmark in benchmarks:
             figures += _measured(name, seed, head, benchmark, run.device)
-        _write(results, run, benchmarks, figures)
+        if fabric.is_global_zero:
+            _write(results, run, benchmarks, figures)
     return table(figures)
 
 
 def _heads(
-    run: Run, network: SaaneNetwork, data: EmbeddingData
+    run: Run, network: SaaneNetwork, data: EmbeddingData, fabric: Fabric
 ) -> Iterator[tuple[str, int | None, Head]]:
     """Every row of the table: the untrained trunk, a random projection, the trained systems."""
     wanted = run.config.comparison
@@ -108,39 +119,43 @@ def _heads(
         sizes = HeadSizes(c_a=channels, channels=channels, pool=pool)
         yield f"untrained trunk, {pool}", None, TrunkPooling(sizes)
     whitened = run.network("app", 0).head
-    start_whitened(whitened, data.training)
+    start_whitened(whitened, data.training, 0)
     yield f"whitened trunk, {run.card.head.pool}", None, whitened
     for seed in wanted.seeds:
         yield "app, random projection", seed, run.network("app", seed).head
     for system in wanted.systems:
         for seed in wanted.seeds:
-            yield system, seed, trained_head(run, system, seed, data)
+            yield system, seed, trained_head(run, system, seed, data, fabric)
 
 
-def trained_head(run: Run, system: str, seed: int, data: EmbeddingData) -> Head:
+def trained_head(run: Run, system: str, seed: int, data: EmbeddingData, fabric: Fabric) -> Head:
     """A head of `run.out`/heads/<system>-<seed>, trained if it is not finished."""
     out = run.out / "heads" / f"{system}-{seed}"
     head = run.network(system, seed).head
     done = out / "done"
     if not done.exists():
         config = with_embedding(run.config, seed=seed)
-        train_head(replace(run, config=config, out=out), head, data)
-        with replacing_file(done) as temporary:
-            temporary.touch()
+        train_head(replace(run, config=config, out=out), head, data, fabric)
+        if fabric.is_global_zero:
+            with replacing_file(done) as temporary:
+                temporary.touch()
+        fabric.barrier()
     head.load_state_dict(load_file(out / "embedding" / "head.safetensors"))
     return head
 
 
-def _benchmark(run: Run, network: SaaneNetwork, name: str) -> Benchmark:
-    datasets = open_datasets(name, run.data)
-    if len(datasets) != 1:
-        raise SaaneError(f"Dataset {name} has {len(datasets)} query sets: name a dataset of one.")
+def _benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
+    """One benchmark a query set; sets of one dataset may share their references' features."""
     preprocessing, folder = preprocessing_of(run.card), run.out / "features"
-    caches = [
-        cached_features(network, preprocessing, images, folder, f"features of {name}")
-        for images in (datasets[0].queries, datasets[0].references)
-    ]
-    return Benchmark(datasets[0], *caches)
+    found = []
+    for dataset in open_datasets(name, run.data):
+        what = f"features of {dataset.name}"
+        caches = [
+            cached_features(network, preprocessing, images, folder, what)
+            for images in (dataset.queries, dataset.references)
+        ]
+        found.append(Benchmark(dataset, *caches))
+    return found
 
 
 def _measured(
@@ -148,29 +163,40 @@ def _measured(
 ) -> list[Figures]:
     queries = describe_all(head, benchmark.queries, device)
     references = describe_all(head, benchmark.references, device)
-    figures = []
+    figures, dataset = [], benchmark.dataset
     for post, how in ALL_POSTS.items():
         rows = processed(how, queries, references)
-        recall, auc = _scores(rows.queries, rows.references, benchmark.dataset)
-        size = rows.references.shape[1] * rows.references.itemsize
+        result = _result(rows.queries, rows.references, dataset)
         figures.append(
-            Figures(name, seed, benchmark.dataset.name, post, recall, auc, size, rows.query_ms)
+            Figures(
+                name,
+                seed,
+                dataset.name,
+                post,
+                result.recall[1],
+                result.curves[AUC].auc,
+                result.saane_comparable_auc,
+                result.headline_auc,
+                rows.references.shape[1] * rows.references.itemsize,
+                rows.query_ms,
+                dataset.group,
+            )
         )
     return figures
 
 
-def _scores(
+def _result(
     queries: NDArray[np.float32], references: NDArray[np.float32], dataset: Dataset
-) -> tuple[float, float]:
+) -> RetrievalResult:
     distances = search_descriptors(queries, references).distances
-    result = evaluate_retrieval(RetrievalScores(distances, dataset.correct), (1,))
-    return result.recall[1], result.curves[AUC].auc
+    return evaluate_retrieval(RetrievalScores(distances, dataset.correct), (1,))
 
 
 def table(figures: Sequence[Figures]) -> str:
     """Two tables in Markdown: all systems, and what each post-processing does to a few of them.
 
-    R@1 / AUC, mean and standard deviation over seeds where there are several.
+    R@1 / AUC "paper" / AUC "headline", mean and standard deviation over seeds where there are
+    several; of a dataset with several query sets their average and, seed by seed, their worst.
     """
     systems = list(dict.fromkeys(f.system for f in figures))
     few = [name for name in systems if name in POSTPROCESSED]
@@ -180,12 +206,15 @@ def table(figures: Sequence[Figures]) -> str:
 
 
 def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: bool) -> str:
-    benchmarks = list(dict.fromkeys(f.benchmark for f in figures))
-    titles = ["R@1 / AUC", *benchmarks, *(["bytes a place", "ms a query"] if costs else [])]
+    columns = list(dict.fromkeys(title for f in figures for title in _columns(f)))
+    title = "R@1 / AUC paper / AUC headline"
+    titles = [title, *columns, *(["bytes a place", "ms a query"] if costs else [])]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for system, post in rows:
         here = [f for f in figures if (f.system, f.post) == (system, post)]
-        cells = [_cell([f for f in here if f.benchmark == benchmark]) for benchmark in benchmarks]
+        if not here:
+            continue
+        cells = [_cell(column, [f for f in here if column in _columns(f)]) for column in columns]
         if costs:
             sizes = sorted({f.descriptor_bytes for f in here})
             cells.append(f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}")
@@ -195,8 +224,24 @@ def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: b
     return "\n".join(lines)
 
 
-def _cell(found: Sequence[Figures]) -> str:
-    return f"{_spread([f.recall for f in found])} / {_spread([f.auc for f in found])}"
+def _columns(figures: Figures) -> list[str]:
+    """The columns of the table that these figures count for."""
+    if not figures.group:
+        return [figures.benchmark]
+    return [f"{figures.group} {word}" for word in _OVER_SETS]
+
+
+def _cell(column: str, found: Sequence[Figures]) -> str:
+    over_sets = next((f for word, f in _OVER_SETS.items() if column.endswith(f" {word}")), np.mean)
+    seeds = dict.fromkeys(f.seed for f in found)
+    spreads = []
+    for name in ("recall", "auc_paper", "auc_headline"):
+        of_seeds = [[getattr(f, name) for f in found if f.seed == seed] for seed in seeds]
+        spreads.append(_spread([float(over_sets(values)) for values in of_seeds]))
+    return " / ".join(spreads)
+
+
+_OVER_SETS: dict[str, Callable[[Sequence[float]], Any]] = {"average": np.mean, "worst": np.min}
 
 
 def _spread(values: Sequence[float]) -> str:

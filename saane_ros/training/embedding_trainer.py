@@ -112,9 +112,9 @@ class EmbeddingTrainer(Trainer):
         )
         self.labels = torch.from_numpy(views.labels)
         if options.start == "trunk":
-            start_at_trunk(head)
+            start_at_trunk(head, options.seed)
         elif options.start == "whitened":
-            start_whitened(head, cache)
+            start_whitened(head, cache, options.seed)
         optimizer = torch.optim.Adam(
             head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )

@@ -14,27 +14,36 @@ from saane_ros.training.weight_files import save_tensors
 from saane_ros.weights.card_files import parse_card
 from saane_ros.weights.cards import ModelCard
 
-PARTS = {"appearance": "trunk", "semantics": "segmentation", "head": "head"}
-"""The part of a card that uses the weight file of a role."""
+PARTS = {"appearance": "trunk", "semantics": "segmentation", "head": "head", "filter": "filter"}
+"""The parts of a card with weights, and the role of their weight file where they name none."""
 
 UNKNOWN_DIGEST = "0" * 64
 
 
-def parts_of(model: dict[str, Any]) -> dict[str, str]:
-    """PARTS, and the filter where its class weights are learned."""
-    learned = model.get("filter", {}).get("mode") == "learned"
-    return {**PARTS, "filter": "filter"} if learned else PARTS
+def roles_of(model: dict[str, Any]) -> dict[str, list[str]]:
+    """The roles of the weight files of every part that has weights, by part.
+
+    A part that names its files is believed: a PSPNet of two files has two roles. A Hugging Face
+    segmentation has none, as its weights come with its checkpoint, and only learned class weights
+    make a filter one.
+    """
+    return {part: roles for part in PARTS if part in model and (roles := _roles(model, part))}
+
+
+def _roles(model: dict[str, Any], part: str) -> list[str]:
+    fields = model[part]
+    if fields.get("network") == "huggingface" or (
+        part == "filter" and fields.get("mode") != "learned"
+    ):
+        return []
+    named = fields.get("weights", PARTS[part])
+    return [named] if isinstance(named, str) and named else list(named or [])
 
 
 def trained_roles(model: dict[str, Any]) -> list[str]:
     """The roles of a training configuration whose weights are trained, not given."""
     given = model.get("weights", {})
-    present = [
-        role
-        for part, role in parts_of(model).items()
-        if part in model and model[part].get("weights") != ""
-    ]
-    return [role for role in present if role not in given]
+    return [role for roles in roles_of(model).values() for role in roles if role not in given]
 
 
 def card_in_training(model: dict[str, Any], path: Path) -> ModelCard:
@@ -66,9 +75,8 @@ def export_model(
 
 def _card_text(model: dict[str, Any], digests: dict[str, str]) -> str:
     card = dict(model)
-    for part, role in parts_of(model).items():
-        if part in card:
-            card[part] = {"weights": role, **card[part]}
+    for part in roles_of(model):
+        card[part] = {"weights": PARTS[part], **card[part]}
     trained = {
         role: {
             "file": _file_name(model, role),

@@ -24,8 +24,17 @@ SHRINKAGE = 0.1
 
 
 @torch.no_grad()
-def start_at_trunk(head: Head) -> None:
-    """Appearance projections become orthogonal, semantics silent, every gate flat."""
+def start_at_trunk(head: Head, seed: int) -> None:
+    """Appearance projections become orthogonal, semantics silent, every gate flat.
+
+    Where channels differ from the trunk's, the orthogonal matrix is a random one of this seed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _start_at_trunk(head)
+
+
+def _start_at_trunk(head: Head) -> None:
     for name, module in head.named_modules():
         last_fusion = name == "fusion2" or (name == "fusion1" and not hasattr(head, "fusion2"))
         if isinstance(module, (Projection, Fusion)):
@@ -40,14 +49,14 @@ def start_at_trunk(head: Head) -> None:
 
 
 @torch.no_grad()
-def start_whitened(head: Head, cache: FeatureCache) -> None:
+def start_whitened(head: Head, cache: FeatureCache, seed: int) -> None:
     """As `start_at_trunk`, but the first projection whitens the training set's features.
 
     Whitened is the moment about zero: the first projection has no bias that could take a mean
     out, but most of the moment is the mean, so its direction is what is turned down most. It is
     the linear relative of standardising descriptors.
     """
-    start_at_trunk(head)
+    start_at_trunk(head, seed)
     weight = head.get_parameter("fusion1.appearance.weight")
     rows = np.linspace(0, len(cache) - 1, min(len(cache), SAMPLES)).astype(np.int64)
     matrix = whitening(cell_moment(cache.appearance, np.unique(rows)), weight.shape[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head
+from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.config import TrainingConfig
 from saane_ros.training.devices import launched_fabric
 from saane_ros.training.embedding_trainer import EmbeddingTrainer
@@ -28,6 +29,9 @@ from saane_ros.training.segmentation_trainer import SegmentationTrainer
 from saane_ros.training.tensorboard import TrainingLog
 from saane_ros.training.town_images import labelled_images
 from saane_ros.training.validation import validation_figures
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 VALIDATION_LABELS = 300
 """Label maps that a validation of the segmentation looks at, spread over its towns."""
@@ -112,15 +116,26 @@ def train_segmentation(run: Run, results: Path | None = None) -> dict[str, dict[
 
 def train_embedding(run: Run) -> float:
     """Train the head on frozen features; the best score on the held-out places."""
+    run, fabric = on_fabric(run)
     network = run.network()
-    data = embedding_data(run, network)
-    return train_head(run, network.head, data)
+    return train_head(run, network.head, shared_data(run, network, fabric), fabric)
 
 
-def train_head(run: Run, head: Head, data: EmbeddingData) -> float:
+def on_fabric(run: Run) -> tuple[Run, Fabric]:
+    """The run on this process' own device, of one process or of several that torchrun started."""
+    fabric = launched_fabric(str(run.device), run.config.embedding.precision)
+    return replace(run, device=fabric.device), fabric
+
+
+def shared_data(run: Run, network: SaaneNetwork, fabric: Fabric) -> EmbeddingData:
+    """Views and features; the first process renders and caches them, the others read its files."""
+    with fabric.rank_zero_first(local=False):
+        return embedding_data(run, network)
+
+
+def train_head(run: Run, head: Head, data: EmbeddingData, fabric: Fabric) -> float:
     """Train one head on features that are there already, into `run.out`/embedding."""
     options = run.config.embedding
-    fabric = launched_fabric(str(run.device), options.precision)
     out = run.out / "embedding"
 
     def validate(trained: Head) -> dict[str, float]:

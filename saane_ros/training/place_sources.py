@@ -28,6 +28,8 @@ class PlaceSource:
     copies: augmented copies of each view.
     same_times: equal file names of different cameras were taken at the same time.
     only, without: names of folders (cameras, clips, towns) to keep or to leave out.
+    fold, without_fold: [k, n] keeps, or leaves out, every n-th place in the order of their names,
+        the k-th first. The two together part a source whose folders nobody wants to list.
     weight: how often batches take places from here, relative to the other sources.
     """
 
@@ -40,6 +42,8 @@ class PlaceSource:
     same_times: bool = False
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    fold: tuple[int, int] | None = None
+    without_fold: tuple[int, int] | None = None
     weight: float = 1.0
 
     @property
@@ -58,12 +62,23 @@ def read_rows(source: PlaceSource, data: Path, towns: PlaceImages | None) -> lis
     else:
         read = {"cameras": _camera_rows, "frames": _frame_rows, "pairs": _pair_rows}[source.kind]
         rows = read(_folder(source, data), source)
-    kept = [row for row in rows if _wanted(row, source)]
+    kept = _folded([row for row in rows if _wanted(row, source)], source)
     if not kept:
         raise SaaneError(
-            f"No image of {source.name} is left by `only` and `without`: correct their names."
+            f"No image of {source.name} is left by `only`, `without` and the folds: correct them."
         )
     return kept
+
+
+def _folded(rows: list[Row], source: PlaceSource) -> list[Row]:
+    places = sorted({row.place for row in rows}, key=natural_key)
+    if source.fold is not None:
+        places = places[source.fold[0] :: source.fold[1]]
+    left_out = set()
+    if source.without_fold is not None:
+        left_out = set(places[source.without_fold[0] :: source.without_fold[1]])
+    kept = set(places) - left_out
+    return [row for row in rows if row.place in kept]
 
 
 def _folder(source: PlaceSource, data: Path) -> Path:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 
+_NOWHERE = -1
+"""Label of an image that is never drawn."""
+
 
 class ClassBatchSampler:
     """Draws `classes` places and `images` different images of each.
@@ -18,7 +21,7 @@ class ClassBatchSampler:
         negatives share a style; 0: places are drawn regardless of groups.
     same_occasions: places of one group show the same times, lights and weathers in a batch, so
         that a negative can look more like the anchor than the positive does.
-    source_weights: how often groups of each source are taken.
+    source_weights: how often groups (with groups 0: places) of each source are taken; 0: never.
     The state of the generator is all there is to save.
     """
 
@@ -40,17 +43,18 @@ class ClassBatchSampler:
         places = np.array(labels, dtype=np.int64)
         zeros = np.zeros(len(places), np.int64)
         self.occasions = zeros if occasion_of is None else np.asarray(occasion_of, np.int64)
-        group = zeros if group_of is None or not groups else np.asarray(group_of, np.int64)
         source = zeros if source_of is None else np.asarray(source_of, np.int64)
+        group = zeros if group_of is None else np.asarray(group_of, np.int64)
+        weights = np.ones(int(source.max()) + 1) if source_weights is None else source_weights
+        places[np.asarray(_checked(weights))[source] == 0] = _NOWHERE
         self.members = _members(places)
         if len(self.members) < 2:
             raise SaaneError(
                 "Training needs two places or more with at least two images each: "
                 f"there are {len(self.members)}."
             )
-        self.pools = _pools(self.members, group)
-        self.per_group = -(-classes // groups) if groups else classes
-        weights = np.ones(int(source.max()) + 1) if source_weights is None else source_weights
+        self.pools = _pools(self.members, group if groups else source)
+        self.per_group = -(-classes // groups) if groups else 1
         self.chances = self._chances(source, np.asarray(weights, np.float64))
 
     def draw(self) -> NDArray[np.int64]:
@@ -58,11 +62,15 @@ class ClassBatchSampler:
         wanted = min(self.classes, sum(map(len, self.pools)))
         chosen: list[NDArray[np.int64]] = []
         taken: set[int] = set()
+        left = self.chances.copy()
         while len(chosen) < wanted:
-            pool = self.pools[self.generator.choice(len(self.pools), p=self.chances)]
+            drawn_pool = self.generator.choice(len(self.pools), p=left / left.sum())
+            pool = self.pools[drawn_pool]
             free = [place for place in pool if place not in taken]
+            if len(free) <= self.per_group:
+                left[drawn_pool] = 0.0
             count = min(self.per_group, len(free), wanted - len(chosen))
-            drawn = self.generator.choice(free, count, replace=False).tolist() if count else []
+            drawn = self.generator.choice(free, count, replace=False).tolist()
             order = self._occasion_order(pool)
             for place in drawn:
                 chosen.append(self._draw_images(self.members[place], order))
@@ -97,8 +105,18 @@ class ClassBatchSampler:
         return chances / chances.sum()
 
 
+def _checked(weights: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    values = np.asarray(weights, np.float64)
+    if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
+        raise SaaneError(
+            f"The weights of the sources are {values.tolist()}: give numbers from 0, one above it."
+        )
+    return values
+
+
 def _members(labels: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    found = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
+    known = np.unique(labels[labels != _NOWHERE])
+    found = {int(label): np.flatnonzero(labels == label) for label in known}
     return {label: indices for label, indices in found.items() if len(indices) > 1}
 
 

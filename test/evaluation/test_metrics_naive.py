@@ -34,7 +34,9 @@ def naive_ratio(row: list[float], window: int) -> tuple[int, float]:
     others = [row[j] for j in range(len(row)) if abs(j - best) > window]
     if not others:
         return best, 1.0
-    return best, math.inf if row[best] == 0 else min(others) / row[best]
+    if row[best] == 0:
+        return best, 1.0 if min(others) == 0 else math.inf
+    return best, min(others) / row[best]
 
 
 def naive_curve(
@@ -143,9 +145,9 @@ def test_uninformative_scores_give_the_share_of_correct_ones_under_r1() -> None:
     assert curve.auc == pytest.approx(0.6)
 
 
-def test_a_zero_distance_is_surest_and_a_map_inside_the_window_says_nothing() -> None:
+def test_one_zero_distance_is_surest_and_two_or_a_map_inside_the_window_say_nothing() -> None:
     distances = np.array([[0.0, 2.0, 1.0], [0.0, 0.0, 1.0], [2.0, 1.0, 3.0]])
-    assert best_matches(distances).ratio.tolist() == [math.inf, math.inf, 2.0]
+    assert best_matches(distances).ratio.tolist() == [math.inf, 1.0, 2.0]
     assert best_matches(distances, 5).ratio.tolist() == [1.0, 1.0, 1.0]
 
 

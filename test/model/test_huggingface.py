@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hugging_face_files import CLASSES, save_mask2former, save_segformer
 
 from saane_ros.errors import SaaneError
 from saane_ros.model.huggingface import load_segmenter, mask_class_logits
@@ -16,61 +17,19 @@ from saane_ros.model.huggingface import load_segmenter, mask_class_logits
 transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CLASSES = ("road", "car", "sky", "tree", "person")
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def labels() -> dict[str, dict]:
-    return {
-        "id2label": dict(enumerate(CLASSES)),
-        "label2id": {name: index for index, name in enumerate(CLASSES)},
-    }
 
 
 @pytest.fixture(scope="module")
 def segformer(tmp_path_factory) -> tuple[Path, torch.nn.Module]:
-    torch.manual_seed(0)
-    config = transformers.SegformerConfig(
-        depths=[1] * 4,
-        hidden_sizes=[8, 8, 16, 16],
-        num_attention_heads=[1] * 4,
-        decoder_hidden_size=24,
-        **labels(),
-    )
-    model = transformers.SegformerForSemanticSegmentation(config).eval()
-    torch.nn.init.uniform_(model.decode_head.batch_norm.running_mean, -0.5, 0.5)
     folder = tmp_path_factory.mktemp("segformer")
-    model.save_pretrained(folder)
-    return folder, model
+    return folder, save_segformer(folder)
 
 
 @pytest.fixture(scope="module")
 def mask2former(tmp_path_factory) -> tuple[Path, torch.nn.Module]:
-    torch.manual_seed(0)
-    swin = transformers.SwinConfig(
-        embed_dim=8,
-        depths=[1] * 4,
-        num_heads=[1] * 4,
-        window_size=2,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    config = transformers.Mask2FormerConfig(
-        backbone_config=swin,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_feedforward_dim=16,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_attention_heads=2,
-        dim_feedforward=16,
-        num_queries=6,
-        **labels(),
-    )
-    model = transformers.Mask2FormerForUniversalSegmentation(config).eval()
     folder = tmp_path_factory.mktemp("mask2former")
-    model.save_pretrained(folder)
-    return folder, model
+    return folder, save_mask2former(folder)
 
 
 def test_segformer_gives_its_own_logits_and_the_map_before_them(segformer):

@@ -116,3 +116,17 @@ def test_an_all_static_mask_changes_nothing_and_another_does(system: str) -> Non
         semantic[:, :, :2] = 9
         again = head.filtered(appearance, semantic, ones).descriptor
     torch.testing.assert_close(again, masked)
+
+
+def test_a_masked_cell_does_not_beat_negative_ones_in_a_maximum() -> None:
+    head = build_head("app", HeadSizes(c_a=1, channels=1, levels=(2,), pool="max"))
+    with torch.no_grad():
+        head.get_parameter("fusion1.appearance.weight").fill_(1.0)
+        cells = torch.tensor([[-3.0, 5.0, 1.0, 2.0], [-4.0, 5.0, 1.0, 2.0]])
+        appearance = torch.stack([cells, cells]).flatten(0, 1)[None, None]
+        static = torch.ones(1, 1, 4, 4)
+        static[..., 1] = 0  # the column of fives
+        static[:, :, 2:, 2:] = 0  # a whole field
+        found = head.filtered(appearance, None, static).descriptor[0]
+    expected = torch.tensor([-3.0, 2.0, -3.0, 0.0])
+    torch.testing.assert_close(found, 10 * expected / expected.norm())

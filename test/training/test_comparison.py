@@ -15,6 +15,7 @@ from saane_ros.cli import main
 from saane_ros.embedding.loading import load_embedder
 from saane_ros.files import sha256_of
 from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.training.comparison import Figures, table
 
 WIDTH = 8
 PLACES = 8
@@ -151,3 +152,22 @@ def described(trunk: ResNetTrunk, folder: Path) -> np.ndarray:
                         cells.append(channel[top:bottom, left:right].mean())
         found.append(cells)
     return unit(np.array(found))
+
+
+def test_query_sets_of_one_dataset_are_told_by_average_and_worst() -> None:
+    def of(seed: int, benchmark: str, value: float, group: str = "") -> Figures:
+        areas = (value / 2, value / 4, value / 5)
+        return Figures("saane", seed, benchmark, "raw", value, *areas, 8, 0.1, group)
+
+    rows = [
+        *(of(0, f"drive-{n}", value, "suburb") for n, value in enumerate((0.9, 0.6, 0.3))),
+        *(of(1, f"drive-{n}", value, "suburb") for n, value in enumerate((0.7, 0.6, 0.5))),
+        *(of(seed, "lone", value) for seed, value in enumerate((0.2, 0.4))),
+    ]
+    lines = table(rows).split("\n\n")[0].splitlines()
+    head, row = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], lines[2]))
+    assert head[1:] == ["suburb average", "suburb worst", "lone"]
+    assert row[0] == "saane"
+    assert row[1].split(" / ")[:2] == ["0.600±0.000", "0.150±0.000"]
+    assert row[2].split(" / ")[0] == "0.400±0.141"
+    assert row[3].split(" / ") == ["0.300±0.141", "0.075±0.035", "0.060±0.028"]

@@ -58,6 +58,21 @@ def test_a_run_that_was_cut_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("start", ["default", "trunk", "whitened"])
+def test_the_same_seed_gives_the_same_bytes_and_a_finished_run_keeps_its_head(
+    tmp_path: Path, start: str
+) -> None:
+    """The head has fewer channels than the trunk, so its start needs a random matrix."""
+    options = replace(OPTIONS, start=start, share=0.5)  # type: ignore[arg-type]
+    fabric = launched_fabric("cpu")
+    files = []
+    for ambient, folder in ((1, "first"), (2, "second"), (3, "first")):
+        torch.manual_seed(ambient)
+        small_trainer(tmp_path / folder, fabric, options).run()
+        files.append((tmp_path / folder / "head.safetensors").read_bytes())
+    assert files[0] == files[1] == files[2]
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
     fabric = launched_fabric("cpu")
     small_trainer(tmp_path, fabric).run()

@@ -30,7 +30,7 @@ def cache(count: int = 40) -> FeatureCache:
 @pytest.mark.parametrize("system", list(HEADS))
 def test_every_system_starts_at_the_pooled_trunk(system: str) -> None:
     head = build_head(system, SIZES)
-    start_at_trunk(head)
+    start_at_trunk(head, 0)
     appearance, semantic = cache().batch(np.arange(3), torch.device("cpu"))
     pooled = [functional.adaptive_avg_pool2d(appearance, n).flatten(1) for n in (4, 3, 2, 1)]
     expected = scaled_unit(torch.cat(pooled, dim=1))
@@ -41,7 +41,7 @@ def test_every_system_starts_at_the_pooled_trunk(system: str) -> None:
 def test_whitened_cells_have_a_nearly_equal_moment(system: str) -> None:
     features = cache(200)
     head = build_head(system, SIZES)
-    start_whitened(head, features)
+    start_whitened(head, features, 0)
     weight = head.get_parameter("fusion1.appearance.weight")[:, :, 0, 0].detach()
     before = cell_moment(features.appearance, np.arange(200)).float()
     after = torch.linalg.eigvalsh(weight @ before @ weight.T)

@@ -90,7 +90,7 @@ def test_an_absent_folder_and_an_empty_choice_are_told(tmp_path: Path) -> None:
     with pytest.raises(SaaneError, match="--data"):
         read_rows(PlaceSource("cameras", "cams"), tmp_path, None)
     cameras(tmp_path)
-    with pytest.raises(SaaneError, match="`only` and `without`"):
+    with pytest.raises(SaaneError, match="`only`, `without`"):
         read_rows(PlaceSource("cameras", "cams", only=("camera9",)), tmp_path, None)
 
 
@@ -174,6 +174,35 @@ def test_source_weights_set_how_often_a_source_is_taken() -> None:
     )
     share = np.mean([sources[sampler.draw()[0]] == 0 for _ in range(2000)])
     assert share == pytest.approx(0.75, abs=0.03)
+
+
+def test_weights_count_without_groups_too_and_nothing_comes_of_a_weight_of_zero() -> None:
+    labels = np.repeat(np.arange(60), 4)
+    sources = labels // 20
+    sampler = ClassBatchSampler(
+        labels, 4, 4, labels, None, sources, source_weights=[3.0, 1.0, 0.0], seed=0
+    )
+    drawn = np.concatenate([sources[sampler.draw()] for _ in range(2000)])
+    shares = np.bincount(drawn, minlength=3) / len(drawn)
+    np.testing.assert_allclose(shares, [0.75, 0.25, 0.0], atol=0.02)
+    exhausting = ClassBatchSampler(
+        labels, 50, 4, labels, None, sources, source_weights=[1.0, 1e-9, 0.0], seed=0
+    )
+    assert np.bincount(sources[exhausting.draw()], minlength=3).tolist() == [80, 80, 0]
+    for wrong in ([0.0, 0.0, 0.0], [1.0, -1.0, 1.0], [1.0, float("nan"), 1.0]):
+        with pytest.raises(SaaneError, match="one above it"):
+            ClassBatchSampler(labels, 4, 4, labels, None, sources, source_weights=wrong)
+
+
+def test_folds_part_the_places_of_a_source(tmp_path: Path) -> None:
+    for camera in range(7):
+        folder = tmp_path / "cams" / f"c{camera}"
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    kept = read_rows(PlaceSource("cameras", "cams", fold=(1, 3)), tmp_path, None)
+    rest = read_rows(PlaceSource("cameras", "cams", without_fold=(1, 3)), tmp_path, None)
+    assert {row.place for row in kept} == {"c1", "c4"}
+    assert {row.place for row in rest} == {"c0", "c2", "c3", "c5", "c6"}
 
 
 def test_places_with_one_image_are_left_out_and_one_place_is_too_few() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from saane_ros.model.semantics import LightPspNet
 from saane_ros.model.unet import UNet
 from saane_ros.training.segmentation_trainer import SegmentationTrainer, SegmentationTraining
 
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = LabelClasses(("sky", "ground", "thing"), ("thing",), (11,))
 SIZE = (32, 48)
 WIDTH = 8
@@ -172,7 +176,8 @@ def test_training_learns_the_scenes_and_reports_the_split(tmp_path: Path) -> Non
         load_embedder(str(tmp_path / "models" / "scenes.yaml"), str(weights), "cpu")
 
 
-def test_a_head_trains_on_folders_and_ships_as_a_card(tmp_path: Path) -> None:
+def write_cameras(tmp_path: Path) -> list[str]:
+    """Five cameras, a trunk and a configuration; the options of `saane train` but --out."""
     weights = tmp_path / "weights"
     weights.mkdir()
     save_file(ResNetTrunk("resnet18", WIDTH).state_dict(), weights / "trunk.safetensors")
@@ -204,8 +209,13 @@ def test_a_head_trains_on_folders_and_ships_as_a_card(tmp_path: Path) -> None:
         "embedding": {"steps": 2, "classes": 3, "validate_every": 1, "start": "trunk"},
     }
     (tmp_path / "cams.yaml").write_text(yaml.safe_dump(config))
-    common = ["--config", str(tmp_path / "cams.yaml"), "--out", str(tmp_path / "out")]
-    common += ["--data", str(tmp_path / "data"), "--weights", str(weights), "--device", "cpu"]
+    common = ["--config", str(tmp_path / "cams.yaml"), "--weights", str(weights)]
+    return [*common, "--data", str(tmp_path / "data"), "--device", "cpu"]
+
+
+def test_a_head_trains_on_folders_and_ships_as_a_card(tmp_path: Path) -> None:
+    common, weights = write_cameras(tmp_path), tmp_path / "weights"
+    common += ["--out", str(tmp_path / "out")]
     assert main(["train", "embedding", *common]) == 0
     assert main(["train", "export", *common, "--models", str(tmp_path / "models")]) == 0
     events = EventAccumulator(str(tmp_path / "out" / "embedding" / "tensorboard"))
@@ -219,6 +229,33 @@ def test_a_head_trains_on_folders_and_ships_as_a_card(tmp_path: Path) -> None:
     trained = load_file(tmp_path / "out" / "embedding" / "head.safetensors")
     for name, value in embedder.network.head.state_dict().items():
         torch.testing.assert_close(value, trained[name], rtol=1e-3, atol=1e-3)
+
+
+def test_two_processes_share_one_cache_and_train_the_head_of_one(tmp_path: Path) -> None:
+    common = ["train", "embedding", *write_cameras(tmp_path)]
+    assert main([*common, "--out", str(tmp_path / "one")]) == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "saane_ros.cli", *common]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "two")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("features of training views: 100%") == 1
+    for file in (tmp_path / "one" / "features").rglob("*.npy"):
+        other = tmp_path / "two" / file.relative_to(tmp_path / "one")
+        assert file.read_bytes() == other.read_bytes()
+    heads = [load_file(tmp_path / run / "embedding" / "head.safetensors") for run in ("one", "two")]
+    for name, value in heads[0].items():
+        torch.testing.assert_close(heads[1][name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_places_that_are_also_held_out_are_refused(

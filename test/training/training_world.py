@@ -35,8 +35,9 @@ def small_cache(places: int = 6, images: int = 4) -> tuple[FeatureCache, PlaceVi
 
 
 def small_head(system: str = "saane", seed: int = 0) -> Head:
-    torch.manual_seed(seed)
-    return build_head(system, SIZES)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_head(system, SIZES)
 
 
 def small_trainer(

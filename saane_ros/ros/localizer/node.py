@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nav_msgs.msg import Odometry
@@ -79,7 +79,8 @@ class LocalizerNode(ManagedNode[Settings]):
 
     def load(self) -> None:
         route_map = RouteMap.open(self.settings.map)
-        embedder = self._make_embedder(self.settings)
+        model = self.settings.model or route_map.info.model
+        embedder = self._make_embedder(replace(self.settings, model=model))
         localizer = Localizer(embedder, route_map, self.settings)
         warm_up(embedder)
         self.loaded = Loaded(embedder, route_map, localizer)

@@ -1,0 +1,126 @@
+"""A head is trained behind every kind of segmentation, ships as a card and loads again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from hugging_face_files import save_mask2former, save_segformer
+from pspnet_files import checkpoint
+from safetensors.torch import load_file, save_file
+
+from saane_ros.cli import main
+from saane_ros.embedding.loading import load_embedder
+from saane_ros.files import sha256_of
+from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.training.config import read_training_config
+from saane_ros.training.export import card_in_training, trained_roles
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTH = 8
+
+
+def small_weights(variant: str) -> dict[str, torch.Tensor]:
+    """Random files of a public layout whose features stay in range."""
+    return {
+        key: torch.ones_like(value)
+        if key.endswith(("running_var", "num_batches_tracked"))
+        else (value - 0.5) * 0.02
+        for key, value in checkpoint(variant).items()
+    }
+
+
+def pspnet(variant: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The part of the card and its files, in one file or in the two that are published."""
+    tensors = small_weights(variant)
+    parts = {"segmentation": tensors}
+    if variant == "csail":
+        first = ("layer", "conv1", "conv2", "conv3", "bn")
+        encoder = {key: v for key, v in tensors.items() if key.startswith(first)}
+        decoder = {key: v for key, v in tensors.items() if key not in encoder}
+        parts = {"encoder": encoder, "decoder": decoder}
+    files = {}
+    for role, part in parts.items():
+        path = folder / f"{role}.safetensors"
+        save_file(part, path)
+        files[role] = {"file": path.name, "sha256": sha256_of(path)}
+    card = {"network": "pspnet", "variant": variant, "weights": list(parts), "classes": "ade20k"}
+    return card, files
+
+
+def hugging_face(save: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    save(folder / "checkpoint")
+    return {"network": "huggingface", "checkpoint": str(folder / "checkpoint")}, {}
+
+
+@pytest.mark.parametrize("kind", ["csail", "semseg", "segformer", "mask2former"])
+def test_a_head_trains_exports_and_loads_behind(kind: str, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    torch.manual_seed(0)
+    save_file(ResNetTrunk("resnet18", WIDTH).state_dict(), weights / "trunk.safetensors")
+    if kind in ("csail", "semseg"):
+        semantics, files = pspnet(kind, weights)
+    else:
+        save = {"segformer": save_segformer, "mask2former": save_mask2former}[kind]
+        semantics, files = hugging_face(save, weights)
+    trunk = {"file": "trunk.safetensors", "sha256": sha256_of(weights / "trunk.safetensors")}
+    write_cameras(tmp_path / "data" / "cams")
+    config = {
+        "model": {
+            "name": "cams",
+            "system": "saane",
+            "appearance": {"trunk": "resnet18", "width": WIDTH},
+            "semantics": semantics,
+            "head": {"channels": 16, "reduction": 4, "levels": [2, 1]},
+            "preprocessing": {"height": 64, "width": 64},
+            "licence": "CC0-1.0",
+            "weights": {"trunk": trunk, **files},
+        },
+        "places": [{"kind": "cameras", "folder": "cams", "without": ["c3", "c4"]}],
+        "held_out": [{"kind": "cameras", "folder": "cams", "only": ["c3", "c4"]}],
+        "embedding": {"steps": 2, "classes": 3, "validate_every": 1, "start": "trunk"},
+    }
+    (tmp_path / "cams.yaml").write_text(yaml.safe_dump(config))
+    common = ["--config", str(tmp_path / "cams.yaml"), "--out", str(tmp_path / "out")]
+    common += ["--data", str(tmp_path / "data"), "--weights", str(weights), "--device", "cpu"]
+    assert main(["train", "embedding", *common]) == 0
+    assert main(["train", "export", *common, "--models", str(tmp_path / "models")]) == 0
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {
+        "cams.yaml",
+        "cams.head.safetensors",
+    }
+    embedder = load_embedder(str(tmp_path / "models" / "cams.yaml"), str(weights), "cpu", "fp32")
+    trained = load_file(tmp_path / "out" / "embedding" / "head.safetensors")
+    for name, value in embedder.network.head.state_dict().items():
+        torch.testing.assert_close(value, trained[name], rtol=1e-3, atol=1e-3)
+    image = cv2.imread(str(tmp_path / "data" / "cams" / "c3" / "t0.png"))[..., ::-1]
+    embedding = embedder.embed([image], attention=True)[0]
+    assert np.linalg.norm(embedding.descriptor) == pytest.approx(10, rel=1e-4)
+    assert set(embedding.attention) == {"appearance", "semantic"}
+
+
+def write_cameras(root: Path) -> None:
+    random = np.random.default_rng(0)
+    for camera in range(5):
+        folder = root / f"c{camera}"
+        folder.mkdir(parents=True)
+        scene = cv2.resize(random.integers(0, 255, (4, 5, 3)).astype(np.uint8), (60, 40))
+        for time in range(4):
+            exposed = np.clip(scene * (0.6 + 0.2 * time), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / f"t{time}.png"), exposed)
+
+
+def test_the_paper_has_a_configuration_that_trains_its_head_alone() -> None:
+    config = read_training_config(ROOT / "config" / "train" / "saane-resnet50-pspnet.yaml")
+    assert trained_roles(config.model) == ["head"]
+    card = card_in_training(config.model, config.path)
+    assert card.semantics is not None
+    assert (card.semantics.network, card.semantics.weights) == ("pspnet", ("encoder", "decoder"))
+    assert (config.embedding.classes, config.embedding.images) == (16, 4)
+    assert config.embedding.learning_rate == 5e-5
