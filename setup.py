@@ -74,7 +74,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/bin", ["environment/saane"]),
         (f"{SHARE}/hook", ["environment/command.dsv", "environment/command.sh"]),
-        (f"{SHARE}/launch", glob("launch/*.launch.py")),
+        (f"{SHARE}/launch", glob("launch/*.py")),
         (f"{SHARE}/config", [p for p in glob("config/*.*") if p.endswith(SETTING_FILES)]),
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
         (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),

@@ -63,7 +63,7 @@ def test_a_page_without_markers_is_refused(
 
 def test_the_shipped_parameters_of_the_localizer_are_the_defaults() -> None:
     shipped = yaml.safe_load((ROOT / "config" / "localizer.yaml").read_text(encoding="utf-8"))
-    assert shipped == {"localizer": {"ros__parameters": default_settings(Settings)}}
+    assert shipped == {"/**": {"ros__parameters": default_settings(Settings)}}
 
 
 def shown_outputs() -> dict[str, Topic]:
