@@ -26,16 +26,22 @@ from saane_ros.ros.shared.tf_messages import TFMessage
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic or service; `qos` is None where the node follows the publishers."""
+    """One topic or service; `qos` is None where the node follows the publishers.
+
+    told_as: name of the type in tables, where it differs with what is installed.
+    """
 
     name: str
     type: type[Any]
     when: str
     qos: QoSProfile | None
+    told_as: str = ""
 
     @property
     def type_name(self) -> str:
         """As `ros2 topic list -t` writes it: sensor_msgs/msg/Image."""
+        if self.told_as:
+            return self.told_as
         package, kind, _ = self.type.__module__.split(".")
         return f"{package}/{kind}/{self.type.__name__}"
 
@@ -112,7 +118,12 @@ OUTPUTS = {
 SERVICES = {
     "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", None),
     "load_map": Topic(
-        "~/load_map", LoadMap, "changes the map while running, as setting the parameter does", None
+        "~/load_map",
+        LoadMap,
+        "changes the map while running, as setting the parameter does "
+        "(nav_msgs/srv/LoadMap, its equal, where Nav2 is not installed)",
+        None,
+        told_as="nav2_msgs/srv/LoadMap",
     ),
     "extend": Topic(
         "~/extend",
