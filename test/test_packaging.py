@@ -133,7 +133,7 @@ def test_every_import_is_declared_to_pip_and_to_ros() -> None:
 
 def test_every_program_that_is_started_is_declared() -> None:
     programs = set(started()) - {"saane_ros"}
-    assert {"ros2bag", "rviz2"} <= programs
+    assert {"ros2service", "rviz2"} <= programs
     assert programs <= set(declared("exec_depend"))
 
 
