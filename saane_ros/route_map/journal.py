@@ -130,6 +130,11 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def base(self) -> Path:
+        """Folder of the map that the build extends, as it was before; there is none elsewhere."""
+        return self.folder / "base"
+
+    @property
     def _descriptor_path(self) -> Path:
         return self.folder / "descriptors.f32"
 
@@ -152,6 +157,7 @@ class Journal:
             return None
 
     def _start(self) -> None:
+        shutil.rmtree(self.base, ignore_errors=True)
         shutil.rmtree(self.folder / THUMBNAIL_FOLDER, ignore_errors=True)
         (self.folder / THUMBNAIL_FOLDER).mkdir()
         self._descriptor_path.write_bytes(b"")

@@ -61,7 +61,7 @@ class LivePoses:
         self._fixes = type_name == FIX
         self._limits = FIXES if self._fixes else ODOMETRY
         self._plane = origin  # what positions are judged in before the origin is known
-        self._arrived = threading.Condition()
+        self._lock = threading.Lock()
         self._sifter: StampSifter[tuple[int, _Values]] = StampSifter()
         self._restarts = 0
         self._gate: PositionGate[_Values] = PositionGate(self._limits.slack, faults=self.faults)
@@ -78,7 +78,7 @@ class LivePoses:
     @property
     def newest_ns(self) -> int | None:
         """Stamp of the newest believed pose."""
-        with self._arrived:
+        with self._lock:
             return self._rows[-1].stamp_ns if self._rows else None
 
     def add(self, stamp_ns: int, message: Any) -> None:
@@ -87,7 +87,7 @@ class LivePoses:
         if isinstance(values, str):
             self.faults.note(values, f"A pose at {moment(stamp_ns)} is {values}.")
             return
-        with self._arrived:
+        with self._lock:
             sifted = self._sifter.take(stamp_ns, (stamp_ns, values))
             for (stamp, _), reason in sifted.left_out:
                 self.faults.note("stamps", f"A pose at {moment(stamp)} is left out: {reason}.")
@@ -96,17 +96,13 @@ class LivePoses:
             for stamp, kept in sifted.kept:
                 for sample in self._gate.add(stamp, self._judged(kept), kept):
                     self._append(sample)
-            self._arrived.notify_all()
 
-    def at(self, stamp_ns: int, patience_s: float) -> tuple[Pose, float] | None:
+    def at(self, stamp_ns: int) -> tuple[Pose, float] | None:
         """Pose and metres travelled, between the poses before and after the stamp.
 
-        Waits for the pose after it; None where it does not come or there is none before.
+        None where one of the two has not come, or they do not belong together.
         """
-        with self._arrived:
-            self._arrived.wait_for(
-                lambda: bool(self._rows) and self._rows[-1].stamp_ns >= stamp_ns, timeout=patience_s
-            )
+        with self._lock:
             rows = list(self._rows)
         after = bisect.bisect_left(rows, stamp_ns, key=lambda row: row.stamp_ns)
         if after == len(rows):
@@ -122,7 +118,7 @@ class LivePoses:
 
     def period_s(self) -> float:
         """Usual time between two poses; 0 while unknown."""
-        with self._arrived:
+        with self._lock:
             stamps = [row.stamp_ns for row in list(self._rows)[-_JUDGED:]]
         steps = [after - before for before, after in itertools.pairwise(stamps)]
         return median(steps) / 1e9 if steps else 0.0
@@ -158,8 +154,9 @@ class LivePoses:
             x, y, z = fixes_to_metres(np.array([values]), self.origin)[0].tolist()
             turn = self._rows[-1].orientation if self._rows else (0.0, 0.0, 0.0, 1.0)
         else:
-            (x, y, z), size = values[:3], math.hypot(*values[3:])
-            turn = tuple(value / size for value in values[3:])
+            x, y, z, *turned = values
+            size = math.hypot(*turned)
+            turn = (turned[0] / size, turned[1] / size, turned[2] / size, turned[3] / size)
         moved = self._displacement.add(sample.position, sample.jumped)
         if moved is not None:
             self._metres += math.hypot(*moved)

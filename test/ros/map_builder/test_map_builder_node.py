@@ -262,8 +262,13 @@ def test_an_image_without_a_pose_is_counted_with_the_topic(peer: Peer, tmp_path:
         camera = peer.talk(Image, "image")
         peer.talk(PoseStamped, "pose")
         camera.publish(image_message(smooth_scene(1), PERIOD))
+        until(lambda: node.report()["waiting_images"] == 1, "the image")
+        camera.publish(image_message(smooth_scene(2), 40 * PERIOD))
         until(lambda: node.counters["failed"] == 1, "the failure")
         assert "no pose on /pose around the image of 0.100 s" in node.counters.last_error
+        node.trigger_deactivate()
+        assert node.counters["dropped"] == 1
+        assert node.report()["waiting_images"] == 0
 
 
 @pytest.mark.parametrize(
