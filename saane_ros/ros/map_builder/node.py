@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future as Writing
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from nav_msgs.msg import Path
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.subscription import Subscription
 from rclpy.task import Future
 from std_msgs.msg import Header
@@ -127,9 +129,8 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             ended.result()
 
     def destroy_node(self) -> None:
-        self._release()
-        self._writer.shutdown()
         super().destroy_node()
+        self._writer.shutdown()  # once the map is written
 
     def activated(self) -> None:
         source, poses = MAP_BUILDER_INPUTS.get(self.settings.pose_source), self._poses
@@ -271,8 +272,9 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
 
             def tell(writing: Writing[tuple[bool, str]]) -> None:
                 written.set_result(writing.result())
-                if executor is not None:
-                    executor.wake()
+                with suppress(InvalidHandle):  # nobody spins any more
+                    if executor is not None:
+                        executor.wake()
 
             self._writing = self._writer.submit(self._write, builder)
             self._writing.add_done_callback(tell)
@@ -286,10 +288,10 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         """Runs on the writer's thread; whether it went well, and the answer in words."""
         try:
             self._work_off()
+            left = len(self._waiting) if self._poses is not None else 0
             info = builder.save().info
         except Exception as error:
             return False, self._explain(error)
-        left = len(self._waiting)
         waiting = f" {left} images still wait for the pose after them." if left else ""
         return True, f"{info.count} places written to {builder.path}.{waiting}"
 
@@ -316,7 +318,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
                 f"{builder.path} {tells}: set pose_source to what the map was built with, or give "
                 "another map."
             )
-        if origin is not None:
+        if builder.origin is None and origin is not None:
             builder.origin = origin
 
     def _beginning(self, builder: RouteMapBuilder, model: str) -> str:
