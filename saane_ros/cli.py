@@ -11,7 +11,7 @@ import sys
 from saane_ros import __version__
 from saane_ros.errors import SaaneError
 
-TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR)
+TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR)
 """Failures of the system that a person can mend."""
 COMMANDS = ("map", "localize", "bag", "robotcar", "evaluate", "train", "models", "demo")
 

@@ -11,14 +11,29 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> tqdm[T]:
-    """Iterate with a bar; where standard error is no terminal, a line every ten seconds."""
+def progress(
+    items: Iterable[T],
+    what: str,
+    total: int | None = None,
+    unit: str = "it",
+    delay_s: float = 0.0,
+) -> tqdm[T]:
+    """Iterate with a bar; where standard error is no terminal, a line every ten seconds.
+
+    delay_s: no bar before so many seconds, for what is usually done sooner.
+    """
     return tqdm(
-        items, desc=what, total=total, unit=unit, dynamic_ncols=True, mininterval=_interval()
+        items,
+        desc=what,
+        total=total,
+        unit=unit,
+        dynamic_ncols=True,
+        mininterval=_interval(),
+        delay=delay_s,
     )
 
 
-def byte_progress(what: str, total: int | None, done: int) -> tqdm[None]:
+def byte_progress(what: str, total: int | None, done: int, delay_s: float = 0.0) -> tqdm[None]:
     """A bar over bytes, `done` of them already there; advance it with `.update(count)`."""
     return tqdm(
         desc=what,
@@ -29,6 +44,7 @@ def byte_progress(what: str, total: int | None, done: int) -> tqdm[None]:
         unit_divisor=1024,
         dynamic_ncols=True,
         mininterval=_interval(),
+        delay=delay_s,
     )
 
 

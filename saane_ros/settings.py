@@ -12,6 +12,11 @@ import yaml
 
 from saane_ros.errors import SaaneError
 
+STREET_MODEL = "saane-resnet18"
+"""What a map is made with where nobody names a model: the best that is at hand for real streets."""
+TOWN_MODEL = "saane-town"
+"""The model of the demonstration, which knows synthetic towns alone."""
+
 Value = str | int | float | bool
 ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
 """Parameters that ROS gives every node: a parameter file may hold them."""
@@ -37,9 +42,22 @@ def setting(default: Any, description: str, **limits: Any) -> Any:
 class Settings:
     """How the localizer embeds, searches, decides and talks. See `config/localizer.yaml`."""
 
-    model: str = setting("saane-town", "Name of a model card in models/, or the path of a card.")
+    model: str = setting(
+        "",
+        "Name of a model card in models/, or the path of a card; empty: the model of the map.",
+    )
     weights: str = setting("", "Folder looked into first for weight files; empty: none.")
-    map: str = setting("", "Folder of the route map (<name>.routemap).")
+    map: str = setting(
+        "",
+        "Folder of the route map (<name>.routemap), or of several, of which the right one is found "
+        "by its images.",
+        live=True,
+    )
+    keep_pose: str = setting(
+        "",
+        "File that the last pose is kept in, to begin there when the node is started again; empty: "
+        "none.",
+    )
     device: str = setting("auto", "auto (CUDA where there is one), cpu, cuda or cuda:N.")
     precision: str = setting(
         "auto",

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
 from saane_ros import files
-from saane_ros.files import replace_folder, replacing_file, sha256_of
+from saane_ros.errors import SaaneError
+from saane_ros.files import (
+    clear_leftovers,
+    replace_folder,
+    replacing_file,
+    sha256_of,
+    telling_full_disk,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -24,6 +33,71 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["value.txt"]
+
+
+def test_what_nobody_holds_is_removed_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.b"
+    for name in (".a.b.1.new", ".a.b.99999999.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("x")
+    kept = [".a.1.new", ".a.b.c.1.new", ".a.b.1.newer", ".a.b.x.new", "a.b.1.new"]
+    for name in kept:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".a.b.2.new").write_text("somebody's file")
+    (tmp_path / ".a.b.3.new").symlink_to(tmp_path / ".a.1.new")
+    kept += [".a.b.2.new", ".a.b.3.new"]
+    with replacing_file(path) as first:
+        first.write_text("first")
+        with replacing_file(path) as second:
+            assert first != second
+            second.write_text("second")
+        assert path.read_text() == "second"
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*kept, "a.b"])
+
+
+def test_a_writer_may_put_another_file_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "value.txt"
+    with replacing_file(path) as temporary:
+        temporary.write_text("own way")
+        temporary.rename(temporary.with_suffix(".moved"))
+        temporary.with_suffix(".moved").rename(temporary)
+        with replacing_file(path) as other:
+            other.write_text("other")
+    assert path.read_text() == "own way"
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_folder_moved_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:
+    path, leftover = tmp_path / "map", tmp_path / ".map.7.new"
+    leftover.mkdir()
+    folder(leftover / "older", "old")
+    folder(leftover / "map", "unfinished")
+    clear_leftovers(path)
+    assert (path / "content").read_text() == "old"
+    assert os.listdir(tmp_path) == ["map"]
+    # Where another folder has the name by now, that one stays.
+    leftover.mkdir()
+    folder(leftover / "older", "older still")
+    clear_leftovers(path)
+    assert (path / "content").read_text() == "old"
+    assert os.listdir(tmp_path) == ["map"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_lack_of_room_is_told_with_folder_cause_and_remedy(tmp_path: Path, number: int) -> None:
+    told = rf"no room in {tmp_path} to write m \({os.strerror(number)}\): free some space"
+    with pytest.raises(SaaneError, match=told), telling_full_disk(tmp_path / "m"):
+        raise OSError(number, os.strerror(number))
+    with pytest.raises(PermissionError), telling_full_disk(tmp_path / "m"):
+        raise PermissionError(errno.EACCES, "no")
 
 
 def folder(path: Path, text: str) -> Path:

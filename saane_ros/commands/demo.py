@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from saane_ros.errors import SaaneError
-from saane_ros.settings import Settings
+from saane_ros.settings import TOWN_MODEL
 
 EXAMPLES = """\
 examples:
@@ -34,7 +34,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="your own images instead")
-    parser.add_argument("--model", default=Settings().model, help="model card (%(default)s)")
+    parser.add_argument("--model", default=TOWN_MODEL, help="model card (%(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="results (%(default)s)"
     )

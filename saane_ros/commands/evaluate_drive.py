@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.store import RouteMap
-from saane_ros.settings import Settings, parse_assignment, settings_from
+from saane_ros.settings import STREET_MODEL, Settings, parse_assignment, settings_from
 
 if TYPE_CHECKING:
     from saane_ros.evaluation.drives.suite import Results
@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.suite is None:
         results: Iterable[Results] = [_one(options, command)]
     else:
-        settings = _all_settings(options, Settings().model)
+        settings = _all_settings(options, STREET_MODEL)
         results = run_suite(options.suite, options.data, settings, command, options.out)
     for result in results:
         result.write()

@@ -130,7 +130,7 @@ def _run(options: argparse.Namespace) -> None:
         raise SaaneError("No route map is named: give --map, or `map` in the parameter file.")
     _check_source(options)
     route_map = RouteMap.open(settings.map)
-    settings = replace(settings, model=given.get("model", route_map.info.model))
+    settings = replace(settings, model=settings.model or route_map.info.model)
     embedder = load_embedder(
         settings.model, settings.weights, settings.device, settings.precision, settings.threads
     )

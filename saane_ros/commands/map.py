@@ -1,4 +1,4 @@
-"""`saane map`: build a route map from a folder or a bag, look at one, cut and join them."""
+"""`saane map`: build a route map from a folder or a bag, look at one, verify, cut and join them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
-from saane_ros.settings import Settings
+from saane_ros.settings import STREET_MODEL, Settings
 from saane_ros.types import Frame
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ examples:
   saane map build --images photos/ --out street.routemap
   saane map build --images photos/ --poses poses.txt --every-metres 2 --out street.routemap
   saane map build --bag day.mcap --image-topic /camera/image --pose-topic /odom \\
-      --every-metres 2 --out street.routemap --model saane-town
+      --every-metres 2 --out street.routemap
 
 Pose files: columns named by a header (name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw
 in any order), or TUM (t x y z qx qy qz qw), KITTI (3x4 rows), EuRoC, hloc, COLMAP (images.txt).
@@ -55,19 +55,34 @@ poses.csv or poses.txt inside the folder is found by itself, and so are position
 --postprocessing mean takes out what season and light add to every image; standardise scales every
 dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
 map keeps the statistics of its drive; those of a query drive begin there and become its own.
-An interrupted build goes on where it was when the same command is given again.
+An interrupted build goes on where it was when the same command is given again. Until the new map
+is complete an older one of its name stays, and so it does where the disk has no room.
 """
 INFO_EXAMPLES = """\
 examples:
   saane map info street.routemap
   saane map info street.routemap --plot street.png
 """
+VERIFY_EXAMPLES = """\
+examples:
+  saane map verify street.routemap
+  saane map verify maps/*.routemap && echo all whole
+
+Reads every byte of each map and compares it with the checksums that were written with it. What is
+missing or changed is named, and the other maps are read all the same. Exit code: 0 where all are
+whole, 1 where one is not, 2 where the call is wrong.
+
+Opening a map does the same once, when it is new or a file of it changed; after that a map is known
+by the sizes and times of its files ($SAANE_CACHE, else ~/.cache/saane_ros, verified_maps.json). A
+medium that lost bits changes neither, which this command finds. Files that are no part of a map, as
+.DS_Store or an editor's backup, are let be.
+"""
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
-    """Add `saane map build`, `info`, `crop` and `merge`."""
+    """Add `saane map build`, `info`, `verify`, `crop`, `calibrate` and `merge`."""
     parser = command_parser(
-        subparsers, "map", "build, inspect, cut and join route maps", BUILD_EXAMPLES
+        subparsers, "map", "build, inspect, verify, cut and join route maps", BUILD_EXAMPLES
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     build = command_parser(
@@ -86,7 +101,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     every.add_argument("--every-metres", type=float, metavar="M", help="a place every M metres")
     every.add_argument("--every-seconds", type=float, metavar="S", help="a place every S seconds")
     defaults = Settings()
-    build.add_argument("--model", default=defaults.model, help="model card (%(default)s)")
+    build.add_argument("--model", default=STREET_MODEL, help="model card (%(default)s)")
     build.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
     build.add_argument("--device", default=defaults.device, help="auto, cpu, cuda or cuda:N")
     build.add_argument("--precision", default=defaults.precision, help="auto, fp32, fp16 or bf16")
@@ -101,6 +116,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     info.add_argument("map", type=Path, help="folder of the map")
     info.add_argument("--plot", type=Path, metavar="X.png", help="draw the route from above")
     info.set_defaults(run=_info)
+    verify = command_parser(
+        actions, "verify", "read whole maps and say whether they are as written", VERIFY_EXAMPLES
+    )
+    verify.add_argument("maps", type=Path, nargs="+", metavar="map", help="folders of the maps")
+    verify.set_defaults(run=_verify)
     cropping = command_parser(actions, "crop", "cut a part out of a route map", CROP_EXAMPLES)
     add_crop(cropping)
     cropping.set_defaults(run=_crop)
@@ -209,6 +229,18 @@ def _info(options: argparse.Namespace) -> None:
         print(f"wrote {options.plot}")
 
 
+def _verify(options: argparse.Namespace) -> None:
+    faults = []
+    for path in options.maps:
+        try:
+            route_map = RouteMap.open(path, everything=True)
+            print(f"{path} is whole: {route_map.info.count} places, {_megabytes(path)}")
+        except SaaneError as error:
+            faults.append(str(error))
+    if faults:
+        raise SaaneError("\n".join(faults))
+
+
 def _crop(options: argparse.Namespace) -> None:
     _show(crop(options))
 
@@ -226,9 +258,8 @@ def _show(route_map: RouteMap) -> None:
     length = "no poses"
     if route_map.metric:
         length = f"{route_map.arc_length[-1] - route_map.arc_length[0]:.1f} m along the route"
-    size = sum(path.stat().st_size for path in route_map.path.rglob("*") if path.is_file())
     rows = [
-        ("map", f"{route_map.path} ({size / 1e6:.1f} MB, created {info.created})"),
+        ("map", f"{route_map.path} ({_megabytes(route_map.path)}, created {info.created})"),
         ("places", f"{info.count}, {length}"),
         *statistics(route_map),
         ("frame", info.frame_id + _origin_text(info)),
@@ -239,6 +270,11 @@ def _show(route_map: RouteMap) -> None:
     ]
     for name, text in rows:
         print(f"{name:<12} {text}")
+
+
+def _megabytes(folder: Path) -> str:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{size / 1e6:.1f} MB"
 
 
 def _origin_text(info: MapInfo) -> str:

@@ -16,6 +16,7 @@ from saane_ros.localization.candidates import CandidateFinder, Found
 from saane_ros.localization.decision import Decision
 from saane_ros.localization.evidence import NEAREST, FrameEvidence, frame_evidence
 from saane_ros.localization.pose_estimate import estimate_pose, horizontal_deviation
+from saane_ros.localization.pose_prior import PosePrior, spots_at
 from saane_ros.localization.query_statistics import QueryPostprocessing
 from saane_ros.localization.sequence import Sequence, tolerance_steps
 from saane_ros.localization.track import confidence
@@ -28,10 +29,11 @@ from saane_ros.types import Candidates, Embedding, Frame, Match, MatchState, Pos
 
 @dataclass(frozen=True)
 class Localization:
-    """A match, and the embedding it came from."""
+    """A match, the embedding it came from, and the map that it is a match with."""
 
     match: Match
     embedding: Embedding
+    route_map: RouteMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class Localizer:
         bearings = route_map.localizable()
         self.settings = settings
         self._embedder = embedder
-        self._map = route_map
+        self.route_map = route_map
         self._graph = bearings.graph
         self._weights = bearings.calibration.weights
         self._projection = None if bearings.grids is None else bearings.cohort.projection
@@ -73,6 +75,11 @@ class Localizer:
         self._finder = CandidateFinder(self._graph, bearings.grids, scale)
         self._sequence = Sequence(self._graph, scale, self._weights.evidence, route_map.metric)
         self._decision = Decision()
+
+    @property
+    def wants_grid(self) -> bool:
+        """Whether the map has feature grids, so that `embed` makes one."""
+        return self._projection is not None
 
     @property
     def odometry_fault(self) -> str:
@@ -94,6 +101,24 @@ class Localizer:
         self._sequence.reset()
         self._decision.reset()
 
+    def spots_at(self, prior: PosePrior) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What `assume` takes of a pose; SaaneError where it is none on this map."""
+        if not self.settings.sequence_filter:
+            raise SaaneError(
+                "Without the sequence filter an initial pose changes nothing: set the parameter "
+                "sequence_filter."
+            )
+        return spots_at(self.route_map, self._graph, prior)
+
+    def assume(self, spots: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+        """Forget earlier frames and begin with a belief in spots (n,), shares (n,).
+
+        It moves the belief, and is no evidence: the state stays lost until frames agree, as what
+        is told may be wrong and LOCALIZED promises a rate of errors. (AMCL takes a pose as given.)
+        """
+        self._sequence.assume(spots, shares)
+        self._decision.reset()
+
     def embed(self, frame: Frame, attention: bool = False, labels: bool = False) -> Embedding:
         """The embedding that `locate` needs; attention maps and labels where asked for.
 
@@ -105,8 +130,7 @@ class Localizer:
                 f"Frame {frame.name or frame.stamp_ns} cannot be matched, as {fault}: "
                 "check the camera."
             )
-        grid = self._projection is not None
-        return self._embedder.embed([frame.image], attention, labels, grid)[0]
+        return self._embedder.embed([frame.image], attention, labels, self.wants_grid)[0]
 
     def localize(self, frame: Frame, attention: bool = False, labels: bool = False) -> Localization:
         """Embed and match one frame; see `embed`. A frame that is refused leaves the belief."""
@@ -115,12 +139,19 @@ class Localizer:
         embedded = time.perf_counter()
         match = self.locate(embedding, frame.stamp_ns, frame.travelled)
         match.timings_ms["embed"] = 1e3 * (embedded - start)
-        return Localization(match, embedding)
+        return Localization(match, embedding, self.route_map)
 
-    def locate(self, embedding: Embedding, stamp_ns: int, travelled: float | None = None) -> Match:
+    def locate(
+        self,
+        embedding: Embedding,
+        stamp_ns: int,
+        travelled: float | None = None,
+        share: float = 1.0,
+    ) -> Match:
         """Match what `embed` made of a frame.
 
         travelled: metres along the robot's heading since any fixed moment, backwards negative.
+        share: of the error rate that this match may use up.
         """
         start = time.perf_counter()
         descriptor = self._queries.process(embedding.descriptor)
@@ -130,11 +161,12 @@ class Localizer:
         def find() -> Found:
             return self.find(embedding, descriptor, nearest)
 
+        error_rate = share * self.settings.error_rate
         if self.settings.sequence_filter:
             estimate, signals = self._sequence.take(descriptor, stamp_ns, travelled, find)
-            verdict = self._by_sequence(estimate, signals)
+            verdict = self._by_sequence(estimate, signals, error_rate)
         else:
-            verdict = self._by_frame(find())
+            verdict = self._by_frame(find(), error_rate)
         state = self._decision.state(verdict.confidence, verdict.off, verdict.accepted)
         candidates = self._candidates(nearest)
         place, distance = self._place(verdict.spot, nearest, descriptor)
@@ -146,7 +178,7 @@ class Localizer:
         return Match(
             stamp_ns=stamp_ns,
             state=state,
-            place=self._map.places[place],
+            place=self.route_map.places[place],
             distance=distance,
             ratio=candidates.ratio,
             confidence=verdict.confidence,
@@ -178,7 +210,9 @@ class Localizer:
             nearest.sample.astype(np.float64),
         )
 
-    def _by_sequence(self, estimate: Estimate, signals: NDArray[np.float64]) -> _Verdict:
+    def _by_sequence(
+        self, estimate: Estimate, signals: NDArray[np.float64], error_rate: float
+    ) -> _Verdict:
         trust = self._weights.trust
         return _Verdict(
             estimate.spot,
@@ -186,10 +220,10 @@ class Localizer:
             estimate.masses,
             confidence(signals, trust),
             estimate.off,
-            trust.threshold(self.settings.error_rate),
+            trust.threshold(error_rate),
         )
 
-    def _by_frame(self, found: Found) -> _Verdict:
+    def _by_frame(self, found: Found, error_rate: float) -> _Verdict:
         """What the frame says by itself."""
         evidence: FrameEvidence = frame_evidence(found.signals, self._weights.evidence)
         group = found.groups[int(evidence.groups.argmax())]
@@ -202,7 +236,7 @@ class Localizer:
             sure * group.shares[near],
             sure * float(group.shares[near].sum()),
             evidence.off,
-            1 - self.settings.error_rate,
+            1 - error_rate,
         )
 
     def _candidates(self, nearest: Nearest) -> Candidates:
@@ -242,7 +276,7 @@ class Localizer:
             return None, None
         rows = [self._representative(int(spot), nearest) for spot in verdict.spots]
         estimate = estimate_pose(
-            [self._map.places[row] for row in rows], verdict.masses, self._graph.step
+            [self.route_map.places[row] for row in rows], verdict.masses, self._graph.step
         )
         if estimate is None or horizontal_deviation(estimate[1]) > self.settings.max_deviation:
             return None, None

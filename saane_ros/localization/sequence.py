@@ -50,6 +50,13 @@ class Sequence:
         self.estimate: Estimate | None = None
         self.signals: NDArray[np.float64] | None = None
         self._stamp_ns: int | None = None
+        self._told = False
+
+    def assume(self, spots: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+        """Forget all earlier frames and be told where the next one is taken; see `Belief`."""
+        self.reset()
+        self.belief.assume(spots, shares)
+        self._told = True
 
     def take(
         self,
@@ -66,6 +73,8 @@ class Sequence:
         if self.estimate is not None and self.signals is not None and weight == 0:
             return self.estimate, self.signals
         steps = self._news.take(descriptor, travelled)
+        if self._told:  # it is where it was said to be
+            steps, self._told = 0.0, False
         found = find()
         evidence = frame_evidence(found.signals, self._weights)
         self.estimate = self.belief.update(found.groups, evidence, Interval(seconds, steps), weight)

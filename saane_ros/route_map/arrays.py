@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
+
+
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays by name, all at once: an archive that lacked room would fail twice."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    path.write_bytes(content.getbuffer())
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder
-from saane_ros.route_map.arrays import read_arrays
+from saane_ros.route_map.arrays import read_arrays, write_arrays
 from saane_ros.route_map.feature_grids import GridProjection, fit_projection
 from saane_ros.route_map.postprocessing import Postprocessing
 from saane_ros.types import Rgb
@@ -93,7 +93,7 @@ def write_cohort(path: Path, cohort: Cohort) -> None:
     if cohort.projection is not None:
         arrays["mean"] = cohort.projection.mean
         arrays["directions"] = cohort.projection.directions
-    np.savez(path, allow_pickle=False, **arrays)
+    write_arrays(path, arrays)
 
 
 def read_cohort(path: Path) -> Cohort:

@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 
 from saane_ros.errors import SaaneError
+from saane_ros.files import replacing_folder, telling_full_disk
 from saane_ros.route_map.info import INFO_FILE, MapInfo
 from saane_ros.route_map.journal import Journal
+from saane_ros.route_map.merge import check_extendable
 from saane_ros.route_map.places_csv import PLACES_FILE, read_places
-from saane_ros.route_map.postprocessing import PROJECTIONS
 from saane_ros.route_map.store import RouteMap
 
 REFUSE, EXTEND, REPLACE = EXISTING = ("refuse", "extend", "replace")
@@ -53,11 +54,8 @@ def base_of(existing: str, path: Path, journal: Journal, drive: MapInfo) -> Rout
 
 def _keep(path: Path, kept: Path) -> None:
     """Keep a map's files under another name; they are never written to, so links will do."""
-    part = kept.with_name(f"{kept.name}.part")
-    for folder in (part, kept):
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(path, part, copy_function=_link)
-    os.rename(part, kept)
+    with telling_full_disk(path), replacing_folder(kept) as folder:
+        shutil.copytree(path, folder, copy_function=_link, dirs_exist_ok=True)
 
 
 def _link(source: str, target: str) -> None:
@@ -75,13 +73,4 @@ def _check(base: RouteMap, path: Path, drive: MapInfo) -> None:
                 f"{path} has the {words} {theirs} and the new drive {ours}, so it cannot be "
                 f"extended: {remedy}, or give another name."
             )
-    if base.info.postprocessing in PROJECTIONS:
-        raise SaaneError(
-            f"{path} has a {base.info.postprocessing} projection of its own places, by which new "
-            "ones cannot be compared: build both with post-processing mean."
-        )
-    if not base.metric:
-        raise SaaneError(
-            f"{path} has no poses, by which a new drive is joined to it: build it with poses."
-        )
-    base.localizable()
+    check_extendable(base)

@@ -1,7 +1,11 @@
-"""The head of a route map, `map.yaml`: what it is, who made it, and checksums of the rest."""
+"""The head of a route map, `map.yaml`: what it is, who made it, and checksums of all files.
+
+Its own checksum is its last line, over all lines before.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from dataclasses import asdict, dataclass, field, replace
@@ -15,9 +19,11 @@ from saane_ros.files import YAML_FAULTS
 from saane_ros.geodesy import PLANE
 from saane_ros.route_map.postprocessing import KINDS, NONE
 
-PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT = 1, 2, 3
-"""The first two lack graph, cohort and calibration, which `saane map calibrate` adds."""
+PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT, SEALED_FORMAT = 1, 2, 3, 4
+"""The first two lack graph, cohort and calibration, which `saane map calibrate` adds; the first
+three lack the checksum of `map.yaml`."""
 INFO_FILE = "map.yaml"
+SEAL_NAME = "sha256"
 
 _MOST = sys.float_info.max
 
@@ -56,10 +62,15 @@ class MapInfo:
 
 def info_text(info: MapInfo) -> str:
     """The content of `map.yaml`."""
-    values = {"format": CALIBRATED_FORMAT, **asdict(info)}
+    values = {"format": SEALED_FORMAT, **asdict(info)}
     del values["calibrated"]
     values["origin"] = None if info.origin is None else list(info.origin)
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return sealed(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def sealed(text: str) -> str:
+    """A text and its checksum as a last line."""
+    return f"{text}{SEAL_NAME}: {hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def read_info(folder: Path) -> MapInfo:
@@ -72,20 +83,36 @@ def read_info(folder: Path) -> MapInfo:
             f"{folder} is no route map, as it has no {INFO_FILE}: name another folder."
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        values = yaml.safe_load(content.decode())
+    except OSError as error:
+        raise SaaneError(
+            f"{path} cannot be read ({error.strerror}): check the disk and the permissions."
+        ) from error
     except YAML_FAULTS as error:
         raise _damaged(path, "it is not YAML") from error
     if not isinstance(values, dict) or "format" not in values:
         raise _damaged(path, "it does not name its format")
     version = values.pop("format")
-    if version not in (PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT):
+    if type(version) is not int or not PLAIN_FORMAT <= version <= SEALED_FORMAT:
         raise SaaneError(
             f"Route map {folder} has format {version} and this version reads formats up to "
-            f"{CALIBRATED_FORMAT}: build the map again."
+            f"{SEALED_FORMAT}: build the map again."
         )
+    if version >= SEALED_FORMAT or SEAL_NAME in values:
+        _check_seal(path, content)
     if version == PLAIN_FORMAT:
         values["postprocessing"] = NONE
-    return replace(_checked(path, values), calibrated=version == CALIBRATED_FORMAT)
+    return replace(_checked(path, values), calibrated=version >= CALIBRATED_FORMAT)
+
+
+def _check_seal(path: Path, content: bytes) -> None:
+    text, seal, digest = content.rpartition(f"{SEAL_NAME}: ".encode())
+    if not seal or digest.rstrip(b"\n") != hashlib.sha256(text).hexdigest().encode():
+        raise SaaneError(
+            f"{path} was edited or damaged, as the checksum in its last line is not that of the "
+            "lines before: undo the edit, restore a copy or build the map again."
+        )
 
 
 def _damaged(path: Path, what: str) -> SaaneError:
@@ -116,6 +143,8 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
         "index": ("flat", "hnsw"),
         "postprocessing": KINDS,
     }
+    if not all(type(text) is str for pair in values["files"].items() for text in pair):
+        raise _damaged(path, "files are not names and checksums")
     for name, choices in allowed.items():
         if values[name] not in choices:
             raise _damaged(path, f"{name} is none of {', '.join(choices)}")

@@ -2,8 +2,9 @@
 
 `.<name>.building/` beside the map holds `journal.yaml` (whose build it is), `frames.jsonl` (one
 line per embedded frame), `descriptors.f32` and `grids.i8` (raw rows), `thumbnails/`, and
-`origin.json` where the origin came with the frames. Rows are appended before
-their line, so that a line always stands for a whole row.
+`origin.json` where the origin came with the frames. Rows are appended before their line, so that a
+line always stands for a whole row. `journal.yaml` is the last to come and the first to go, so that
+the rest is there as long as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from saane_ros.files import YAML_FAULTS, lock_folder, replacing_file
+from saane_ros.files import YAML_FAULTS, lock_folder, replacing_file, telling_full_disk
 from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose
@@ -56,15 +57,24 @@ class JournalRow:
 
 
 class Journal:
-    """Append-only record of embedded frames; `close` keeps it, `remove` deletes it."""
+    """Append-only record of embedded frames; `close` keeps it, `remove` deletes it.
+
+    Raises SaaneError where another build has it, and where the disk has no room for it.
+    """
 
     def __init__(self, map_path: Path, head: JournalHead) -> None:
         self.folder = map_path.with_name(f".{map_path.name}.building")
+        self._map_path = map_path
         self._head = head
-        self._lock: int | None = lock_folder(self.folder, f"build is writing {map_path}")
-        if self._stored_head() != self._head_values():
-            self._start()
-        self.rows = self._recover()
+        with telling_full_disk(map_path):
+            self._lock: int | None = lock_folder(self.folder, f"build is writing {map_path}")
+            try:
+                if self._stored_head() != self._head_values():
+                    self._start()
+                self.rows = self._recover()
+            except BaseException:
+                self.close()
+                raise
         self._by_key = {row.key: number for number, row in enumerate(self.rows)}
 
     def find(self, key: str) -> int | None:
@@ -81,11 +91,17 @@ class Journal:
         """Record embedded frames: descriptors float32 (n, D), compact grids where the model has
         them, thumbnails as JPEG bytes.
         """
-        for offset, jpeg in enumerate(thumbnails):
-            self.thumbnail(len(self.rows) + offset).write_bytes(jpeg)
-        _append(self._descriptor_path, np.ascontiguousarray(descriptors, np.float32).tobytes())
-        _append(self._grid_path, b"".join(grid.tobytes() for grid in grids))
-        _append(self._frame_path, "".join(_line(row) for row in rows).encode())
+        first = len(self.rows)
+        row_bytes, grid_bytes = self._head.sizes
+        raw = np.ascontiguousarray(descriptors, np.float32).tobytes()
+        lines = "".join(_line(row) for row in rows).encode()
+        with telling_full_disk(self._map_path):
+            for offset, jpeg in enumerate(thumbnails):
+                self.thumbnail(first + offset).write_bytes(jpeg)
+            _append(self._descriptor_path, first * row_bytes, raw)
+            _append(self._grid_path, first * grid_bytes, b"".join(g.tobytes() for g in grids))
+            _append(self._frame_path, self._lines_end, lines)
+        self._lines_end += len(lines)
         for row in rows:
             self._by_key.setdefault(row.key, len(self.rows))
             self.rows.append(row)
@@ -116,7 +132,7 @@ class Journal:
 
     def remember_origin(self, origin: Origin) -> None:
         """Keep where the poses' zero lies, for the rest of this build and whoever continues it."""
-        with replacing_file(self._origin_path) as part:
+        with telling_full_disk(self._map_path), replacing_file(self._origin_path) as part:
             part.write_text(json.dumps(origin), encoding="utf-8")
 
     def close(self) -> None:
@@ -127,12 +143,17 @@ class Journal:
 
     def remove(self) -> None:
         """Forget everything, once the map is written."""
+        self._head_path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def base(self) -> Path:
         """Folder of the map that the build extends, as it was before; there is none elsewhere."""
         return self.folder / "base"
+
+    @property
+    def _head_path(self) -> Path:
+        return self.folder / "journal.yaml"
 
     @property
     def _descriptor_path(self) -> Path:
@@ -152,11 +173,12 @@ class Journal:
 
     def _stored_head(self) -> object:
         try:
-            return yaml.safe_load((self.folder / "journal.yaml").read_text(encoding="utf-8"))
+            return yaml.safe_load(self._head_path.read_text(encoding="utf-8"))
         except (OSError, *YAML_FAULTS):
             return None
 
     def _start(self) -> None:
+        self._head_path.unlink(missing_ok=True)
         shutil.rmtree(self.base, ignore_errors=True)
         shutil.rmtree(self.folder / THUMBNAIL_FOLDER, ignore_errors=True)
         (self.folder / THUMBNAIL_FOLDER).mkdir()
@@ -164,7 +186,7 @@ class Journal:
         self._grid_path.write_bytes(b"")
         self._frame_path.write_bytes(b"")
         self._origin_path.unlink(missing_ok=True)
-        with replacing_file(self.folder / "journal.yaml") as part:
+        with replacing_file(self._head_path) as part:
             part.write_text(yaml.safe_dump(self._head_values()), encoding="utf-8")
 
     def _head_values(self) -> dict[str, object]:
@@ -183,14 +205,18 @@ class Journal:
             if row is None or not self.thumbnail(len(rows)).is_file():
                 break
             rows.append(row)
-        os.truncate(self._frame_path, sum(len(line) + 1 for line in lines[: len(rows)]))
+        self._lines_end = sum(len(line) + 1 for line in lines[: len(rows)])
+        os.truncate(self._frame_path, self._lines_end)
         os.truncate(self._descriptor_path, len(rows) * row_bytes)
         os.truncate(self._grid_path, len(rows) * grid_bytes)
         return rows
 
 
-def _append(path: Path, data: bytes) -> None:
-    with path.open("ab") as stream:
+def _append(path: Path, at: int, data: bytes) -> None:
+    """Write data where the whole rows end: a write that lacked room may have left half a one."""
+    with path.open("r+b") as stream:
+        stream.truncate(at)
+        stream.seek(at)
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())

@@ -15,7 +15,7 @@ from saane_ros.route_map.alignment import Route, route_of
 from saane_ros.route_map.derived import write_derived
 from saane_ros.route_map.map_frames import into_frame
 from saane_ros.route_map.place_graph import drives_of
-from saane_ros.route_map.postprocessing import Postprocessing, pooled, whitened
+from saane_ros.route_map.postprocessing import PROJECTIONS, Postprocessing, pooled, whitened
 from saane_ros.route_map.statistics import drive_names
 from saane_ros.route_map.store import RouteMap
 
@@ -73,6 +73,22 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
         used = whitened(used, postprocessing, stacked)
         stacked = used.projected(stacked.astype(np.float32)).astype(stacked.dtype)
     return write_derived(path, first, ordered, stacked, order, _grids(maps), used)
+
+
+def check_extendable(route_map: RouteMap) -> None:
+    """Raise SaaneError where new places cannot be joined to a map."""
+    info = route_map.info
+    if not route_map.metric:
+        raise SaaneError(
+            f"Map {info.name} has no poses, by which new places could be joined to it: build it "
+            "with poses."
+        )
+    if info.postprocessing in PROJECTIONS:
+        raise SaaneError(
+            f"The descriptors of map {info.name} went through {info.postprocessing}, which new "
+            "places cannot join: build it with --postprocessing mean."
+        )
+    route_map.localizable()
 
 
 def _drives(route_map: RouteMap) -> dict[str, NDArray[np.int64]]:

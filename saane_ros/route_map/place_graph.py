@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.alignment import courses_of
-from saane_ros.route_map.arrays import read_arrays
+from saane_ros.route_map.arrays import read_arrays, write_arrays
 from saane_ros.route_map.roads import Roads, roads_of
 from saane_ros.types import Place
 
@@ -271,14 +271,13 @@ def _as_driven(places: Sequence[Place], rows: list[int]) -> Ints:
 
 def write_graph_file(path: Path, graph: PlaceGraph) -> None:
     """Write `graph.npz`: spot, edges, lengths and step."""
-    np.savez(
-        path,
-        allow_pickle=False,
-        spot=graph.spot.astype(np.int32),
-        edges=graph.edges.astype(np.int32),
-        lengths=graph.lengths.astype(np.float32),
-        step=np.array(graph.step),
-    )
+    arrays = {
+        "spot": graph.spot.astype(np.int32),
+        "edges": graph.edges.astype(np.int32),
+        "lengths": graph.lengths.astype(np.float32),
+        "step": np.array(graph.step),
+    }
+    write_arrays(path, arrays)
 
 
 def read_graph_file(path: Path, count: int) -> PlaceGraph:

@@ -43,7 +43,7 @@ def _numbers(pose: Pose) -> list[float]:
 def read_places(path: Path) -> list[Place]:
     """Read the table; SaaneError names the first line that is not a place."""
     thumbnails = path.parent / THUMBNAIL_FOLDER
-    has_thumbnails = thumbnails.is_dir()
+    has_thumbnails = (thumbnails / thumbnail_name(0)).is_file()
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
         rows = csv.reader(stream)
         head = next(rows, None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from saane_ros.errors import SaaneError
-from saane_ros.route_map.arrays import read_arrays
+from saane_ros.route_map.arrays import read_arrays, write_arrays
 from saane_ros.route_map.postprocessing import PROJECTIONS, Postprocessing, TraverseStatistics
 
 POSTPROCESSING_FILE = "postprocessing.npz"
@@ -28,7 +28,7 @@ def write_postprocessing(path: Path, postprocessing: Postprocessing) -> None:
     }
     if postprocessing.projection is not None:
         arrays["projection"] = postprocessing.projection
-    np.savez(path, allow_pickle=False, **arrays)
+    write_arrays(path, arrays)
 
 
 def read_postprocessing(path: Path, kind: str) -> Postprocessing:

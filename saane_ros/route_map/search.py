@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
-from saane_ros.route_map.store import INDEX_FILE, RouteMap
+from saane_ros.progress import progress
+from saane_ros.route_map.store import RouteMap
+from saane_ros.route_map.verification import INDEX_FILE
 
 HNSW_FROM = 20_000
 """Places from which on a map gets a graph index: a flat search would pass 25 ms on one core."""
 HNSW_LINKS = 32
 HNSW_CONSTRUCTION = 100
+HNSW_BLOCK = 4096
+"""Places put into the index at once."""
 HNSW_FOUND = 256
 """Nearest places that the graph looks for."""
 SAMPLE = 512
@@ -120,9 +124,14 @@ def write_graph(descriptors: NDArray[np.floating], path: Path) -> None:
     """Build the graph index of a large map and write it to `path`."""
     index = faiss.IndexHNSWFlat(descriptors.shape[1], HNSW_LINKS)
     index.hnsw.efConstruction = HNSW_CONSTRUCTION
-    for start in range(0, len(descriptors), 4096):
-        index.add(np.ascontiguousarray(descriptors[start : start + 4096], dtype=np.float32))
-    faiss.write_index(index, str(path))
+    blocks = range(0, len(descriptors), HNSW_BLOCK)
+    for start in progress(blocks, "search index", unit="block", delay_s=2.0):
+        block = descriptors[start : start + HNSW_BLOCK]
+        index.add(np.ascontiguousarray(block, dtype=np.float32))
+    # By a stream of Python's, which tells why a write failed.
+    with path.open("wb") as stream:
+        writer = faiss.PyCallbackIOWriter(stream.write)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
 
 
 def _read_graph(path: Path, count: int, size: int) -> faiss.IndexHNSW:

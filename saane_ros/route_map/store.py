@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
-from saane_ros.files import sha256_of
+from saane_ros.files import clear_leftovers
 from saane_ros.route_map.calibration import CALIBRATION_FILE, Calibration, read_calibration
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, read_cohort
 from saane_ros.route_map.info import MapInfo, read_info
@@ -21,11 +20,8 @@ from saane_ros.route_map.place_graph import GRAPH_FILE, PlaceGraph, read_graph_f
 from saane_ros.route_map.places_csv import PLACES_FILE, read_places
 from saane_ros.route_map.postprocessing import NONE, Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, read_postprocessing
+from saane_ros.route_map.verification import DESCRIPTOR_FILE, GRIDS_FILE, check_files
 from saane_ros.types import Place, Pose
-
-DESCRIPTOR_FILE = "descriptors.npy"
-GRIDS_FILE = "grids.npy"
-INDEX_FILE = "index.faiss"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +62,17 @@ class RouteMap:
         self.bearings = bearings
 
     @classmethod
-    def open(cls, path: str | Path) -> RouteMap:
-        """Open and check a map; SaaneError says which file is missing, damaged or foreign."""
+    def open(cls, path: str | Path, everything: bool = False) -> RouteMap:
+        """Open and check a map; SaaneError says which file is missing, damaged or foreign.
+
+        Files that were found whole before and kept their size and times are not read again, unless
+        `everything` is to be.
+        """
         folder = Path(path)
+        if not folder.exists():
+            clear_leftovers(folder)
         info = read_info(folder)
-        _check_files(folder, info)
+        verified = check_files(folder, info, everything)
         places = read_places(folder / PLACES_FILE)
         descriptors = _load_array(folder / DESCRIPTOR_FILE)
         if len(places) != info.count or descriptors.shape != (info.count, info.descriptor_size):
@@ -84,7 +86,8 @@ class RouteMap:
                 f"Route map {folder} says {info.dtype}, but its descriptors are "
                 f"{descriptors.dtype}: build the map again."
             )
-        _check_finite(folder, descriptors)
+        if DESCRIPTOR_FILE in verified.read:
+            _check_finite(folder, descriptors)
         postprocessing = None
         if info.postprocessing != NONE:
             postprocessing = read_postprocessing(folder / POSTPROCESSING_FILE, info.postprocessing)
@@ -94,6 +97,7 @@ class RouteMap:
                     f"and its descriptors have {info.descriptor_size}: build the map again."
                 )
         bearings = _bearings(folder, info, postprocessing) if info.calibrated else None
+        verified.remember()
         return cls(folder, info, places, descriptors, postprocessing, bearings)
 
     def localizable(self) -> Bearings:
@@ -134,38 +138,6 @@ class RouteMap:
             return np.arange(len(self.places), dtype=np.float64)
         steps = np.linalg.norm(np.diff(np.asarray(points, dtype=np.float64), axis=0), axis=1)
         return np.concatenate(([0.0], np.cumsum(steps)))
-
-
-def _check_files(folder: Path, info: MapInfo) -> None:
-    required_files = [PLACES_FILE, DESCRIPTOR_FILE]
-    required_files += [INDEX_FILE] * (info.index != "flat")
-    required_files += [POSTPROCESSING_FILE] * (info.postprocessing != NONE)
-    required_files += [GRAPH_FILE, COHORT_FILE, CALIBRATION_FILE] * info.calibrated
-    for required in required_files:
-        if required not in info.files:
-            raise SaaneError(
-                f"Route map {folder} has no checksum of {required} in map.yaml: build it again."
-            )
-    for name, expected in info.files.items():
-        path = folder / name
-        if Path(name).name != name or not path.exists():
-            raise SaaneError(
-                f"Route map {folder} lacks {name}: build the map again or restore a copy."
-            )
-        actual = sha256_of_folder(path) if path.is_dir() else sha256_of(path)
-        if actual != expected:
-            raise SaaneError(
-                f"{path} was truncated or changed, as its checksum differs from the one in "
-                "map.yaml: build the map again or restore a copy."
-            )
-
-
-def sha256_of_folder(folder: Path) -> str:
-    """One SHA-256 over the names and bytes of a folder's files, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        digest.update(f"{path.name} {sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def _load_array(path: Path) -> NDArray[Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
-from saane_ros.files import replace_folder, sha256_of
+from saane_ros.files import replacing_folder, telling_full_disk
+from saane_ros.progress import progress
 from saane_ros.route_map.calibration import (
     CALIBRATION_FILE,
     Calibration,
@@ -33,11 +34,11 @@ from saane_ros.route_map.postprocessing import Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, write_postprocessing
 from saane_ros.route_map.scale import map_scale
 from saane_ros.route_map.search import HNSW_FROM, write_graph
-from saane_ros.route_map.store import (
+from saane_ros.route_map.verification import (
     DESCRIPTOR_FILE,
     GRIDS_FILE,
     INDEX_FILE,
-    sha256_of_folder,
+    checksums,
 )
 from saane_ros.types import Place
 
@@ -67,58 +68,47 @@ def write_map(
     `info` comes without index kind and checksums, which are filled in here. grids: compact, place
     i has `grids[rows[i]]`; None for a model without them. `postprocessing` is what the descriptors
     went through already. weights: of its calibration and their source, the package's where None.
+    Raises SaaneError where the disk has no room for it; an older map stays as it was.
     """
     check_target(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        write_places(temporary / PLACES_FILE, places)
-        _write_descriptors(temporary / DESCRIPTOR_FILE, info, descriptors, rows)
-        _copy_thumbnails(temporary / THUMBNAIL_FOLDER, thumbnails)
+    with telling_full_disk(path), replacing_folder(path) as folder:
+        write_places(folder / PLACES_FILE, places)
+        dtype = np.dtype(info.dtype)
+        stored = _write_rows(folder / DESCRIPTOR_FILE, descriptors, rows, dtype)
+        if thumbnails:
+            _copy_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
         if postprocessing is not None:
-            write_postprocessing(temporary / POSTPROCESSING_FILE, postprocessing)
-        stored = np.load(temporary / DESCRIPTOR_FILE, mmap_mode="r", allow_pickle=False)
-        kept = _write_grids(temporary / GRIDS_FILE, grids, rows)
+            write_postprocessing(folder / POSTPROCESSING_FILE, postprocessing)
+        kept = None
+        if grids is not None:
+            kept = _write_rows(folder / GRIDS_FILE, grids, rows, np.dtype(np.int8))
         if info.count >= HNSW_FROM:
             info = replace(info, index="hnsw")
-            write_graph(stored, temporary / INDEX_FILE)
+            write_graph(stored, folder / INDEX_FILE)
         used = weights or default_weights(kept is not None)
-        _write_bearings(temporary, places, stored, kept, cohort, postprocessing, used)
-        info = replace(info, files=_checksums(temporary))
-        (temporary / INFO_FILE).write_text(info_text(info), encoding="utf-8")
-        replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _write_bearings(folder, places, stored, kept, cohort, postprocessing, used)
+        info = replace(info, files=checksums(folder, info.count))
+        (folder / INFO_FILE).write_bytes(info_text(info).encode())
 
 
-def _write_descriptors(
-    path: Path, info: MapInfo, descriptors: NDArray[np.float32], rows: Sequence[int]
-) -> None:
-    shape = (info.count, info.descriptor_size)
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(info.dtype), shape=shape)
-    limit = float(np.finfo(out.dtype).max)
-    for start in range(0, info.count, 1024):
-        block = descriptors[list(rows[start : start + 1024])]
-        if float(np.abs(block).max()) > limit:
-            raise SaaneError(f"A descriptor does not fit {info.dtype}: build the map in float32.")
-        out[start : start + len(block)] = block
-    out.flush()
+def _write_rows(
+    path: Path, source: NDArray[Any], rows: Sequence[int], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Write some rows of an array as .npy, and read them back memory-mapped.
 
-
-def _write_grids(
-    path: Path, grids: NDArray[np.int8] | None, rows: Sequence[int]
-) -> NDArray[np.int8] | None:
-    """Write the grids of all places, and read them back memory-mapped."""
-    if grids is None:
-        return None
-    shape = (len(rows), *grids.shape[1:])
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.int8, shape=shape)
-    for start in range(0, len(rows), 1024):
-        block = grids[list(rows[start : start + 1024])]
-        out[start : start + len(block)] = block
-    out.flush()
-    kept: NDArray[np.int8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    Into a memory-mapped file a full disk could not be told: the process would end by a signal.
+    """
+    shape = (len(rows), *source.shape[1:])
+    limit = float(np.finfo(dtype).max) if dtype.kind == "f" else np.inf
+    with path.open("wb") as stream:
+        head = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, head)
+        for start in range(0, len(rows), 1024):
+            block = source[list(rows[start : start + 1024])]
+            if float(np.abs(block).max()) > limit:
+                raise SaaneError(f"A descriptor does not fit {dtype}: build the map in float32.")
+            stream.write(block.astype(dtype).tobytes())
+    kept: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return kept
 
 
@@ -143,12 +133,6 @@ def _write_bearings(
 
 def _copy_thumbnails(folder: Path, thumbnails: Sequence[Path]) -> None:
     folder.mkdir()
-    for number, source in enumerate(thumbnails):
+    shown = progress(thumbnails, "thumbnails", unit="file", delay_s=2.0)
+    for number, source in enumerate(shown):
         shutil.copyfile(source, folder / thumbnail_name(number))
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    return {
-        path.name: sha256_of_folder(path) if path.is_dir() else sha256_of(path)
-        for path in sorted(folder.iterdir())
-    }

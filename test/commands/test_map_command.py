@@ -135,8 +135,32 @@ def test_info_of_no_map_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "There is no route map" in capsys.readouterr().err
 
 
+def test_verify_reads_all_maps_and_names_what_is_not_whole(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = [str(tmp_path / name) for name in ("a", "b", "c")]
+    for out in maps:
+        assert main(["map", "build", "--images", str(photos), "--out", out]) == 0
+    capsys.readouterr()
+    assert main(["map", "verify", *maps]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" MB")[0].rpartition(" ")[0] for line in lines] == [
+        f"{out} is whole: 9 places," for out in maps
+    ]
+    (tmp_path / "a" / "graph.npz").unlink()
+    places = tmp_path / "b" / "places.csv"
+    places.write_bytes(places.read_bytes()[:-1])
+    assert main(["map", "verify", *maps, "absent"]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{maps[2]} is whole: 9 places")
+    assert told.out.count("whole") == 1
+    for fault in ("a lacks graph.npz", "places.csv was truncated", "There is no route map at abs"):
+        assert fault in told.err
+    assert "Traceback" not in told.err
+
+
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    for call in (["map", "build"], ["map", "info"]):
+    for call in (["map", "build"], ["map", "info"], ["map", "verify"]):
         with pytest.raises(SystemExit):
             main([*call, "--help"])
         assert f"saane {' '.join(call)} " in capsys.readouterr().out.split("examples:")[1]

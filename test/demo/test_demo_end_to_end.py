@@ -138,7 +138,7 @@ def test_map_and_report_are_left_for_a_look(outcome: Outcome) -> None:
         assert part in html
     for part in ("frames in", "PR-AUC windowed+R2", "saane map build --bag", "summary.json"):
         assert part in outcome.text
-    assert not list(outcome.out.rglob("*.part"))
+    assert not list(outcome.out.rglob("*.new"))
 
 
 def test_ages_and_times_are_of_this_run(outcome: Outcome) -> None:

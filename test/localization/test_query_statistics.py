@@ -103,7 +103,7 @@ def street(folder: Path, kind: str) -> Localizer:
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_the_localizer_searches_by_running_statistics(tmp_path: Path, kind: str) -> None:
     localizer = street(tmp_path, kind)
-    route_map = localizer._map
+    route_map = localizer.route_map
     frames = [Frame(dusk(i, i), i) for i in range(25)]
     found = [localizer.localize(frame).match for frame in frames]
     running, search = QueryPostprocessing(route_map.postprocessing), MapSearch(route_map)

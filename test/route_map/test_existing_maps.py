@@ -152,7 +152,7 @@ def test_a_drive_that_does_not_fit_the_map_is_refused_before_it_begins(path: Pat
     white = path.with_name("white.routemap")
     frames = drive(DAY, np.arange(0, 80, 2.0))
     builder(white, frames, postprocessing="pca512").finish()
-    with pytest.raises(SaaneError, match="build both with post-processing mean"):
+    with pytest.raises(SaaneError, match="build it with --postprocessing mean"):
         builder(white, [], existing="extend", postprocessing="pca512")
     assert len(list(path.parent.iterdir())) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import threading
@@ -17,7 +18,7 @@ import pytest
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
-from saane_ros.route_map import snapshot
+from saane_ros.route_map import journal, snapshot
 from saane_ros.route_map.builder import RouteMapBuilder, build_map, thumbnail_jpeg
 from saane_ros.route_map.cohort import cohort_images
 from saane_ros.route_map.store import RouteMap
@@ -207,6 +208,38 @@ def test_a_journal_torn_by_a_crash_is_used_as_far_as_it_is_whole(tmp_path: Path,
     assert embedder.embedded == 10 - whole
     expected = np.stack([e.descriptor for e in embedder.embed([f.image for f in frames])])
     np.testing.assert_array_equal(route_map.descriptors, expected)
+
+
+def test_a_build_goes_on_after_a_write_that_lacked_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a row is left in each file then, on which no other may be set."""
+    frames, real = scenes(7), journal._append
+    torn = ""
+
+    def short(file: Path, at: int, data: bytes) -> None:
+        if file.name != torn:
+            return real(file, at, data)
+        real(file, at, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+    monkeypatch.setattr(journal, "_append", short)
+    builder = RouteMapBuilder(ColourGridEmbedder(), tmp_path / "live", batch=1, live=True)
+    for number, name in enumerate(("descriptors.f32", "grids.i8", "frames.jsonl")):
+        builder.add([frames[2 * number]])
+        torn = name
+        with pytest.raises(SaaneError, match=f"There is no room in {tmp_path} to write live"):
+            builder.add([frames[2 * number + 1]])
+        torn = ""
+    builder.close()
+    builder = RouteMapBuilder(ColourGridEmbedder(), tmp_path / "live", batch=1, live=True)
+    builder.add(frames[6:])
+    route_map, kept = builder.finish(), frames[::2]
+    assert [place.name for place in route_map.places] == [frame.name for frame in kept]
+    expected = ColourGridEmbedder().embed([frame.image for frame in kept])
+    np.testing.assert_array_equal(route_map.descriptors, [one.descriptor for one in expected])
+    whole = build_map(kept, ColourGridEmbedder(), tmp_path / "whole")
+    np.testing.assert_array_equal(route_map.localizable().grids, whole.localizable().grids)
 
 
 def test_two_builds_of_one_map_do_not_mix(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from map_heads import read_head, write_head
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
@@ -108,21 +108,22 @@ def test_damage_to_a_file_is_named(map_folder: Path, name: str, damage: str) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 4}, "has format 4 and this version reads formats up to 3"),
-        ({"count": 11}, "counts 11 places of 72 values, but holds 12"),
+        ({"format": 5}, "has format 5 and this version reads formats up to 4"),
+        ({"format": 4.0}, "has format 4.0 and this version"),
+        ({"count": 11}, "thumbnails was truncated or changed"),
+        ({"count": 13}, r"lacks thumbnails/000012\.jpg"),
         ({"descriptor_size": 71}, "12 places of 71 values"),
         ({"dtype": "float16"}, "says float16, but its descriptors are float32"),
         ({"dtype": "object"}, "dtype is none of float16, float32"),
         ({"count": "12"}, "count is missing or no int"),
         ({"index": "hnsw"}, "no checksum of index.faiss"),
         ({"files": {}}, "no checksum of places.csv"),
+        ({"files": {"places.csv": 3}}, "files are not names and checksums"),
         ({"origin": [1.0, float("nan"), 0.0]}, "origin is not latitude"),
     ],
 )
 def test_a_changed_head_is_told(map_folder: Path, change: dict[str, object], message: str) -> None:
-    head = map_folder / "map.yaml"
-    values = yaml.safe_load(head.read_text())
-    head.write_text(yaml.safe_dump({**values, **change}))
+    write_head(map_folder, {**read_head(map_folder), **change})
     with pytest.raises(SaaneError, match=message):
         RouteMap.open(map_folder)
 
@@ -136,12 +137,11 @@ def test_a_truncated_head_is_told(map_folder: Path, keep: int) -> None:
 
 
 def test_a_file_outside_the_map_is_refused(map_folder: Path) -> None:
-    head = map_folder / "map.yaml"
-    values = yaml.safe_load(head.read_text())
+    values = read_head(map_folder)
     values["files"]["../elsewhere"] = "0" * 64
-    head.write_text(yaml.safe_dump(values))
+    write_head(map_folder, values)
     (map_folder.parent / "elsewhere").write_text("x")
-    with pytest.raises(SaaneError, match=r"lacks \.\./elsewhere"):
+    with pytest.raises(SaaneError, match=r"names a file \.\./elsewhere in map\.yaml that no map"):
         RouteMap.open(map_folder)
 
 
@@ -154,10 +154,9 @@ def test_no_map_and_no_head_are_told(tmp_path: Path) -> None:
 
 def _resign(folder: Path, name: str) -> None:
     """Give a changed file a matching checksum, as a program with a fault would."""
-    head = folder / "map.yaml"
-    values = yaml.safe_load(head.read_text())
+    values = read_head(folder)
     values["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    head.write_text(yaml.safe_dump(values))
+    write_head(folder, values)
 
 
 def test_values_that_are_not_finite_are_told(map_folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from map_heads import read_head, write_head
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
@@ -59,7 +60,7 @@ def test_a_map_comes_back_processed(tmp_path: Path, kind: str, dtype: str) -> No
     queries = raw(seed=500)
     np.testing.assert_array_equal(route_map.postprocessing.apply(queries), wanted.apply(queries))
     values = yaml.safe_load((route_map.path / "map.yaml").read_text())
-    assert (values["format"], values["postprocessing"]) == (3, kind)
+    assert (values["format"], values["postprocessing"]) == (4, kind)
     assert POSTPROCESSING_FILE in values["files"]
 
 
@@ -111,13 +112,12 @@ def test_a_map_of_an_older_format_is_converted(tmp_path: Path) -> None:
 
 def older(path: Path) -> None:
     """Make a map what the first version wrote."""
-    head = path / "map.yaml"
-    values = yaml.safe_load(head.read_text())
+    values = read_head(path)
     del values["postprocessing"]
     for name in ("graph.npz", "cohort.npz", "calibration.yaml", "grids.npy"):
         (path / name).unlink(missing_ok=True)
         values["files"].pop(name, None)
-    head.write_text(yaml.safe_dump({**values, "format": 1, "calibration": None}))
+    (path / "map.yaml").write_text(yaml.safe_dump({**values, "format": 1, "calibration": None}))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,7 @@ def test_a_map_that_contradicts_itself_is_told(
     tmp_path: Path, change: dict[str, object], reason: str
 ) -> None:
     path = built(tmp_path, "standardise").path
-    values = yaml.safe_load((path / "map.yaml").read_text())
-    (path / "map.yaml").write_text(yaml.safe_dump({**values, **change}))
+    write_head(path, {**read_head(path), **change})
     with pytest.raises(SaaneError, match=reason):
         RouteMap.open(path)
 

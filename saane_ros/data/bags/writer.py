@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from saane_ros.data.bags.raw_messages import STATIC_TRANSFORMS, RawMessage, message_types
 from saane_ros.data.bags.reader import COMPRESSED_IMAGE, ORIGIN_NAME
 from saane_ros.errors import SaaneError
-from saane_ros.files import replace_folder
+from saane_ros.files import replace_folder, workspace
 from saane_ros.messages.encode import rgb_to_image_fields, rgb_to_jpeg_fields
 from saane_ros.types import Pose, Rgb
 
@@ -57,32 +57,37 @@ class BagWriter:
             raise SaaneError(
                 f"{self.path} exists and is no bag: name another folder, or remove it first."
             )
-        self._keep = unfinished is not None
-        self._temporary = unfinished or self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        # rosbag2 names the file in a bag after the bag's folder, hence a folder within a folder.
-        self._writer = Writer(
-            self._temporary / self.path.name,
-            version=8,  # the latest that Humble's rosbag2 reads as well as the newer ones
-            storage_plugin=StoragePlugin.MCAP,
-        )
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._unfinished = unfinished
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> BagWriter:
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        self._writer.open()
+        with ExitStack() as stack:
+            if self._unfinished is None:
+                folder = stack.enter_context(workspace(self.path))
+            else:
+                folder = self._unfinished
+                shutil.rmtree(folder, ignore_errors=True)
+            # rosbag2 names the file in a bag after the bag's folder, hence a folder in a folder.
+            self._bag = folder / self.path.name
+            self._writer = Writer(
+                self._bag,
+                version=8,  # the latest that Humble's rosbag2 reads as well as the newer ones
+                storage_plugin=StoragePlugin.MCAP,
+            )
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._writer.close()
-                replace_folder(self._temporary / self.path.name, self.path)
-            else:
+        with self._stack:
+            if kind is not None:
                 self._writer.abort()
-        finally:
-            if kind is None or not self._keep:
-                shutil.rmtree(self._temporary, ignore_errors=True)
+                return
+            self._writer.close()
+            replace_folder(self._bag, self.path)
+            if self._unfinished is not None:
+                shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def write_image(
         self,

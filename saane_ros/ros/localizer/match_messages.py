@@ -38,12 +38,18 @@ def status(level: bytes, name: str, message: str, values: Mapping[str, object]) 
 
 
 def match_message(
-    match: Match, stamp: Header, name: str, image_age_ms: float, travelled_m: float | None
+    match: Match,
+    stamp: Header,
+    name: str,
+    map_name: str,
+    image_age_ms: float,
+    travelled_m: float | None,
 ) -> DiagnosticArray:
     """`~/place_match`; its keys are those of `interface.MATCH_KEYS`, in their order."""
     candidates = match.candidates
     values = {
         "state": match.state.value,
+        "map": map_name,
         "place": match.place.id,
         "place_name": match.place.name,
         "confidence": match.confidence,

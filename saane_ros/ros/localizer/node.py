@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nav_msgs.msg import Odometry
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from std_srvs.srv import Trigger
 
 from saane_ros.embedding import Embedder
 from saane_ros.localization.belief import PAUSE_S
-from saane_ros.localization.localizer import Localizer
+from saane_ros.localization.kept_pose import KeptPose
+from saane_ros.localization.map_choice import model_of_maps
 from saane_ros.ros.intake.image_intake import ImageMessage
 from saane_ros.ros.intake.travelled import TravelledDistance, pose_values
+from saane_ros.ros.localizer.extending import Extending
+from saane_ros.ros.localizer.loaded import Loaded, MapSwitch, begin_at_kept_pose, load
 from saane_ros.ros.localizer.localized import LocalizedFlag
 from saane_ros.ros.localizer.publishers import LocalizerPublishers
+from saane_ros.ros.localizer.requests import Requests
 from saane_ros.ros.shared.clock import nanoseconds, steady_timer
-from saane_ros.ros.shared.interface import INPUTS, SERVICES
+from saane_ros.ros.shared.interface import INPUTS
 from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.ros.shared.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.shared.process import run_node
@@ -32,19 +35,10 @@ from saane_ros.types import Frame, MatchState
 _WATCH_S = 0.1
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What configure gets and cleanup frees."""
-
-    embedder: Embedder
-    route_map: RouteMap
-    localizer: Localizer
-
-
 class LocalizerNode(ManagedNode[Settings]):
     """Matches the newest camera image with a route map; topics and keys are in `interface.py`.
 
-    loaded: model and map, None while unconfigured.  output: the publishers.
+    loaded: model and maps, None while unconfigured.  output: the publishers.
     make_embedder: how the model is loaded at configure; others than `load_model` are for tests
     and benchmarks.
     """
@@ -56,7 +50,8 @@ class LocalizerNode(ManagedNode[Settings]):
     ) -> None:
         self._make_embedder = make_embedder
         self.loaded: Loaded | None = None
-        self._forget = threading.Event()
+        self._kept: KeptPose | None = None
+        self._shown: RouteMap | None = None
         self._travelled = TravelledDistance()
         self._odometry: Subscription | None = None
         self._has_odometry = False
@@ -65,7 +60,13 @@ class LocalizerNode(ManagedNode[Settings]):
         super().__init__("localizer", Settings, **options)
         self.output = LocalizerPublishers(self)
         self._localized = LocalizedFlag(self.output.publish_localized)
-        self.create_service(Trigger, SERVICES["reset"].name, self._reset)
+        self._requests = Requests(
+            self,
+            lambda: None if self.loaded is None else self.loaded.localizer,
+            self._localized.withdraw,
+        )
+        self._switch = MapSwitch(self, lambda: self.loaded, self._adopt)
+        self._extending = Extending(self, lambda: self.loaded, self._switch)
 
     @property
     def problem(self) -> str:
@@ -78,25 +79,30 @@ class LocalizerNode(ManagedNode[Settings]):
         )
 
     def load(self) -> None:
-        route_map = RouteMap.open(self.settings.map)
-        embedder = self._make_embedder(self.settings)
-        localizer = Localizer(embedder, route_map, self.settings)
+        model = self.settings.model or model_of_maps(self.settings.map)
+        embedder = self._make_embedder(replace(self.settings, model=model))
+        loaded = load(self, embedder, self.settings)
         warm_up(embedder)
-        self.loaded = Loaded(embedder, route_map, localizer)
-        self.get_logger().info(
-            f"Model {embedder.name} and map {route_map.info.name} with {route_map.info.count} "
-            "places are ready."
-        )
+        if self.settings.keep_pose:
+            path = Path(self.settings.keep_pose).expanduser()
+            self._kept = KeptPose(path)
+            begin_at_kept_pose(self, loaded, path)
+        self.loaded = loaded
 
     def unload(self) -> None:
-        self.loaded = None
+        if self.loaded is not None:
+            self._switch.finish()
+            self._requests.drop()
+            self._extending.close()
+        self.loaded = self._kept = None
         free_device_memory()
 
     def activated(self) -> None:
-        assert self.loaded is not None
         self._localized.announce()
         self._watch = steady_timer(self, _WATCH_S, self._check_localized)
-        self.output.publish_route(self.loaded.route_map, self.get_clock().now().to_msg())
+        self._shown = None
+        self._show_route()
+        self._requests.activate()
         odometry = INPUTS["odometry"]
         self._odometry = self.create_subscription(
             odometry.type, odometry.name, self._on_odometry, odometry.qos
@@ -105,6 +111,8 @@ class LocalizerNode(ManagedNode[Settings]):
     def deactivated(self) -> None:
         self._localized.withdraw()
         self._has_odometry = False
+        self._requests.deactivate()
+        self._keep_pose(KeptPose.write)
         if self._watch is not None:
             self.destroy_timer(self._watch)
             self._watch = None
@@ -113,8 +121,7 @@ class LocalizerNode(ManagedNode[Settings]):
             self._odometry = None
 
     def restarted(self) -> None:
-        self._forget.set()
-        self._localized.withdraw()
+        self._requests.forget()
 
     def image_failed(self) -> None:
         self._localized.withdraw()
@@ -127,9 +134,7 @@ class LocalizerNode(ManagedNode[Settings]):
         loaded = self.loaded
         assert loaded is not None
         claim = self._localized.claim()
-        if self._forget.is_set():
-            self._forget.clear()
-            loaded.localizer.reset()
+        self._requests.perform(loaded.localizer)
         frame = self._frame(message)
         found = loaded.localizer.localize(
             frame,
@@ -142,11 +147,14 @@ class LocalizerNode(ManagedNode[Settings]):
         age = self.output.publish(
             frame,
             found.match,
-            loaded.route_map,
+            found.route_map,
             message.header.stamp,
             age_ms=lambda: (clock.now().nanoseconds - frame.stamp_ns) / 1e6,
         )
         self._last_match = found.match.state.value
+        self._keep_pose(lambda kept: kept.keep(found.match, found.route_map.info))
+        self._show_route()
+        self._extending.take(frame, found, loaded.embedder)
         self.counters.count("processed")
         self.counters.aged(age)
         self.output.publish_pictures(
@@ -160,10 +168,11 @@ class LocalizerNode(ManagedNode[Settings]):
     def report(self) -> dict[str, object]:
         model = route_map = odometry = None
         if self.loaded is not None:
-            embedder, info = self.loaded.embedder, self.loaded.route_map.info
+            embedder, choice = self.loaded.embedder, self.loaded.localizer
             model = f"{embedder.name} ({embedder.fingerprint})"
-            route_map = f"{info.name}, {info.count} places"
-            metric = self.loaded.route_map.metric and self.settings.sequence_filter
+            maps = choice.maps if choice.current is None else [choice.current.route_map]
+            route_map = ", ".join(f"{one.info.name}, {one.info.count} places" for one in maps)
+            metric = any(one.metric for one in maps) and self.settings.sequence_filter
             odometry = "used" if self._has_odometry and metric else "unused"
         return {
             "model": model,
@@ -191,14 +200,33 @@ class LocalizerNode(ManagedNode[Settings]):
 
     def _on_odometry(self, message: Odometry) -> None:
         self._travelled.add(nanoseconds(message.header.stamp), *pose_values(message.pose.pose))
+        self._extending.hear(message)
 
-    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Forget the belief; the worker does it before its next frame."""
-        self._forget.set()
+    def _adopt(self, loaded: Loaded) -> None:
+        """Go on with another map from the next image on."""
+        loaded.localizer.settings = self.settings
+        self._requests.drop()
+        self.loaded = loaded
         self._localized.withdraw()
-        response.success = True
-        response.message = "The next image is matched without what was known before."
-        return response
+        if self.state == "active":
+            self._show_route()
+
+    def _show_route(self) -> None:
+        """Publish the map that the robot is on, where that is another than before."""
+        current = self.loaded and self.loaded.localizer.current
+        if current and current.route_map is not self._shown:
+            self._shown = current.route_map
+            self.output.publish_route(current.route_map, self.get_clock().now().to_msg())
+
+    def _keep_pose(self, use: Callable[[KeptPose], None]) -> None:
+        try:
+            if self._kept is not None:
+                use(self._kept)
+        except OSError as error:
+            self.get_logger().warning(
+                f"The pose cannot be kept in {self.settings.keep_pose}: {error.strerror}.",
+                throttle_duration_sec=60.0,
+            )
 
 
 def main() -> int:

@@ -73,7 +73,7 @@ class LocalizerPublishers:
         self._publishers["markers"].publish(marker_message(match, route_map.places, header))
         age = age_ms()
         self._publishers["place_match"].publish(
-            match_message(match, header, self._name, age, frame.travelled)
+            match_message(match, header, self._name, route_map.info.name, age, frame.travelled)
         )
         return age
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from saane_ros.route_map.existing import EXISTING, REFUSE
 from saane_ros.route_map.postprocessing import KINDS, NONE
-from saane_ros.settings import Settings, check_all, setting
+from saane_ros.settings import STREET_MODEL, Settings, check_all, setting
 
 _SHARED = {field.name: field for field in fields(Settings)}
 
@@ -28,7 +28,7 @@ def _as_localizer(name: str) -> object:
 class MapBuilderSettings:
     """Which frames of a live drive become places, and of which map."""
 
-    model: str = _as_localizer("model")  # type: ignore[assignment]
+    model: str = setting(STREET_MODEL, "Name of a model card in models/, or the path of a card.")
     weights: str = _as_localizer("weights")  # type: ignore[assignment]
     map: str = setting("", "Folder of the route map to write (<name>.routemap).")
     frame_id: str = setting("map", "Frame of the poses.")

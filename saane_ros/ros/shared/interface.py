@@ -11,8 +11,13 @@ from nav_msgs.msg import Odometry, Path
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
+
+try:
+    from nav2_msgs.srv import LoadMap
+except ImportError:  # the ROS 2 wheels come without nav2; the fields are the same
+    from nav_msgs.srv import LoadMap
 
 from saane_ros.localization.sequence import TOLERANCE_M, TOLERANCE_STEPS
 from saane_ros.ros.shared.qos import LATCHED, PICTURE, RESULT, SENSOR
@@ -45,6 +50,12 @@ INPUTS = {
         None,
     ),
     "odometry": Topic("odometry", Odometry, "optional: motion for the sequence filter", SENSOR),
+    "initial_pose": Topic(
+        "initialpose",
+        PoseWithCovarianceStamped,
+        "optional, as RViz and nav2 give it: where to begin, by its covariance; images decide",
+        RESULT,
+    ),
 }
 OUTPUTS = {
     "localized": Topic(
@@ -87,6 +98,16 @@ OUTPUTS = {
 }
 SERVICES = {
     "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", None),
+    "load_map": Topic(
+        "~/load_map", LoadMap, "changes the map while running, as setting the parameter does", None
+    ),
+    "extend": Topic(
+        "~/extend",
+        SetBool,
+        "true: frames off the route become places, posed by odometry; false: they are merged into "
+        "the map on disk, which is opened again",
+        None,
+    ),
 }
 
 MAP_BUILDER_INPUTS = {
@@ -111,6 +132,7 @@ MAP_BUILDER_SERVICES = {
 
 MATCH_KEYS = {
     "state": "localized, uncertain, lost or off_route",
+    "map": "name of the map that it is matched with",
     "place": "id of the matched place, its row in the map",
     "place_name": "name of the matched place",
     "confidence": f"probability that the pose is within {TOLERANCE_STEPS:g} places along the "
@@ -129,7 +151,7 @@ MATCH_KEYS = {
 DIAGNOSTIC_KEYS = {
     "state": "lifecycle state of the node",
     "model": "name of the model and fingerprint",
-    "map": "name of the map and its number of places",
+    "map": "name and number of places of the map, or of all maps while several are searched",
     "device": "where the network runs",
     "image_topic": "resolved name of the subscribed topic",
     "reliability": "reliable or best effort, as subscribed",

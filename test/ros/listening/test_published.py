@@ -37,7 +37,7 @@ def test_a_match_comes_back_as_it_was_published() -> None:
         probabilities=np.array([0.1, 0.9], np.float32),
         timings_ms={"embed": 20.5, "search": 1.0, "filter": 0.5},
     )
-    found = match_from(match_message(match, HEADER, "localizer: place match", 33.5, None))
+    found = match_from(match_message(match, HEADER, "localizer: place match", "m", 33.5, None))
     assert found.stamp_ns == STAMP_NS
     assert (found.state, found.place, found.place_name) == ("localized", 42, "/camera/image#84")
     assert (found.distance, found.ratio, found.confidence) == (3.25, 1.125, 0.875)
@@ -58,7 +58,7 @@ def test_an_infinite_ratio_is_read() -> None:
         probabilities=np.zeros(1, np.float32),
         timings_ms={"embed": 1.0, "search": 1.0, "filter": 1.0},
     )
-    message = match_message(match, HEADER, "n", 1.0, 2.0)
+    message = match_message(match, HEADER, "n", "m", 1.0, 2.0)
     assert match_from(message).ratio == float("inf")
     message.status[0].values = [v for v in message.status[0].values if v.key != "ratio"]
     with pytest.raises(SaaneError, match="lacks its key ratio"):

@@ -107,7 +107,8 @@ def test_live_parameters_change_the_running_localizer_and_others_are_refused(
         for name, value, reason in (
             ("candidates", 0, "candidates"),
             ("candidates", "many", "str"),
-            ("map", "elsewhere", "configured"),
+            ("map", "elsewhere", "no route map at elsewhere"),
+            ("model", "elsewhere", "configured"),
             ("overlay_opacity", 1.5, "overlay_opacity"),
         ):
             refused = set_parameter(peer, name, value)

@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from saane_ros.localization.localizer import Localizer
+from saane_ros.localization.map_choice import MapChoice
 from saane_ros.messages.encode import rgb_to_jpeg_fields
 from saane_ros.ros.localizer.node import LocalizerNode
 from saane_ros.ros.shared.clock import nanoseconds, to_stamp
@@ -35,8 +36,8 @@ from saane_ros.types import Frame, MatchState
 from saane_ros.visualization import overlay_attention
 
 PLACES = 30
-POINT = np.dtype("<f4, <f4, <f4, <u4, <f4, <f4")
-POINT.names = ("x", "y", "z", "place", "distance", "probability")
+POINT = np.dtype("<f4, <f4, <f4, <u4, <f4, <f4, <f8, <f8, <f8")
+POINT.names = (*"xyz", "place", "distance", "probability", "exact_x", "exact_y", "exact_z")
 
 
 def street(folder: Path, postprocessing: str = "none") -> RouteMap:
@@ -126,7 +127,8 @@ def test_matches_are_those_of_the_localizer_and_carry_the_images_stamp(
         points = np.frombuffer(bytes(cloud.data), POINT)
         np.testing.assert_array_equal(points["place"], match.candidates.places)
         np.testing.assert_array_equal(points["distance"], match.candidates.distances)
-        np.testing.assert_array_equal(points["x"], 2.0 * match.candidates.places)
+        for axis in ("x", "exact_x"):
+            np.testing.assert_array_equal(points[axis], 2.0 * match.candidates.places)
     assert int(values(found[-1].status[0])["place"]) == 14
     localized = [match for match in expected if match.state is MatchState.LOCALIZED]
     assert 0 < len(localized) == len(poses)
@@ -251,9 +253,9 @@ def test_reset_forgets_and_the_travelled_distance_comes_from_odometry(
         wheels = peer.talk(Odometry, "odometry")
         until(lambda: node.state == "active", "activation")
         loaded = node.loaded
-        node.loaded = replace(
-            loaded, localizer=Forgetful(loaded.embedder, route_map, node.settings)
-        )
+        alone = Forgetful(loaded.embedder, route_map, node.settings)
+        node.loaded = replace(loaded, localizer=MapChoice([alone]))
+        Forgetful.resets = 0
         # Odometry is taken best effort: what is sent before both ends know each other is lost.
         start = Odometry()
         until(lambda: wheels.publish(start) or node._travelled.at(0) == 0, "the first odometry")
