@@ -61,7 +61,7 @@ class LivePoses:
         self._fixes = type_name == FIX
         self._limits = FIXES if self._fixes else ODOMETRY
         self._plane = origin  # what positions are judged in before the origin is known
-        self._lock = threading.Lock()
+        self._arrived = threading.Condition()
         self._sifter: StampSifter[tuple[int, _Values]] = StampSifter()
         self._restarts = 0
         self._gate: PositionGate[_Values] = PositionGate(self._limits.slack, faults=self.faults)
@@ -78,7 +78,7 @@ class LivePoses:
     @property
     def newest_ns(self) -> int | None:
         """Stamp of the newest believed pose."""
-        with self._lock:
+        with self._arrived:
             return self._rows[-1].stamp_ns if self._rows else None
 
     def add(self, stamp_ns: int, message: Any) -> None:
@@ -87,7 +87,7 @@ class LivePoses:
         if isinstance(values, str):
             self.faults.note(values, f"A pose at {moment(stamp_ns)} is {values}.")
             return
-        with self._lock:
+        with self._arrived:
             sifted = self._sifter.take(stamp_ns, (stamp_ns, values))
             for (stamp, _), reason in sifted.left_out:
                 self.faults.note("stamps", f"A pose at {moment(stamp)} is left out: {reason}.")
@@ -96,13 +96,17 @@ class LivePoses:
             for stamp, kept in sifted.kept:
                 for sample in self._gate.add(stamp, self._judged(kept), kept):
                     self._append(sample)
+            self._arrived.notify_all()
 
-    def at(self, stamp_ns: int) -> tuple[Pose, float] | None:
+    def at(self, stamp_ns: int, patience_s: float) -> tuple[Pose, float] | None:
         """Pose and metres travelled, between the poses before and after the stamp.
 
-        None where one of the two has not come, or they do not belong together.
+        Waits for the pose after it; None where it does not come or there is none before.
         """
-        with self._lock:
+        with self._arrived:
+            self._arrived.wait_for(
+                lambda: bool(self._rows) and self._rows[-1].stamp_ns >= stamp_ns, timeout=patience_s
+            )
             rows = list(self._rows)
         after = bisect.bisect_left(rows, stamp_ns, key=lambda row: row.stamp_ns)
         if after == len(rows):
@@ -118,7 +122,7 @@ class LivePoses:
 
     def period_s(self) -> float:
         """Usual time between two poses; 0 while unknown."""
-        with self._lock:
+        with self._arrived:
             stamps = [row.stamp_ns for row in list(self._rows)[-_JUDGED:]]
         steps = [after - before for before, after in itertools.pairwise(stamps)]
         return median(steps) / 1e9 if steps else 0.0

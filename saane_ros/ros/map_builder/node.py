@@ -225,7 +225,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         if self.settings.pose_source == "none":
             return None, None
         assert self._poses is not None
-        return self._poses.at(stamp_ns)
+        return self._poses.at(stamp_ns, 0.0)
 
     def _no_pose(self, stamp_ns: int) -> str:
         assert self._poses is not None
