@@ -8,7 +8,8 @@ DATA ?=
 WEIGHTS ?=
 MODEL ?=
 
-# A sourced ROS 2 brings its own client library; the wheels are for machines without one.
+# A sourced ROS 2 brings its own client library; the wheels are for machines without one. There is
+# none of tf2_msgs: the tests compile their own.
 ROS_WHEELS := "ros-rclpy[fastrtps]" ros-sensor-msgs ros-std-msgs ros-geometry-msgs ros-nav-msgs \
 	ros-visualization-msgs ros-diagnostic-msgs ros-std-srvs
 

@@ -1,6 +1,9 @@
 """An ament_python package that colcon builds and pip installs."""
 
+import os
+import sys
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -9,6 +12,12 @@ SHARE = f"share/{NAME}"
 SETTING_FILES = (".yaml", ".rviz", ".json", ".xml")
 MODEL_FILES = (".yaml", ".safetensors", ".jpg")
 
+# What is installed runs on sys.executable. That of the `colcon` command is the system's Python,
+# which has no torch: with a virtual environment activated, its Python is meant.
+activated = Path(os.environ.get("VIRTUAL_ENV", ""), "bin", "python")
+if activated.is_absolute() and activated.exists():
+    sys.executable = str(activated)
+
 setup(
     name=NAME,
     version="0.1.0",
@@ -16,6 +25,15 @@ setup(
     license="Apache-2.0",
     author="saane_ros maintainers",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    url="https://arxiv.org/abs/1812.03402",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 15)),
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     python_requires=">=3.10",
     install_requires=[
         "torch",
@@ -26,6 +44,9 @@ setup(
         "pyyaml",
         "safetensors",
         "rosbags>=0.11.8",
+        "apsw",
+        "lz4",
+        "backports.zstd; python_version < '3.14'",
         "tqdm",
     ],
     extras_require={
@@ -45,12 +66,15 @@ setup(
             "transformers",
             "scipy",
             "h5py",
+            "colcon-common-extensions",
         ],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (SHARE, ["package.xml"]),
-        (f"{SHARE}/launch", glob("launch/*.launch.py")),
+        (f"{SHARE}/bin", ["environment/saane"]),
+        (f"{SHARE}/hook", ["environment/command.dsv", "environment/command.sh"]),
+        (f"{SHARE}/launch", glob("launch/*.py")),
         (f"{SHARE}/config", [p for p in glob("config/*.*") if p.endswith(SETTING_FILES)]),
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
         (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from launch.action import Action
-from launch.actions import OpaqueFunction
+from launch.launch_description_sources import load_python_launch_file_as_module
 
 from launch import LaunchContext, LaunchDescription
-from saane_ros.ros.shared import launching
+
+shared = load_python_launch_file_as_module(str(Path(__file__).with_name("shared.py")))
 
 ARGUMENTS = {
-    "model": "Name of a model card in models/, or the path of a card.",
-    "map": "Folder of the route map (<name>.routemap).",
-    "image_topic": "Camera topic; one that ends in /compressed is subscribed to compressed.",
-    "params_file": "Parameter file; empty: config/localizer.yaml of the package. What other "
-    "arguments leave empty is taken from it.",
-    "device": "auto (CUDA where there is one), cpu, cuda or cuda:N.",
-    "use_sim_time": "true: take the time from /clock; empty: true with a bag.",
-    "rviz": "true: show everything in RViz.",
-    "bag": "rosbag2 bag that is played with --clock as soon as the localizer is active.",
-    "autostart": "false: leave the lifecycle transitions to somebody else.",
+    **{name: text.format(node="localizer") for name, text in shared.ARGUMENTS.items()},
+    "odometry_topic": "Topic of the robot's odometry (nav_msgs/Odometry), from which the filter "
+    "knows its motion; empty: odometry, and with a bag its first one that is no ground truth.",
+    "rviz": "true: show query, attention, matched place, route and pose in RViz.",
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*launching.arguments(ARGUMENTS), OpaqueFunction(function=_actions)])
+    return shared.described(__file__, ARGUMENTS, actions)
 
 
-def _actions(context: LaunchContext) -> list[Action]:
-    localizer = launching.node(context, "localizer", ("model", "map", "device"), {})
-    actions = [*launching.large_images(), localizer]
-    bag = launching.given(context, "bag")
-    if bag:
-        # The handler must wait before the node can become active.
-        actions.insert(-1, launching.once_active(localizer, [launching.bag_player(bag)]))
-    if launching.switch(context, "rviz"):
-        actions.append(launching.rviz(simulated=bool(bag)))
-    return actions
+def actions(context: LaunchContext) -> list[Action]:
+    found = shared.topics_of_bag(context)
+    topics = {
+        "image": shared.given(context, "image_topic") or found.get("image", ""),
+        "odometry": shared.given(context, "odometry_topic") or found.get("motion", ""),
+    }
+    localizer = shared.node(context, "localizer", topics, {})
+    started = [localizer]
+    if found:
+        player = shared.bag_player(context, found, topics, ("image", "odometry"))
+        started.insert(0, shared.once_active(localizer, player))
+    if shared.switch(context, "rviz"):
+        started.append(shared.rviz(context))
+    return started

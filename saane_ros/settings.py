@@ -84,6 +84,28 @@ class Settings:
         high=1000.0,
         live=True,
     )
+    base_frame: str = setting(
+        "base_link",
+        "Frame of the robot whose pose is published; empty: of the body that the map's poses are "
+        "of.",
+    )
+    camera_pose: str = setting(
+        "",
+        "The camera on `base_frame`: x y z in metres, roll pitch yaw in radians, all 0 looking "
+        "along its x; empty: by /tf_static.",
+    )
+    publish_tf: bool = setting(
+        False,
+        "Publish the transform of the map's frame to that of the odometry on /tf while LOCALIZED "
+        "(REP-105); nobody else may.",
+    )
+    transform_tolerance: float = setting(
+        1.0,
+        "Seconds that this transform is stamped ahead of now, for which others may use it.",
+        low=0.0,
+        high=60.0,
+        live=True,
+    )
     image_transport: str = setting(
         "raw",
         "raw subscribes to `image`, compressed to `image/compressed`.",
@@ -182,7 +204,7 @@ def _read_value(text: str, kind: type) -> Value:
 
 
 def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
-    """Names and values from a ROS parameter file (`localizer: ros__parameters: ...`).
+    """Names and values from a ROS parameter file (`/**: ros__parameters: ...`).
 
     Sections for all nodes (`/**`) count too, those for other nodes do not. Parameters of ROS
     itself, such as use_sim_time, are left out. Raises SaaneError; values are checked by
@@ -193,7 +215,7 @@ def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SaaneError(f"The parameter file {path} cannot be read as YAML: check it.") from error
     if not isinstance(document, dict):
-        raise SaaneError(f"The parameter file {path} holds no `{node}: ros__parameters:`: add it.")
+        raise SaaneError(f"The parameter file {path} holds no `/**: ros__parameters:`: add it.")
     values: dict[str, Any] = {}
     found = False
     for name in ("/**", node, f"/{node}"):
@@ -208,13 +230,13 @@ def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
         found = True
         values.update({k: v for k, v in parameters.items() if k not in ROS_OWN})
     if not found:
-        raise SaaneError(f"The parameter file {path} holds no `{node}: ros__parameters:`: add it.")
+        raise SaaneError(f"The parameter file {path} holds no `/**: ros__parameters:`: add it.")
     return values
 
 
-def settings_yaml(kind: type = Settings, node: str = "localizer") -> str:
-    """A parameter file with every default, each under its description."""
-    lines = [f"{node}:", "  ros__parameters:"]
+def settings_yaml(kind: type = Settings) -> str:
+    """A parameter file with every default, for a node of any name in any namespace."""
+    lines = ["/**:", "  ros__parameters:"]
     defaults = default_settings(kind)
     for name, described in described_settings(kind).items():
         limits = _limits(described)

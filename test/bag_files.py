@@ -9,7 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
+
+pytest.importorskip("mcap", reason="mcap-ros2-support is not installed")
+
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import pytest
+import tf2_messages
 from hypothesis import settings
 from scenes import ColourGridEmbedder
+
+NO_TF = pytest.StashKey[str]()
+"""Why there is no tf2_msgs; empty where there is."""
 
 # A property is right or wrong however busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported that looks whether transforms can be spoken."""
+    cache = getattr(config, "cache", None)
+    if cache is None:
+        config.stash[NO_TF] = "there is no cache to make tf2_msgs in"
+    else:
+        config.stash[NO_TF] = tf2_messages.provide(cache.mkdir(tf2_messages.folder_name()))
+
+
+@pytest.fixture
+def tf(request: pytest.FixtureRequest) -> None:
+    """Skips where there is no tf2_msgs."""
+    if reason := request.config.stash[NO_TF]:
+        pytest.skip(reason)
 
 
 @pytest.fixture

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+pytest.importorskip("mcap_ros2", reason="mcap-ros2-support is not installed")
+
 from mcap.reader import make_reader
 from mcap_ros2.reader import read_ros2_messages
 from scenes import smooth_scene

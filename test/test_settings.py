@@ -111,8 +111,8 @@ def test_parameter_files_of_ros_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no `localizer: ros__parameters:`"),
-        ("map_builder: {ros__parameters: {}}", "holds no `localizer: ros__parameters:`"),
+        ("", "holds no `/\\*\\*: ros__parameters:`"),
+        ("map_builder: {ros__parameters: {}}", "holds no `/\\*\\*: ros__parameters:`"),
         ("localizer: {candidates: 3}", "has no `ros__parameters:`"),
         ("localizer: [", "cannot be read as YAML"),
         ("localizer: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),

@@ -13,15 +13,17 @@ examples:
   saane bag info drive/
   saane bag info night.mcap
   saane bag info old_robot.bag
+  saane bag topics drive/
 
 Bags of ROS 2 (MCAP and sqlite3, also packed with zstd) and ROS 1 .bag files are read alike, also by
 `saane map build` and `saane localize`. Of a bag that was cut off what can be read is used, and the
 rest is named. Images from all over the bag are looked at; exit status 1 where there is no bag.
+`topics` looks at no message: it prints which topic the launch files take for what, one a line.
 """
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
-    """Add `saane bag info`."""
+    """Add `saane bag info` and `saane bag topics`."""
     parser = command_parser(subparsers, "bag", "look into recorded bags", EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     info = command_parser(
@@ -29,6 +31,19 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     info.add_argument("bag", type=Path, help="rosbag2 folder, or a file of a bag")
     info.set_defaults(run=_info)
+    topics = command_parser(actions, "topics", "which topic the launch files take", EXAMPLES)
+    topics.add_argument("bag", type=Path, help="rosbag2 folder, or a file of a bag")
+    topics.add_argument("--image-topic", default="", metavar="T", help="an image topic that it has")
+    topics.set_defaults(run=_topics)
+
+
+def _topics(options: argparse.Namespace) -> None:
+    from saane_ros.data.bags import BagReader
+    from saane_ros.data.bags.choice import choose_topics
+
+    with BagReader(options.bag) as bag:
+        for use, topic in choose_topics(bag, options.image_topic).items():
+            print(use, topic)
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.geodesy import geographic, local
+from saane_ros.localization.body import Base
 from saane_ros.localization.localizer import Localizer
 from saane_ros.progress import progress
 from saane_ros.ros.localizer.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
@@ -46,6 +47,7 @@ Columns: stamp_ns, name, state (localized, uncertain, lost, off_route; unusable 
 broken image, dropped for one that a newer one took the place of), place, place_name, distance,
 ratio, confidence, off_route (belief in being nowhere on the map), x, y, z while localized and sure
 enough of where, and error_m where --truth-topic tells it.
+Positions are those of the setting base_frame where map and drive tell how their cameras sit.
 --poses-out writes those positions as a TUM file, as evo and others read it.
 Poses of the images are not used, and odometry only of --odometry-topic: a bag and its images give
 the same matches, twice the same bytes.
@@ -182,26 +184,42 @@ def _check_source(options: argparse.Namespace) -> None:
 def _outcomes(
     options: argparse.Namespace, localizer: Localizer, route_map: RouteMap
 ) -> Iterator[tuple[Iterable[Outcome], int | None, PoseTrack | None]]:
+    base = localizer.base
     if options.images is not None:
         folder = ImageFolder(options.images)
         yield map(partial(_outcome, localizer), folder.frames()), len(folder), None
+        _tell_base(base, "set camera_pose")
         return
     from saane_ros.data.bags import BagReader
+    from saane_ros.data.bags.mounts import camera_on
 
-    pace = Pace(options.camera_rate, options.inference_ms / 1e3)
+    topic, pace = options.image_topic, Pace(options.camera_rate, options.inference_ms / 1e3)
     with BagReader(options.bag) as bag:
-        drive = OfflineDrive(
-            bag, localizer, options.image_topic, options.odometry_topic or "", pace
-        )
+        drive = OfflineDrive(bag, localizer, topic, options.odometry_topic or "", pace)
         truth = None
         if options.truth_topic:
             truth = _truth_of(bag, options.truth_topic, route_map)
-            bag.check_clocks(options.image_topic, options.truth_topic, truth)
+            bag.check_clocks(topic, options.truth_topic, truth)
+        if base.wanting:
+            base.camera = camera_on(bag, topic, base.frame)
         yield drive.outcomes(), None, truth
         if drive.odometry_faults:
             print(f"saane: odometry left out: {drive.odometry_faults}", file=sys.stderr)
+        _tell_base(base, f"record /tf_static from it to the frame of {topic}, or set camera_pose")
         for note in bag.notes:
             print(f"saane: {note}", file=sys.stderr)
+
+
+def _tell_base(base: Base, remedy: str) -> None:
+    """Say where the poses are not known to be those of the wanted frame."""
+    told = base.assumed
+    if base.wanting:
+        told = (
+            f"Nothing tells where the camera sits on {base.frame}, so poses are those of "
+            f"{base.body} as in the map: {remedy}."
+        )
+    if told:
+        print(f"saane: {told}", file=sys.stderr)
 
 
 def _truth_of(bag: BagReader, topic: str, route_map: RouteMap) -> PoseTrack:

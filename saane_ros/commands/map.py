@@ -26,6 +26,7 @@ from saane_ros.commands.map_editing import (
 )
 from saane_ros.commands.parsers import command_parser
 from saane_ros.data.images.folders import ImageFolder
+from saane_ros.data.poses.transforms import frame_name, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.geodesy import PLANE
@@ -37,7 +38,7 @@ from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings
-from saane_ros.types import Frame
+from saane_ros.types import Frame, Pose
 
 if TYPE_CHECKING:
     from saane_ros.data.bags import BagReader
@@ -52,6 +53,9 @@ examples:
 Pose files: columns named by a header (name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw
 in any order), or TUM (t x y z qx qy qz qw), KITTI (3x4 rows), EuRoC, hloc, COLMAP (images.txt).
 poses.csv or poses.txt inside the folder is found by itself, and so are positions in '@' names.
+--camera-pose tells where the camera sat on what the poses are of, in metres and radians (roll pitch
+yaw; all 0 for poses of the camera itself, looking along its x), so that a camera mounted elsewhere
+finds its own robot's pose. A bag tells it by /tf_static and the frames of its images and poses.
 --postprocessing mean takes out what season and light add to every image; standardise scales every
 dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
 map keeps the statistics of its drive; those of a query drive begin there and become its own.
@@ -95,6 +99,12 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument("--image-topic", metavar="T", help="image topic of --bag")
     build.add_argument(
         "--pose-topic", metavar="T", help="NavSatFix, Odometry or PoseStamped topic of --bag"
+    )
+    build.add_argument(
+        "--base-frame", default="", metavar="F", help="frame the poses are of; a bag tells its own"
+    )
+    build.add_argument(
+        "--camera-pose", default="", metavar="'X Y Z R P Y'", help="of the camera on it, see below"
     )
     build.add_argument("--out", type=Path, required=True, metavar="X.routemap", help="map to write")
     every = build.add_mutually_exclusive_group()
@@ -144,6 +154,8 @@ class _Source:
     grid: str
     total: int | None
     notes: list[str]
+    body: str
+    camera: Pose | None
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -172,6 +184,8 @@ def _build(options: argparse.Namespace) -> None:
             source=source.label,
             dtype="float16" if options.half else "float32",
             postprocessing=options.postprocessing,
+            body=source.body,
+            camera=source.camera,
         )
         try:
             builder.add(progress(source.frames, "map", total=source.total, unit="frame"))
@@ -187,6 +201,7 @@ def _build(options: argparse.Namespace) -> None:
 def _source(options: argparse.Namespace) -> Iterator[_Source]:
     every = (options.every_metres, options.every_seconds)
     label = f"every {every[0]} m or {every[1]} s of "
+    camera = read_mount(options.camera_pose)
     if options.images is not None:
         if options.image_topic or options.pose_topic:
             raise SaaneError("--image-topic and --pose-topic go with --bag: leave them out.")
@@ -195,13 +210,15 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
         if folder.pose_file is not None:
             label += f" with poses {sha256_of(folder.pose_file)}"
         total = len(folder.selected(*every))
-        yield _Source(folder.frames(*every), label, folder.origin, folder.grid, total, [])
+        frames, body = folder.frames(*every), frame_name(options.base_frame)
+        yield _Source(frames, label, folder.origin, folder.grid, total, [], body, camera)
         return
     if options.poses:
         raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
     if not options.image_topic:
         raise SaaneError("--bag needs --image-topic: name the topic with the images.")
     from saane_ros.data.bags import BagReader
+    from saane_ros.data.bags.mounts import body_of, camera_on
 
     with BagReader(options.bag) as bag:
         frames = bag.frames(options.image_topic, options.pose_topic, *every)
@@ -209,8 +226,13 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
             # One place without a pose would cost the whole map its distances along the route.
             frames = (frame for frame in frames if frame.pose is not None)
         label += f"bag {options.bag.resolve()} {options.image_topic} {options.pose_topic}"
+        body = frame_name(options.base_frame)
+        if options.pose_topic:
+            body = body or body_of(bag, options.pose_topic)
+            camera = camera or camera_on(bag, options.image_topic, body)
         notes: list[str] = []
-        yield _Source(_with_notes(frames, bag, notes), label, bag.origin, bag.grid, None, notes)
+        noted = _with_notes(frames, bag, notes)
+        yield _Source(noted, label, bag.origin, bag.grid, None, notes, body, camera)
 
 
 def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> Iterator[Frame]:
@@ -263,6 +285,7 @@ def _show(route_map: RouteMap) -> None:
         ("places", f"{info.count}, {length}"),
         *statistics(route_map),
         ("frame", info.frame_id + _origin_text(info)),
+        ("body", (info.body or "unknown") + _camera_text(info.camera)),
         ("model", f"{info.model}, fingerprint {info.fingerprint}"),
         ("descriptors", f"{info.descriptor_size} values, {info.dtype}, {info.index} search"),
         ("processing", _postprocessing_text(route_map)),
@@ -283,6 +306,14 @@ def _origin_text(info: MapInfo) -> str:
     latitude, longitude, altitude = info.origin
     along = "" if info.grid == PLANE else f", axes of {info.grid}"
     return f", origin {latitude:.7f} {longitude:.7f} altitude {altitude:.2f} m{along}"
+
+
+def _camera_text(camera: Pose | None) -> str:
+    if camera is None:
+        return ", camera mount unknown"
+    x, y, z = camera.position
+    qx, qy, qz, qw = camera.orientation
+    return f", camera at {x:.3f} {y:.3f} {z:.3f} m, turned by {qx:.4f} {qy:.4f} {qz:.4f} {qw:.4f}"
 
 
 def _postprocessing_text(route_map: RouteMap) -> str:

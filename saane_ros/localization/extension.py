@@ -15,6 +15,7 @@ from saane_ros.data.poses.files import quaternion_of, rotation_of
 from saane_ros.data.selection import Selector
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
+from saane_ros.localization.body import Base
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import read_info
 from saane_ros.route_map.merge import check_extendable, merge_maps
@@ -51,12 +52,13 @@ class MapExtension:
     the way, as no loop is closed. The last frames on the map and the first one back on it are
     places too, which join the new road to the old. What a run that was interrupted had gathered is
     taken over. Filled by the worker, finished by another thread.
+    base: whose poses the matches and the odometry have; new places have the map's body's, as all.
     """
 
-    def __init__(self, embedder: Embedder, route_map: RouteMap) -> None:
+    def __init__(self, embedder: Embedder, route_map: RouteMap, base: Base) -> None:
         check_extendable(route_map)
         info = route_map.info
-        self.route_map = route_map
+        self.route_map, self._base = route_map, base
         # Each extension is a drive of its own, and one that was interrupted keeps its name.
         drives = len(set(drive_names(route_map)))
         path = route_map.path.with_name(f"{info.name}.{drives}")
@@ -105,7 +107,7 @@ class MapExtension:
             self._off = self._off or match.state is MatchState.OFF_ROUTE
             if localized and self._off and match.pose is not None:
                 if self._lies is not None:
-                    self._builder.add([_posed(frame, match.pose)])
+                    self._builder.add([self._posed(frame, match.pose)])
                 self._begin()
             if not self._selector.keep(frame.stamp_ns, metres):
                 return
@@ -168,13 +170,15 @@ class MapExtension:
             self._lies = _lies(anchors)
             self._held = deque([*list(self._on_map)[-LAG:], *self._held])
         turn, shift = self._lies
-        builder.add(_posed(one.frame, _in_map(one.odometry, turn, shift)) for one in self._held)
+        builder.add(
+            self._posed(one.frame, _in_map(one.odometry, turn, shift)) for one in self._held
+        )
         self._held.clear()
 
-
-def _posed(frame: Frame, pose: Pose) -> Frame:
-    name = f"{frame.stamp_ns / 1e9:.3f}"
-    return Frame(frame.image, frame.stamp_ns, name, pose, frame.travelled)
+    def _posed(self, frame: Frame, base: Pose) -> Frame:
+        """A frame as a place: the map's poses are those of its body, not of the robot's base."""
+        name = f"{frame.stamp_ns / 1e9:.3f}"
+        return Frame(frame.image, frame.stamp_ns, name, self._base.body_of(base), frame.travelled)
 
 
 def _lies(anchors: Sequence[_Seen]) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ from saane_ros.data.frame_check import image_fault
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.belief import Estimate
+from saane_ros.localization.body import Base
 from saane_ros.localization.candidates import CandidateFinder, Found
 from saane_ros.localization.decision import Decision
 from saane_ros.localization.evidence import NEAREST, FrameEvidence, frame_evidence
@@ -57,12 +58,14 @@ class Localizer:
     Deterministic: the same frames after `reset` give the same matches. `settings` may be replaced
     between two frames; the live ones take effect at the next. Raises SaaneError where the map was
     made by another model than `embedder`, or is of a format that cannot tell when it is left.
+    base: whose poses the matches have; its camera may be learned later.
     """
 
     def __init__(self, embedder: Embedder, route_map: RouteMap, settings: Settings) -> None:
         route_map.check_embedder(embedder)
         bearings = route_map.localizable()
         self.settings = settings
+        self.base = Base(route_map, settings)
         self._embedder = embedder
         self.route_map = route_map
         self._graph = bearings.graph
@@ -108,7 +111,7 @@ class Localizer:
                 "Without the sequence filter an initial pose changes nothing: set the parameter "
                 "sequence_filter."
             )
-        return spots_at(self.route_map, self._graph, prior)
+        return spots_at(self.route_map, self._graph, self.base.told(prior))
 
     def assume(self, spots: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
         """Forget earlier frames and begin with a belief in spots (n,), shares (n,).
@@ -278,9 +281,12 @@ class Localizer:
         estimate = estimate_pose(
             [self.route_map.places[row] for row in rows], verdict.masses, self._graph.step
         )
-        if estimate is None or horizontal_deviation(estimate[1]) > self.settings.max_deviation:
+        if estimate is None:
             return None, None
-        return estimate
+        pose, covariance = self.base.moved(*estimate)
+        if horizontal_deviation(covariance) > self.settings.max_deviation:
+            return None, None
+        return pose, covariance
 
     def _representative(self, spot: int, nearest: Nearest) -> int:
         """One place for a spot that may have hundreds: the nearest, or its first."""

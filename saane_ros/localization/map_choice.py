@@ -36,6 +36,11 @@ class MapChoice:
         self.reset()
 
     @property
+    def localizers(self) -> Sequence[Localizer]:
+        """One a map."""
+        return self._localizers
+
+    @property
     def maps(self) -> list[RouteMap]:
         """All of them."""
         return [one.route_map for one in self._localizers]

@@ -17,7 +17,8 @@ from saane_ros.errors import SaaneError
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Write arrays by name, all at once: an archive that lacked room would fail twice."""
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
+    # Before NumPy 2, which ROS 2 Jazzy lacks, `allow_pickle` would be written as one more array.
+    np.savez(content, **arrays)  # type: ignore[arg-type]
     path.write_bytes(content.getbuffer())
 
 

@@ -73,7 +73,8 @@ class RouteMapBuilder:
     """Embeds frames, journals them beside the map, and writes the map.
 
     path: folder of the map to be.  origin: latitude, longitude, altitude of the poses' zero, grid:
-    how their frame lies there (`MapInfo`).
+    how their frame lies there (`MapInfo`).  body, camera: what the poses are of and the camera on
+    it, as in `MapInfo`; may be set until the map is written.
     source: names what the frames come from; an interrupted build of the same source by the same
     embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
     rather than a recording), so they are places of this build from the start.
@@ -97,10 +98,13 @@ class RouteMapBuilder:
         dtype: str = "float32",
         live: bool = False,
         postprocessing: str = NONE,
+        body: str = "",
+        camera: Pose | None = None,
         existing: str = REPLACE,
     ) -> None:
         self.path = Path(path)
         self.report = BuildReport()
+        self.body, self.camera = body, camera
         check_target(self.path)
         self._embedder = embedder
         self._frame_id = frame_id
@@ -279,6 +283,8 @@ class RouteMapBuilder:
             dtype=self._dtype,
             grid=self._grid,
             postprocessing=self._kind,
+            body=self.body,
+            camera=self.camera,
         )
 
 
@@ -294,6 +300,8 @@ def build_map(
     source: str = "",
     dtype: str = "float32",
     postprocessing: str = NONE,
+    body: str = "",
+    camera: Pose | None = None,
 ) -> RouteMap:
     """Build a map from frames, with a progress bar; skipped frames are logged by name.
 
@@ -309,6 +317,8 @@ def build_map(
         source=source,
         dtype=dtype,
         postprocessing=postprocessing,
+        body=body,
+        camera=camera,
     )
     try:
         builder.add(progress(frames, "map", total=total, unit="frame"))

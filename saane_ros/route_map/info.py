@@ -14,10 +14,12 @@ from typing import Any
 
 import yaml
 
+from saane_ros.data.poses.transforms import valid_pose
 from saane_ros.errors import SaaneError
 from saane_ros.files import YAML_FAULTS
 from saane_ros.geodesy import PLANE
 from saane_ros.route_map.postprocessing import KINDS, NONE
+from saane_ros.types import Pose
 
 PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT, SEALED_FORMAT = 1, 2, 3, 4
 """The first two lack graph, cohort and calibration, which `saane map calibrate` adds; the first
@@ -41,6 +43,8 @@ class MapInfo:
     created: ISO 8601, UTC.
     descriptor_size: values of a stored descriptor.  postprocessing: what it went through.
     calibrated: whether the map has what a localizer needs to know when it is lost.
+    body: frame that the poses are of, empty where unknown.  camera: pose of the camera on it, axes
+    x forward, y left, z up; None where unknown, as in maps made before it was told.
     index: "flat" or "hnsw".  files: SHA-256 by name; a folder's is over its names and bytes.
     """
 
@@ -58,6 +62,8 @@ class MapInfo:
     grid: str = PLANE
     postprocessing: str = NONE
     calibrated: bool = True
+    body: str = ""
+    camera: Pose | None = None
 
 
 def info_text(info: MapInfo) -> str:
@@ -65,6 +71,8 @@ def info_text(info: MapInfo) -> str:
     values = {"format": SEALED_FORMAT, **asdict(info)}
     del values["calibrated"]
     values["origin"] = None if info.origin is None else list(info.origin)
+    camera = info.camera
+    values["camera"] = None if camera is None else [*camera.position, *camera.orientation]
     return sealed(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
@@ -154,6 +162,8 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
         **{name: values[name] for name in _KINDS},
         origin=_origin(path, values.get("origin")),
         grid=_grid(path, values.get("grid", PLANE)),
+        body=_body(path, values.get("body", "")),
+        camera=_camera(path, values.get("camera")),
     )
 
 
@@ -163,6 +173,24 @@ def _grid(path: Path, value: Any) -> str:
     ):
         raise _damaged(path, f"grid is neither {PLANE} nor utm_<zone><N or S>")
     return value
+
+
+def _body(path: Path, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _damaged(path, "body is no name of a frame")
+    return value
+
+
+def _camera(path: Path, value: Any) -> Pose | None:
+    if value is None:
+        return None
+    numbers = _finite(value, 7) if isinstance(value, list) else None
+    if numbers is not None:
+        x, y, z, qx, qy, qz, qw = numbers
+        pose = valid_pose((x, y, z), (qx, qy, qz, qw))
+        if pose is not None:
+            return pose
+    raise _damaged(path, "camera is not x y z and a quaternion x y z w")
 
 
 def _origin(path: Path, value: Any) -> Origin | None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from saane_ros.data.poses.files import quaternion_of
+from saane_ros.data.poses.files import quaternion_of, rotation_of
+from saane_ros.data.poses.transforms import compose, inverse
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE, enu_axes, from_enu, to_enu, to_utm
 from saane_ros.route_map.store import RouteMap
@@ -14,11 +15,20 @@ from saane_ros.types import Pose
 
 
 def into_frame(source: RouteMap, target: RouteMap) -> Callable[[Pose], Pose]:
-    """Turns poses of `source` into the frame of `target`.
+    """Turns poses of `source` into the frame of `target`, and into those of its body.
 
-    Maps without origins must name the same frame, and are taken as they are. Raises SaaneError
-    where the frames cannot be related.
+    Maps without origins must name the same frame, and are taken as they are; so are the bodies of
+    maps that do not tell where their camera sat. Raises SaaneError where the frames cannot be
+    related.
     """
+    move, ours, theirs = _between_frames(source, target), target.info.camera, source.info.camera
+    if ours is None or theirs is None or ours == theirs:
+        return move
+    offset = compose(theirs, inverse(ours))
+    return lambda pose: compose(move(pose), offset)
+
+
+def _between_frames(source: RouteMap, target: RouteMap) -> Callable[[Pose], Pose]:
     ours, theirs = target.info, source.info
     if (ours.origin is None) != (theirs.origin is None) or ours.grid != theirs.grid:
         raise SaaneError(
@@ -48,14 +58,7 @@ def _between_planes(
 ) -> Pose:
     position = to_enu(from_enu(np.array([pose.position]), source), target)[0]
     turn = enu_axes(target) @ enu_axes(source).T
-    x, y, z, w = pose.orientation
-    own = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    own = rotation_of(pose.orientation)
     return Pose(_triple(position), quaternion_of(turn @ own))
 
 

@@ -256,3 +256,61 @@ def test_a_file_for_a_folder_and_the_reverse(
     ):
         assert main(call) == 1
         assert told in capsys.readouterr().err
+
+
+def write_topics(path: Path, *topics: str) -> Path:
+    """A bag with a message on each topic; its last word says what it is."""
+    with BagWriter(path) as bag:
+        for topic in topics:
+            match topic.rsplit("/", 1)[1]:
+                case "compressed":
+                    bag.write_image(topic, smooth_scene(1), 10**9, jpeg_quality=90)
+                case "image":
+                    bag.write_image(topic, smooth_scene(1), 10**9)
+                case "odometry":
+                    bag.write_odometry(topic, 10**9, Pose((0, 0, 0)))
+                case _:
+                    bag.write_pose(topic, 10**9, Pose((0, 0, 0)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("topics", "options", "expected"),
+    [
+        (
+            ("/b/image", "/c/compressed", "/d/compressed", "/wheels/odometry", "/pose"),
+            (),
+            "image /c/compressed\nmotion /wheels/odometry\nodometry /wheels/odometry\npose /pose\n",
+        ),
+        (
+            ("/b/image", "/a/image", "/ground_truth/odometry", "/a/odometry"),
+            (),
+            "image /a/image\nmotion /a/odometry\nodometry /ground_truth/odometry\n",
+        ),
+        (
+            ("/b/image", "/c/compressed", "/ground_truth/odometry"),
+            ("--image-topic", "/b/image"),
+            "image /b/image\nodometry /ground_truth/odometry\n",
+        ),
+    ],
+)
+def test_topics_tells_what_to_take(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    topics: tuple[str, ...],
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    bag = write_topics(tmp_path / "drive", *topics)
+    assert main(["bag", "topics", *options, str(bag)]) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_topics_of_a_bag_without_images_or_without_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = str(write_topics(tmp_path / "drive", "/pose"))
+    assert main(["bag", "topics", bag]) == 1
+    assert "has no image topic: see `saane bag info" in capsys.readouterr().err
+    assert main(["bag", "topics", bag, "--image-topic", "/pose"]) == 1
+    assert "holds no images" in capsys.readouterr().err

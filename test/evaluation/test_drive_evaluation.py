@@ -240,7 +240,7 @@ def test_every_form_of_truth_of_a_folder(route_map: RouteMap, tmp_path: Path) ->
 
 def test_utm_names_of_drive_and_map_are_one_frame(tmp_path: Path) -> None:
     def name(x: float) -> str:
-        return f"@{500000 + x:.2f}@5700000.00@32@U@.jpg"
+        return f"@{500000 + x:.2f}@5700000.00@32@U@@@@@@@@@@@.jpg"
 
     for folder, start in (("day", 0), ("night", 12)):
         (tmp_path / folder).mkdir()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from saane_ros.evaluation.metrics import precision_recall, recall_at
 
@@ -16,15 +15,17 @@ PEERS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "peer_s
 
 @pytest.mark.parametrize("seed", range(5))
 def test_r3_is_the_curve_of_scikit_learn(seed: int) -> None:
+    library = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
     rng = np.random.default_rng(seed)
     scores = np.round(1 + rng.random(200), 2)  # with ties
     correct = rng.random(200) < scores - 0.9
     curve = precision_recall(scores, correct, "R3")
-    precision, recall, thresholds = precision_recall_curve(correct, scores)
+    precision, recall, thresholds = library.precision_recall_curve(correct, scores)
     np.testing.assert_allclose(curve.precision[1:], precision[-2::-1])
     np.testing.assert_allclose(curve.recall[1:], recall[-2::-1])
     np.testing.assert_allclose(curve.thresholds[1:], thresholds[::-1])
-    assert curve.average_precision == pytest.approx(average_precision_score(correct, scores))
+    average = library.average_precision_score(correct, scores)
+    assert curve.average_precision == pytest.approx(average)
 
 
 @pytest.mark.skipif(not PEERS.is_dir(), reason="recorded peer scores are not at ../shared/data")

@@ -70,7 +70,8 @@ def test_report_is_one_well_formed_file_with_its_pictures_inside(tmp_path: Path)
         assert part in shown.replace("saane map build a && saane localize b", "a && b")
     kind, data = page.images[0].split(",")
     assert kind == "data:image/jpeg;base64"
-    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR_RGB)
+    bgr = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     assert np.abs(decoded.astype(int) - image.astype(int)).mean() < 4
     assert not re.search(r"(src|href)=.?https?:", text)
     assert "<script" not in text

@@ -11,6 +11,7 @@ from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.data.poses.files import yaw_quaternion
 from saane_ros.errors import SaaneError
+from saane_ros.localization.body import Base
 from saane_ros.localization.extension import MapExtension
 from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.builder import build_map
@@ -78,7 +79,7 @@ def drive(
 
 
 def test_a_second_drive_is_localized_on_the_new_road(street: RouteMap) -> None:
-    extension = MapExtension(ColourGridEmbedder(), street)
+    extension = MapExtension(ColourGridEmbedder(), street, Base(street, Settings()))
     first = drive(street, extension, range(10, 65))
     states = [match.state for match in first]
     assert MatchState.LOCALIZED not in states[18:]
@@ -114,7 +115,7 @@ def test_a_second_drive_is_localized_on_the_new_road(street: RouteMap) -> None:
 
 
 def test_a_drive_on_the_map_or_lost_for_a_moment_adds_nothing(street: RouteMap) -> None:
-    extension = MapExtension(ColourGridEmbedder(), street)
+    extension = MapExtension(ColourGridEmbedder(), street, Base(street, Settings()))
     drive(street, extension, range(0, 40), leaves=100)
     assert len(extension) == 0
     localizer = Localizer(ColourGridEmbedder(), street, Settings())
@@ -130,7 +131,7 @@ def test_a_drive_on_the_map_or_lost_for_a_moment_adds_nothing(street: RouteMap) 
 def test_a_robot_that_stands_or_has_no_odometry_or_was_never_on_the_map_adds_nothing(
     street: RouteMap,
 ) -> None:
-    extension = MapExtension(ColourGridEmbedder(), street)
+    extension = MapExtension(ColourGridEmbedder(), street, Base(street, Settings()))
     drive(street, extension, range(60, 80))  # never on the map
     assert len(extension) == 0
     first = drive(street, extension, range(10, 45), clock=100)
@@ -146,16 +147,16 @@ def test_a_robot_that_stands_or_has_no_odometry_or_was_never_on_the_map_adds_not
 def test_an_interrupted_extension_is_taken_over_and_the_next_is_a_drive_of_its_own(
     street: RouteMap,
 ) -> None:
-    extension = MapExtension(ColourGridEmbedder(), street)
+    extension = MapExtension(ColourGridEmbedder(), street, Base(street, Settings()))
     drive(street, extension, range(10, 50))
     gathered = len(extension)
     assert gathered > 15
     extension.close()
-    again = MapExtension(ColourGridEmbedder(), street)
+    again = MapExtension(ColourGridEmbedder(), street, Base(street, Settings()))
     assert len(again) == gathered
     assert again.finish() == gathered
     grown = RouteMap.open(street.path)
-    third = MapExtension(ColourGridEmbedder(), grown)
+    third = MapExtension(ColourGridEmbedder(), grown, Base(grown, Settings()))
     drive(grown, third, range(0, 45), leaves=12, new=3000, clock=2000)
     added = third.finish()
     assert added > 20
@@ -167,7 +168,7 @@ def test_an_interrupted_extension_is_taken_over_and_the_next_is_a_drive_of_its_o
 def test_a_merge_that_fails_leaves_the_map_and_the_places(
     street: RouteMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extension = MapExtension(ColourGridEmbedder(), street)
+    extension = MapExtension(ColourGridEmbedder(), street, Base(street, Settings()))
     drive(street, extension, range(10, 50))
     gathered = len(extension)
 
@@ -179,14 +180,14 @@ def test_a_merge_that_fails_leaves_the_map_and_the_places(
         with pytest.raises(OSError, match="No space"):
             extension.finish()
     assert RouteMap.open(street.path).info.count == 40
-    assert MapExtension(ColourGridEmbedder(), street).finish() == gathered
+    assert MapExtension(ColourGridEmbedder(), street, Base(street, Settings())).finish() == gathered
 
 
 def test_maps_without_poses_or_with_a_projection_are_refused(tmp_path: Path) -> None:
     frames = [Frame(smooth_scene(i), i * 10**9, str(i)) for i in range(12)]
     bare = build_map(frames, ColourGridEmbedder(), tmp_path / "bare.routemap")
     with pytest.raises(SaaneError, match="Map bare has no poses"):
-        MapExtension(ColourGridEmbedder(), bare)
+        MapExtension(ColourGridEmbedder(), bare, Base(bare, Settings()))
     posed = [
         Frame(one.image, one.stamp_ns, one.name, Pose((2.0 * n, 0.0, 0.0)))
         for n, one in enumerate(frames)
@@ -195,13 +196,13 @@ def test_maps_without_poses_or_with_a_projection_are_refused(tmp_path: Path) -> 
         posed, ColourGridEmbedder(), tmp_path / "white.routemap", postprocessing="pca512"
     )
     with pytest.raises(SaaneError, match="went through pca512"):
-        MapExtension(ColourGridEmbedder(), white)
+        MapExtension(ColourGridEmbedder(), white, Base(white, Settings()))
 
 
 def test_places_after_odometry_was_set_anew_are_not_posed_by_what_was_before(
     street: RouteMap,
 ) -> None:
-    extension = MapExtension(ColourGridEmbedder(), street)
+    extension = MapExtension(ColourGridEmbedder(), street, Base(street, Settings()))
     localizer = Localizer(ColourGridEmbedder(), street, Settings())
     for step in range(10, 60):
         frame = view(scene(step), step)

@@ -22,6 +22,9 @@ from picture_seeds import (
     with_segment,
 )
 from scenes import smooth_scene
+
+pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed")
+
 from sensor_msgs.msg import CompressedImage, Image
 
 from saane_ros.errors import SaaneError

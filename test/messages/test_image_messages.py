@@ -19,6 +19,9 @@ from naive_pixels import (
     numbers,
     stretched,
 )
+
+pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed")
+
 from sensor_msgs.msg import Image
 
 from saane_ros.data.bags.reader import message_types

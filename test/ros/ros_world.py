@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -20,6 +21,7 @@ from std_msgs.msg import Header
 
 from saane_ros.messages.encode import rgb_to_image_fields
 from saane_ros.ros.shared.clock import to_stamp
+from saane_ros.ros.shared.tf_messages import TFMessage
 from saane_ros.types import Frame, Pose, Rgb
 
 MS = 1_000_000
@@ -99,6 +101,23 @@ def values(status: Any) -> dict[str, str]:
 def image_message(rgb: Rgb, stamp_ns: int, frame_id: str = "camera") -> Image:
     header = Header(stamp=to_stamp(stamp_ns), frame_id=frame_id)
     return Image(header=header, **rgb_to_image_fields(rgb))
+
+
+def transforms(*rows: tuple[str, str, Pose]) -> TFMessage:
+    """A message of (parent, child, child in parent)."""
+    found = []
+    for parent, child, pose in rows:
+        (x, y, z), (qx, qy, qz, qw) = pose.position, pose.orientation
+        transform = Transform(
+            translation=Vector3(x=float(x), y=float(y), z=float(z)),
+            rotation=Quaternion(x=qx, y=qy, z=qz, w=qw),
+        )
+        found.append(
+            TransformStamped(
+                header=Header(frame_id=parent), child_frame_id=child, transform=transform
+            )
+        )
+    return TFMessage(transforms=found)
 
 
 def drive(scenes: list[Rgb], spacing_m: float = 2.0) -> list[Frame]:

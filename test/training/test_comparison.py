@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
@@ -85,6 +86,8 @@ def naive_recall(queries: np.ndarray, references: np.ndarray) -> float:
 
 
 def test_untrained_rows_are_recomputed_and_trained_heads_are_kept(tmp_path: Path) -> None:
+    pytest.importorskip("lightning_fabric", reason="the extra train is not installed")
+    pytest.importorskip("tensorboard", reason="the extra train is not installed")
     write_world(tmp_path)
     arguments = ["--config", str(write_config(tmp_path)), "--out", str(tmp_path / "out")]
     arguments += ["--data", str(tmp_path), "--weights", str(tmp_path), "--device", "cpu"]

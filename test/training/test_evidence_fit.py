@@ -6,7 +6,6 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from saane_ros.localization.evidence import CandidateSignals, frame_evidence
 from saane_ros.route_map.calibration import SIGNALS, TRACK_SIGNALS, EvidenceWeights
@@ -141,12 +140,15 @@ def beliefs(count: int, seed: int = 0) -> list[Belonging]:
 
 
 def test_the_trust_fit_equals_a_library_fit() -> None:
+    linear_model = pytest.importorskip(
+        "sklearn.linear_model", reason="scikit-learn is not installed"
+    )
     frames = beliefs(900)
     weights, offset = fit_trust(frames)
     x = np.stack([frame.signals for frame in frames])
     scaled = (x - x.mean(axis=0)) / x.std(axis=0)
     # sklearn minimises C sum(loss) + w^2 / 2.
-    library = LogisticRegression(C=1 / 1e-4, tol=1e-12, max_iter=5000)
+    library = linear_model.LogisticRegression(C=1 / 1e-4, tol=1e-12, max_iter=5000)
     library.fit(scaled, [f.right for f in frames], sample_weight=even(frames))
     np.testing.assert_allclose(weights, library.coef_[0] / x.std(axis=0), rtol=1e-3, atol=1e-4)
     expected = library.predict_proba(scaled)[:, 1]

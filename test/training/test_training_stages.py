@@ -15,6 +15,10 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+
+pytest.importorskip("lightning_fabric", reason="the extra train is not installed")
+pytest.importorskip("tensorboard", reason="the extra train is not installed")
+
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from saane_ros.cli import main

@@ -115,8 +115,9 @@ def test_loss_without_a_violation_is_zero_and_has_a_gradient() -> None:
 
 
 def test_the_loss_is_that_of_pytorch_metric_learning() -> None:
-    losses = pytest.importorskip("pytorch_metric_learning.losses")
-    distances = pytest.importorskip("pytorch_metric_learning.distances")
+    reason = "pytorch-metric-learning is not installed"
+    losses = pytest.importorskip("pytorch_metric_learning.losses", reason=reason)
+    distances = pytest.importorskip("pytorch_metric_learning.distances", reason=reason)
     descriptors, classes = batch(classes=5, images=3)
     triplets = sample_triplets(descriptors, classes, 16, torch.Generator().manual_seed(2))
     reference = losses.TripletMarginLoss(

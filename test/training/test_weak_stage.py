@@ -90,6 +90,7 @@ def write_config(folder: Path, **changes: Any) -> list[str]:
 def test_a_mini_town_lowers_the_loss_and_ships(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("tensorboard", reason="the extra train is not installed")
     common = write_config(tmp_path)
     assert main(["train", "weak", *common]) == 1
     assert "run `saane train vocabulary` with the same --out first" in capsys.readouterr().err
@@ -132,6 +133,7 @@ def test_a_mini_town_lowers_the_loss_and_ships(
 
 
 def test_a_trunk_that_was_trained_too_ships_with_its_head(cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra train is not installed")
     weak = {"sources": [TOWNS], "validation": [TOWNS], "epochs": 1, "train_trunk": True}
     common = write_config(tmp_path, weak=weak)
     assert main(["train", "vocabulary", *common]) == 0

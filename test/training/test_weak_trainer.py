@@ -12,6 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tagged_world import OPTIONS, street, weak_trainer, whole_loss
+
+pytest.importorskip("lightning_fabric", reason="the extra train is not installed")
+pytest.importorskip("tensorboard", reason="the extra train is not installed")
+
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from saane_ros.embedding.preprocessing import Preprocessing

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+
+pytest.importorskip("lightning_fabric", reason="the extra train is not installed")
+
 from lightning_fabric import Fabric
 
 from saane_ros.model.heads import Head, HeadSizes, build_head

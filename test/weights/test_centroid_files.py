@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -31,6 +30,7 @@ def unit_centroids(words: int = 64, slots: int = 5, channels: int = 512) -> torc
 
 
 def write(path: Path, values: torch.Tensor, name: str = "centroids") -> Path:
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     with h5py.File(path, "w") as file:
         file[name] = values.numpy()
     return path

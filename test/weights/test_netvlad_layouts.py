@@ -63,8 +63,7 @@ def write_matconvnet(
     parts: dict[str, torch.Tensor], path: Path, average: np.ndarray | None = None
 ) -> None:
     """As MatConvNet keeps it: minus the centres, D x K, and whitening rows d * K + k."""
-    from scipy.io import savemat
-
+    scipy_io = pytest.importorskip("scipy.io", reason="scipy is not installed")
     layers: list[dict[str, object]] = [{"type": "relu"} for _ in range(34)]
     for index in CONVOLUTIONS:
         weight = parts[f"trunk.features.{index}.weight"].permute(2, 3, 1, 0).numpy()
@@ -79,7 +78,7 @@ def write_matconvnet(
     net: dict[str, object] = {"layers": np.array(layers, dtype=object)}
     if average is not None:
         net["meta"] = {"normalization": {"averageImage": average}}
-    savemat(path, {"net": net})
+    scipy_io.savemat(path, {"net": net})
 
 
 def cells(*values: np.ndarray) -> np.ndarray:
@@ -165,6 +164,7 @@ def test_another_size_names_what_was_expected_and_found(
 
 
 def test_a_damaged_mat_file_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("scipy.io", reason="scipy is not installed")
     path = tmp_path / "broken.mat"
     path.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
     with pytest.raises(SaaneError, match=r"broken\.mat is no MatConvNet network"):

@@ -7,13 +7,13 @@ both with axes x forward, y right, z down.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.poses.files import quaternion_of
+from saane_ros.data.poses.files import quaternion_of, rotation_of
+from saane_ros.data.poses.transforms import read_mount
 from saane_ros.data.robotcar.lens import Pinhole
 from saane_ros.errors import SaaneError
 from saane_ros.types import Pose
@@ -36,19 +36,15 @@ def camera_on_body(folder: Path, camera: str, pinhole: Pinhole) -> Pose:
 def read_extrinsics(path: Path) -> Matrix:
     """The 4 x 4 transform of a file: a turn by yaw, pitch, roll about z, y, x, and a shift."""
     try:
-        values = [float(word) for word in path.read_text(encoding="utf-8").split()]
-        if len(values) != 6 or not all(map(math.isfinite, values)):
+        found = read_mount(path.read_text(encoding="utf-8"))
+        if found is None:
             raise ValueError
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SaaneError) as error:
         raise SaaneError(
             f"The extrinsics {path} are missing or are not six numbers: take `extrinsics/` of the "
             "RobotCar SDK."
         ) from error
-    (cr, cp, cy), (sr, sp, sy) = np.cos(values[3:]), np.sin(values[3:])
-    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
     matrix = np.eye(4)
-    matrix[:3, :3] = about_z @ about_y @ about_x
-    matrix[:3, 3] = values[:3]
+    matrix[:3, :3] = rotation_of(found.orientation)
+    matrix[:3, 3] = found.position
     return matrix

@@ -6,6 +6,7 @@ python -m saane_ros.ros.image_player.node --ros-args -p source:=photos -p freque
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from saane_ros.ros.image_player.pacing import Pacer
 from saane_ros.ros.image_player.settings import PlayerSettings
 from saane_ros.ros.image_player.sources import FolderSource, ReadAhead, open_source
 from saane_ros.ros.shared.clock import steady_timer, to_stamp
+from saane_ros.ros.shared.fast_dds import profile_environment
 from saane_ros.ros.shared.parameters import declare, unknown_overrides
 from saane_ros.ros.shared.qos import keep_last
 
@@ -45,7 +47,11 @@ class ImagePlayer(Node):
         self.finished = threading.Event()
         self.failure: str | None = None
         self._settings = declare(self, PlayerSettings)
-        topics = self._declare_topics()
+        topics = self._declare_topics("topics", "Topics of a bag to play, as a list; empty: all.")
+        self._awaited = self._declare_topics(
+            "wait_topics",
+            "Topics that wait_for_subscribers is about, as a list; empty: every image topic.",
+        )
         for sentence in unknown_overrides(self):
             self.get_logger().warning(sentence)
         self._source = open_source(self._settings, topics)
@@ -68,18 +74,16 @@ class ImagePlayer(Node):
         self._stop.set()
         self._thread.join()
 
-    def _declare_topics(self) -> list[str]:
-        described = ParameterDescriptor(
-            description="Topics of a bag to play, as a list; empty: all of them."
-        )
+    def _declare_topics(self, name: str, description: str) -> list[str]:
+        described = ParameterDescriptor(description=description)
         try:
-            self.declare_parameter("topics", Parameter.Type.STRING_ARRAY, described)
+            self.declare_parameter(name, Parameter.Type.STRING_ARRAY, described)
         except InvalidParameterTypeException as error:
             raise SaaneError(
-                "Parameter topics is no list of topics: give -p topics:='[/camera/image, /fix]'."
+                f"Parameter {name} is no list of topics: give -p {name}:='[/camera/image, /fix]'."
             ) from error
-        unset = Parameter("topics", Parameter.Type.STRING_ARRAY, [])
-        return [name for name in self.get_parameter_or("topics", unset).value if name]
+        unset = Parameter(name, Parameter.Type.STRING_ARRAY, [])
+        return [topic for topic in self.get_parameter_or(name, unset).value if topic]
 
     def _make_outputs(self) -> dict[str, Output]:
         outputs = {}
@@ -142,10 +146,14 @@ class ImagePlayer(Node):
 
     def _wait_for_subscribers(self) -> None:
         wanted = self._settings.wait_for_subscribers
-        images = [output for output in self._outputs.values() if output.is_image]
+        awaited = [
+            output
+            for topic, output in self._outputs.items()
+            if (topic in self._awaited if self._awaited else output.is_image)
+        ]
         told = time.monotonic()
         while not self._stop.is_set():
-            few = [output for output in images if output.subscribers() < wanted]
+            few = [output for output in awaited if output.subscribers() < wanted]
             if not few:
                 return
             if time.monotonic() - told >= _TELL_EVERY_S:
@@ -182,8 +190,12 @@ class ImagePlayer(Node):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play to the end: 0 when every message was published and acknowledged, 1 otherwise."""
     try:
+        os.environ.update(profile_environment())
         rclpy.init(args=arguments)
         player = ImagePlayer()
+    except KeyboardInterrupt:
+        rclpy.try_shutdown()
+        return 0
     except (RCLError, SaaneError) as error:
         print(f"saane: {error}", file=sys.stderr)
         rclpy.try_shutdown()

@@ -9,7 +9,8 @@ from saane_ros.settings import check_all, setting
 
 @dataclass(frozen=True)
 class PlayerSettings:
-    """What is played, when, and how. `topics`, a list, is declared by the node itself."""
+    """What is played, when, and how. The node itself declares the lists `topics` and
+    `wait_topics`."""
 
     source: str = setting("", "Folder of images, or rosbag2 bag (folder, .mcap or .db3 file).")
     rate: float = setting(1.0, "Speed of a bag; 2 plays twice as fast.", low=0.01, high=100.0)
@@ -30,7 +31,10 @@ class PlayerSettings:
         high=2.0e18,
     )
     wait_for_subscribers: int = setting(
-        0, "Subscribers on every image topic that playing waits for.", low=0, high=1000
+        0,
+        "Subscribers that playing waits for, on every image topic or those of wait_topics.",
+        low=0,
+        high=1000,
     )
     loop: bool = setting(False, "Begin again at the end, until interrupted.")
     reliability: str = setting(

@@ -44,14 +44,15 @@ class Extending:
         if self._wanted is not None:
             self._poses.add(nanoseconds(message.header.stamp), message)
 
-    def take(self, frame: Frame, found: Localization, embedder: Any) -> None:
+    def take(self, frame: Frame, found: Localization, loaded: Loaded) -> None:
         """Take what a frame was found to be, in the worker."""
         wanted = self._wanted
         if wanted is None or found.route_map is not wanted:
             return
         extension = self._extension
         if extension is None:
-            extension = self._extension = MapExtension(embedder, wanted)
+            (base,) = [o.base for o in loaded.localizer.localizers if o.route_map is wanted]
+            extension = self._extension = MapExtension(loaded.embedder, wanted, base)
         extension.take(frame, found.match, self._poses.at(frame.stamp_ns, _PATIENCE_S))
         if self._wanted is None:  # it ended while this one began
             self.close()

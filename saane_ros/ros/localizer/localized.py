@@ -22,6 +22,11 @@ class LocalizedFlag:
         self._withdrawn = 0
         self._said_at = 0.0
 
+    @property
+    def value(self) -> bool:
+        """What was said last."""
+        return self._value
+
     def announce(self) -> None:
         """Say False even if nothing else was said before, for those who come later."""
         with self._lock:

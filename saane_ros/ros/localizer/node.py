@@ -19,6 +19,7 @@ from saane_ros.localization.map_choice import model_of_maps
 from saane_ros.ros.intake.image_intake import ImageMessage
 from saane_ros.ros.intake.travelled import TravelledDistance, pose_values
 from saane_ros.ros.localizer.extending import Extending
+from saane_ros.ros.localizer.frames import Frames
 from saane_ros.ros.localizer.loaded import Loaded, MapSwitch, begin_at_kept_pose, load
 from saane_ros.ros.localizer.localized import LocalizedFlag
 from saane_ros.ros.localizer.publishers import LocalizerPublishers
@@ -60,6 +61,7 @@ class LocalizerNode(ManagedNode[Settings]):
         super().__init__("localizer", Settings, **options)
         self.output = LocalizerPublishers(self)
         self._localized = LocalizedFlag(self.output.publish_localized)
+        self._frames = Frames(self, lambda: self._localized.value)
         self._requests = Requests(
             self,
             lambda: None if self.loaded is None else self.loaded.localizer,
@@ -82,6 +84,7 @@ class LocalizerNode(ManagedNode[Settings]):
         model = self.settings.model or model_of_maps(self.settings.map)
         embedder = self._make_embedder(replace(self.settings, model=model))
         loaded = load(self, embedder, self.settings)
+        self._frames.configure(loaded.localizer)
         warm_up(embedder)
         if self.settings.keep_pose:
             path = Path(self.settings.keep_pose).expanduser()
@@ -107,9 +110,11 @@ class LocalizerNode(ManagedNode[Settings]):
         self._odometry = self.create_subscription(
             odometry.type, odometry.name, self._on_odometry, odometry.qos
         )
+        self._frames.start()
 
     def deactivated(self) -> None:
         self._localized.withdraw()
+        self._frames.stop()
         self._has_odometry = False
         self._requests.deactivate()
         self._keep_pose(KeptPose.write)
@@ -136,12 +141,14 @@ class LocalizerNode(ManagedNode[Settings]):
         claim = self._localized.claim()
         self._requests.perform(loaded.localizer)
         frame = self._frame(message)
+        self._frames.see(message.header.frame_id)
         found = loaded.localizer.localize(
             frame,
             attention=self.output.wanted("appearance", "semantic", "overview"),
             labels=self.output.wanted("segmentation", "overview"),
         )
         self._localized.say(found.match.state is MatchState.LOCALIZED, claim)
+        self._frames.take(found.match)
         self._has_odometry = frame.travelled is not None
         clock = self.get_clock()
         age = self.output.publish(
@@ -154,7 +161,7 @@ class LocalizerNode(ManagedNode[Settings]):
         self._last_match = found.match.state.value
         self._keep_pose(lambda kept: kept.keep(found.match, found.route_map.info))
         self._show_route()
-        self._extending.take(frame, found, loaded.embedder)
+        self._extending.take(frame, found, loaded)
         self.counters.count("processed")
         self.counters.aged(age)
         self.output.publish_pictures(
@@ -181,6 +188,7 @@ class LocalizerNode(ManagedNode[Settings]):
             "last_match": self._last_match,
             "odometry": self._odometry_fault or odometry,
             "odometry_faults": self._travelled.told(),
+            **self._frames.report(),
         }
 
     @property
@@ -199,6 +207,7 @@ class LocalizerNode(ManagedNode[Settings]):
         return Frame(self.intake.rgb(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
 
     def _on_odometry(self, message: Odometry) -> None:
+        self._frames.odometry(message)
         self._travelled.add(nanoseconds(message.header.stamp), *pose_values(message.pose.pose))
         self._extending.hear(message)
 
@@ -206,6 +215,7 @@ class LocalizerNode(ManagedNode[Settings]):
         """Go on with another map from the next image on."""
         loaded.localizer.settings = self.settings
         self._requests.drop()
+        self._frames.configure(loaded.localizer)
         self.loaded = loaded
         self._localized.withdraw()
         if self.state == "active":

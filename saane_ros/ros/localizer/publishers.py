@@ -38,7 +38,7 @@ class LocalizerPublishers:
         self._publishers = {
             key: node.create_lifecycle_publisher(topic.type, topic.name, topic.qos)
             for key, topic in OUTPUTS.items()
-            if key != "diagnostics"
+            if key not in ("diagnostics", "tf")
         }
 
     def wanted(self, *keys: str) -> bool:

@@ -24,6 +24,7 @@ from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.ros.intake.image_intake import ImageMessage
 from saane_ros.ros.map_builder.live_poses import LivePoses
+from saane_ros.ros.map_builder.mount import LiveMount
 from saane_ros.ros.map_builder.replays import Replays
 from saane_ros.ros.map_builder.settings import MapBuilderSettings
 from saane_ros.ros.shared.clock import nanoseconds
@@ -36,6 +37,7 @@ from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.ros.shared.map_messages import route_message
 from saane_ros.ros.shared.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.shared.process import run_node
+from saane_ros.ros.shared.tf_messages import SPOKEN
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.existing import EXTEND
 from saane_ros.route_map.store import RouteMap
@@ -68,6 +70,8 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         self._replays = Replays()
         self._waiting: deque[ImageMessage] = deque()
         self._pose_subscription: Subscription | None = None
+        self._mount: LiveMount | None = None
+        self._tf_subscription: Subscription | None = None
         self._places: list[Place] = []
         super().__init__("map_builder", MapBuilderSettings, **options)
         route = MAP_BUILDER_OUTPUTS["route"]
@@ -95,6 +99,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
                 "A map is extended by where its places lie: set pose_source, or existing to "
                 "something else than extend."
             )
+        self._mount = LiveMount(settings)
         embedder = self._make_embedder(settings)
         warm_up(embedder)
         self._builder = RouteMapBuilder(
@@ -134,19 +139,30 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
 
     def activated(self) -> None:
         source, poses = MAP_BUILDER_INPUTS.get(self.settings.pose_source), self._poses
-        if source is None or poses is None:
+        mount = self._mount
+        if source is None or poses is None or mount is None:
             return
+
+        def take(message: Any) -> None:
+            mount.take_pose(message)
+            poses.add(nanoseconds(message.header.stamp), message)
+
         self._pose_subscription = self.create_subscription(
-            source.type,
-            source.name,
-            lambda message: poses.add(nanoseconds(message.header.stamp), message),
-            source.qos,
+            source.type, source.name, take, source.qos
         )
+        if SPOKEN:
+            static = MAP_BUILDER_INPUTS["tf_static"]
+            self._tf_subscription = self.create_subscription(
+                static.type, static.name, mount.transforms.take, static.qos
+            )
 
     def deactivated(self) -> None:
         if self._pose_subscription is not None:
             self.destroy_subscription(self._pose_subscription)
             self._pose_subscription = None
+        if self._tf_subscription is not None:
+            self.destroy_subscription(self._tf_subscription)
+            self._tf_subscription = None
         self._work_off()
         with self._working:
             left = len(self._waiting)
@@ -167,6 +183,8 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         if self._replays.repeats(message):
             self.counters.count("processed")
             return
+        if self._mount is not None:
+            self._mount.take_image(message)
         self._waiting.append(message)
         self._work_off()
 
@@ -289,6 +307,8 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         try:
             self._work_off()
             left = len(self._waiting) if self._poses is not None else 0
+            if self._poses is not None and self._mount is not None:
+                builder.body, builder.camera = self._mount.body, self._mount.camera
             info = builder.save().info
         except Exception as error:
             return False, self._explain(error)

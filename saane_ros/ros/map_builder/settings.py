@@ -32,6 +32,14 @@ class MapBuilderSettings:
     weights: str = _as_localizer("weights")  # type: ignore[assignment]
     map: str = setting("", "Folder of the route map to write (<name>.routemap).")
     frame_id: str = setting("map", "Frame of the poses.")
+    base_frame: str = setting(
+        "base_link", "Frame that the poses are of, where their messages do not name one."
+    )
+    camera_pose: str = setting(
+        "",
+        "The camera on what the poses are of: x y z in metres, roll pitch yaw in radians, all 0 "
+        "looking along its x; empty: by /tf_static.",
+    )
     device: str = _as_localizer("device")  # type: ignore[assignment]
     precision: str = _as_localizer("precision")  # type: ignore[assignment]
     threads: int = _as_localizer("threads")  # type: ignore[assignment]

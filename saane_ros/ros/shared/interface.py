@@ -20,7 +20,8 @@ except ImportError:  # the ROS 2 wheels come without nav2; the fields are the sa
     from nav_msgs.srv import LoadMap
 
 from saane_ros.localization.sequence import TOLERANCE_M, TOLERANCE_STEPS
-from saane_ros.ros.shared.qos import LATCHED, PICTURE, RESULT, SENSOR
+from saane_ros.ros.shared.qos import LATCHED, PICTURE, RESULT, SENSOR, TF, TF_STATIC
+from saane_ros.ros.shared.tf_messages import TFMessage
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ INPUTS = {
         "optional, as RViz and nav2 give it: where to begin, by its covariance; images decide",
         RESULT,
     ),
+    "tf_static": Topic(
+        "/tf_static",
+        TFMessage,
+        "where the camera sits on `base_frame`, while `camera_pose` is empty",
+        TF_STATIC,
+    ),
 }
 OUTPUTS = {
     "localized": Topic(
@@ -76,8 +83,15 @@ OUTPUTS = {
     "pose": Topic(
         "~/pose",
         PoseWithCovarianceStamped,
-        "only while LOCALIZED and within `max_deviation`; covariance from the spread of the belief",
+        "of `base_frame` in the map's frame, only while LOCALIZED and within `max_deviation`; "
+        "covariance from the spread of the belief",
         RESULT,
+    ),
+    "tf": Topic(
+        "/tf",
+        TFMessage,
+        "if `publish_tf`, 20 times a second while LOCALIZED: the map's frame to the odometry's",
+        TF,
     ),
     "route": Topic("~/route", Path, "on activation, latched: the places of the map", LATCHED),
     "markers": Topic("~/markers", MarkerArray, "every processed frame, for RViz", RESULT),
@@ -116,6 +130,12 @@ MAP_BUILDER_INPUTS = {
     "odometry": Topic("odometry", Odometry, "`pose_source` is odometry", SENSOR),
     "fix": Topic("fix", NavSatFix, "`pose_source` is fix", SENSOR),
     "pose": Topic("pose", PoseStamped, "`pose_source` is pose", SENSOR),
+    "tf_static": Topic(
+        "/tf_static",
+        TFMessage,
+        "where the camera sits on what the poses are of, while `camera_pose` is empty",
+        TF_STATIC,
+    ),
 }
 MAP_BUILDER_OUTPUTS = {
     "route": Topic("~/route", Path, "at every new place, latched: the places so far", LATCHED),
@@ -168,5 +188,7 @@ DIAGNOSTIC_KEYS = {
     "last_match": "state of the last match",
     "odometry": "unused, used, or why it is not believed",
     "odometry_faults": "odometry that counts for no motion, by kind, and the last in words",
+    "pose_of": "whose pose `~/pose` tells",
+    "map_to_odom": "whether that transform is published, or why not",
     "last_error": "the last failure in words",
 }

@@ -76,7 +76,11 @@ def _qos(topic: Topic) -> str:
     if topic.qos is None:
         return "follows the publishers"
     kind = "reliable" if topic.qos.reliability == RELIABLE else "best effort"
-    return f"{kind}, latched" if topic.qos is LATCHED else f"{kind}, {topic.qos.depth}"
+    return (
+        f"{kind}, latched"
+        if topic.qos.durability == LATCHED.durability
+        else f"{kind}, {topic.qos.depth}"
+    )
 
 
 def _services(services: Mapping[str, Topic]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,12 +12,17 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from saane_ros.errors import SaaneError
+from saane_ros.ros.shared.fast_dds import profile_environment
 
 
 def run_node(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Spin one node until it is told to stop; 0 then, 1 where it could not be made."""
     try:
+        os.environ.update(profile_environment())
         rclpy.init(args=arguments)
+    except SaaneError as error:
+        print(f"saane: {error}", file=sys.stderr)
+        return 1
     except RCLError as error:
         print(f"saane: The ROS arguments were not understood: {error}", file=sys.stderr)
         return 1

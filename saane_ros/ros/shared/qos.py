@@ -27,6 +27,9 @@ RESULT = keep_last(20)
 PICTURE = keep_last(1)
 # Said once, heard by whoever comes later.
 LATCHED = keep_last(1, latched=True)
+# Transforms, with the depth of tf2_ros; those that never change are latched.
+TF = keep_last(100)
+TF_STATIC = keep_last(100, latched=True)
 
 
 def image_reliability(setting: str, offered: Sequence[ReliabilityPolicy]) -> ReliabilityPolicy:

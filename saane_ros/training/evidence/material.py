@@ -258,7 +258,7 @@ class Material:
         if grids:
             arrays["grids"] = np.concatenate(grids)
         with replacing_file(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
 
     def _read(self, path: Path) -> Views:
         with np.load(path, allow_pickle=False) as content:

@@ -121,7 +121,8 @@ def test_frames_are_taken_by_distance_and_by_time(drive):
 
 
 def test_an_independent_reader_reads_the_same(drive):
-    reader_module = pytest.importorskip("mcap_ros2.reader")
+    reason = "mcap-ros2-support is not installed"
+    reader_module = pytest.importorskip("mcap_ros2.reader", reason=reason)
     path, images = drive
     seen = list(reader_module.read_ros2_messages(str(path / "drive.mcap")))
     pictures = [m.ros_msg for m in seen if m.channel.topic == IMAGE]

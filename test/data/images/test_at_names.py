@@ -13,7 +13,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.geodesy import to_utm
 
 FULL = (
-    "@0584744.96@4477439.68@17@T@040.44228@-080.00094@000829@13@123@-15@20140203_101112@note@.jpg"
+    "@0584744.96@4477439.68@17@T@040.44228@-080.00094@000829@13@123@-15@@@20140203_101112@note@.jpg"
 )
 
 
@@ -29,7 +29,7 @@ def test_a_full_name_is_read() -> None:
 
 
 def test_only_the_position_is_mandatory() -> None:
-    name = parse_at_name("@0000000.00@0000002.38@.png")
+    name = parse_at_name("@0000000.00@0000002.38@@@@@@@@@@@@@.png")
     assert (name.easting, name.northing, name.extension) == (0.0, 2.38, ".png")
     assert (name.zone, name.latitude, name.heading, name.stamp_ns()) == (None, None, None, None)
 
@@ -40,9 +40,10 @@ def test_only_the_position_is_mandatory() -> None:
         ("image.jpg", "no two fields between '@'"),
         ("@1.jpg", "no two fields between '@'"),
         ("@1@east@.jpg", "'east' as position"),
-        ("5@.jpg", "no easting or northing"),
-        ("@abc@5@.jpg", "'abc' as UTM position"),
-        ("@1@2@nan.jpg", "'nan' as latitude"),
+        ("@@5@.jpg", "no easting or northing"),
+        ("@@5@@@@@@@@@@@@@.jpg", "no easting or northing"),
+        ("@abc@5@@@@@@@@@@@@@.jpg", "'abc' as UTM position"),
+        ("@1@2@@@nan@@@@@@@@@@.jpg", "'nan' as latitude"),
     ],
 )
 def test_wrong_names_are_told(name: str, message: str) -> None:

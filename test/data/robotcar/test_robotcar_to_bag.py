@@ -10,7 +10,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mcap.reader import make_reader
 from robotcar_world import EXTRINSICS, PINHOLE, World, bent, messages, write_sdk, write_world
 
 from saane_ros.data.robotcar.images import list_images
@@ -144,6 +143,8 @@ def test_static_transform_of_the_camera(world: World, tmp_path: Path) -> None:
 
 
 def test_full_size_frames_in_zstd_chunks(tmp_path: Path) -> None:
+    from mcap.reader import make_reader
+
     world = write_world(tmp_path / "drive", seconds=0.35, size=(960, 1280))
     convert(world.traversal, tmp_path / "bag", Conversion(jpeg_quality=95))
     with (tmp_path / "bag" / "bag.mcap").open("rb") as stream:

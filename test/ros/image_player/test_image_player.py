@@ -177,6 +177,15 @@ def test_restamped_messages_keep_their_distances_and_come_at_their_times(listene
     assert max(told_times) >= start + (FRAMES - 1) * STEP
 
 
+def test_playing_may_wait_for_the_subscribers_of_chosen_topics(listener, play, bag):
+    odometry = listener.collect(Odometry, "/odom")
+    # Nobody subscribes to the images, which would be waited for otherwise.
+    process = play(source=bag[0], wait_for_subscribers=1, wait_topics="[/odom]")
+    listener.spin_while_running(process)
+    assert process.returncode == 0
+    assert stamps(odometry) == [START + number * STEP + STEP // 2 for number in range(FRAMES)]
+
+
 def test_only_the_chosen_topics_are_played(listener, play, bag):
     images = listener.collect(Image, "/camera/image")
     odometry = listener.collect(Odometry, "/odom")

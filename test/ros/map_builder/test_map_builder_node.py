@@ -228,4 +228,4 @@ def test_settings_that_cannot_work_fail_the_configure(given: dict[str, str], rea
 def test_the_shipped_parameters_are_the_defaults() -> None:
     file = Path(__file__).resolve().parents[3] / "config" / "map_builder.yaml"
     shipped = yaml.safe_load(file.read_text(encoding="utf-8"))
-    assert shipped == {"map_builder": {"ros__parameters": default_settings(MapBuilderSettings)}}
+    assert shipped == {"/**": {"ros__parameters": default_settings(MapBuilderSettings)}}

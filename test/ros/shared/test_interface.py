@@ -63,11 +63,11 @@ def test_a_page_without_markers_is_refused(
 
 def test_the_shipped_parameters_of_the_localizer_are_the_defaults() -> None:
     shipped = yaml.safe_load((ROOT / "config" / "localizer.yaml").read_text(encoding="utf-8"))
-    assert shipped == {"localizer": {"ros__parameters": default_settings(Settings)}}
+    assert shipped == {"/**": {"ros__parameters": default_settings(Settings)}}
 
 
 def shown_outputs() -> dict[str, Topic]:
-    hidden = ("localized", "place_match", "diagnostics")
+    hidden = ("localized", "place_match", "diagnostics", "tf")
     return {
         topic.name.replace("~", "localizer"): topic
         for key, topic in interface.OUTPUTS.items()
