@@ -23,6 +23,7 @@ ARGUMENTS = {
     "topic of that kind, ground truth before others.",
     "every": "A place every so many metres or seconds.",
     "unit": "metres or seconds.",
+    "existing": "What to do with a finished map of that name: refuse, extend or replace.",
     "bag": "Bag that is played with /clock as soon as the map builder is active; at its end the "
     "map is saved, and all ends. Without a bag, save with `ros2 service call /map_builder/save "
     "std_srvs/srv/Trigger`.",
@@ -39,7 +40,7 @@ def _actions(context: LaunchContext) -> list[Action]:
     pose_topic = shared.given(context, "pose_topic")
     topics = {source: pose_topic or found.get(source, "") for source in _SOURCES}
     topics["image"] = shared.given(context, "image_topic") or found.get("image", "")
-    values = {name: shared.given(context, name) for name in ("pose_source", "unit")}
+    values = {name: shared.given(context, name) for name in ("pose_source", "unit", "existing")}
     if not values["pose_source"] and not pose_topic and not shared.given(context, "params_file"):
         values["pose_source"] = next((source for source in _SOURCES if source in found), "")
     values = {name: value for name, value in values.items() if value}

@@ -18,8 +18,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.localization.body import Base
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import read_info
-from saane_ros.route_map.merge import merge_maps
-from saane_ros.route_map.postprocessing import PROJECTIONS
+from saane_ros.route_map.merge import check_extendable, merge_maps
 from saane_ros.route_map.statistics import drive_names
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Frame, Match, MatchState, Pose
@@ -180,21 +179,6 @@ class MapExtension:
         """A frame as a place: the map's poses are those of its body, not of the robot's base."""
         name = f"{frame.stamp_ns / 1e9:.3f}"
         return Frame(frame.image, frame.stamp_ns, name, self._base.body_of(base), frame.travelled)
-
-
-def check_extendable(route_map: RouteMap) -> None:
-    """Raise SaaneError where new places cannot be joined to a map."""
-    info = route_map.info
-    if not route_map.metric:
-        raise SaaneError(
-            f"Map {info.name} has no poses, by which new places could be joined to it: build it "
-            "with poses."
-        )
-    if info.postprocessing in PROJECTIONS:
-        raise SaaneError(
-            f"The descriptors of map {info.name} went through {info.postprocessing}, which new "
-            "places cannot join: build it with --postprocessing mean."
-        )
 
 
 def _lies(anchors: Sequence[_Seen]) -> tuple[Floats, Floats]:

@@ -27,14 +27,24 @@ class Route:
     courses: Array
     along: Array
 
-    def add(self, positions: Array) -> Array:
+    def add(self, positions: Array, known: Array | None = None) -> Array:
         """Lay a drive, positions (m, 2) in its order, along the route; metres of each (m,).
+
+        known: these metres, where an earlier merge has found them.
 
         A place near the route and in its direction lies where it projects to; others lie as far as
         was driven before the first of those, after the last, or in proportion between two. A drive
         that meets the route nowhere continues it.
         """
-        courses, travelled = courses_of(positions), travelled_along(positions)
+        courses = courses_of(positions)
+        along = self._laid(positions, courses) if known is None else known
+        self.positions = np.concatenate([self.positions, positions])
+        self.courses = np.concatenate([self.courses, courses])
+        self.along = np.concatenate([self.along, along])
+        return along
+
+    def _laid(self, positions: Array, courses: Array) -> Array:
+        travelled = travelled_along(positions)
         along = self._continuing(positions, travelled)
         matched = self._projected(positions, courses, travelled)
         known = np.flatnonzero(np.isfinite(matched))
@@ -43,9 +53,6 @@ class Route:
             along = np.interp(travelled, travelled[known], matched[known])
             along[:first] = matched[first] - (travelled[first] - travelled[:first])
             along[last + 1 :] = matched[last] + (travelled[last + 1 :] - travelled[last])
-        self.positions = np.concatenate([self.positions, positions])
-        self.courses = np.concatenate([self.courses, courses])
-        self.along = np.concatenate([self.along, along])
         return along
 
     def _projected(self, positions: Array, courses: Array, travelled: Array) -> Array:

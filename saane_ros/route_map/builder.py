@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from saane_ros.data.frame_check import image_fault, pose_fault
 from saane_ros.data.poses.plausibility import Order, StampGate
@@ -20,11 +20,13 @@ from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
 from saane_ros.progress import progress
 from saane_ros.route_map.cohort import cohort_of
+from saane_ros.route_map.existing import REPLACE, base_of
 from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
-from saane_ros.route_map.postprocessing import NONE, fit
+from saane_ros.route_map.postprocessing import NONE
+from saane_ros.route_map.snapshot import Snapshot
 from saane_ros.route_map.store import RouteMap
-from saane_ros.route_map.writing import check_target, write_map
+from saane_ros.route_map.writing import check_target
 from saane_ros.types import Frame, Place, Pose, Rgb
 
 THUMBNAIL_SIZE = 240
@@ -77,7 +79,10 @@ class RouteMapBuilder:
     embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
     rather than a recording), so they are places of this build from the start.
     postprocessing: of the stored descriptors, one of `postprocessing.KINDS`, fitted to all places
-    whenever the map is written.
+    whenever the map is written.  existing: what to do with a finished map of that name, one of
+    `existing.EXISTING`; `base` is the map that is extended.
+
+    `save` may be called on another thread than `add`, which goes on while the map is written.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class RouteMapBuilder:
         postprocessing: str = NONE,
         body: str = "",
         camera: Pose | None = None,
+        existing: str = REPLACE,
     ) -> None:
         self.path = Path(path)
         self.report = BuildReport()
@@ -115,10 +121,24 @@ class RouteMapBuilder:
         self._before = len(self._journal.rows)
         self._entries: list[_Entry] = []
         self._waiting: list[tuple[_Entry, Rgb]] = []
+        self._adding = threading.RLock()
+        self._saved = 0
         self._stamps = StampGate()
         self._mapped = range(0)
+        try:
+            self.base = base_of(existing, self.path, self._journal, self._info())
+        except BaseException:
+            if not self._before:
+                self._journal.remove()
+            self.close()
+            raise
         if live:
             self._take_over()
+
+    @property
+    def unsaved(self) -> int:
+        """Places that came after the last `save`, or are of an interrupted build."""
+        return len(self) - self._saved
 
     @property
     def origin(self) -> Origin | None:
@@ -145,41 +165,18 @@ class RouteMapBuilder:
                 self._skip(frame.name, frame.stamp_ns, fault)
                 continue
             entry = _Entry(frame.name, frame.stamp_ns, frame.pose, _key(frame.image))
-            self._waiting.append((entry, frame.image))
-            if len(self._waiting) >= self._batch:
-                self._flush()
+            with self._adding:
+                self._waiting.append((entry, frame.image))
+                if len(self._waiting) >= self._batch:
+                    self._flush()
 
     def save(self) -> RouteMap:
         """Write the map as it stands and go on building."""
-        self._flush()
-        if not self._entries:
-            why = f" ({self.report.summary()})" if self.report.skipped else ""
-            raise SaaneError(
-                f"There is no usable frame for {self.path}{why}: check the image source."
-            )
-        rows = [self._row_of(entry.key) for entry in self._entries]
-        thumbnails = [self._journal.thumbnail(row) for row in rows]
-        descriptors: NDArray[np.float32] = self._journal.descriptors()
-        grids = self._journal.grids()
-        if self._kind != NONE:
-            descriptors = descriptors[rows]
-            grids = None if grids is None else grids[rows]
-            rows = list(range(len(rows)))
-        postprocessing = fit(self._kind, descriptors)
-        if postprocessing is not None:
-            descriptors = postprocessing.apply(descriptors)
-        write_map(
-            self.path,
-            self._info(descriptors.shape[1]),
-            [Place(n, e.name, e.stamp_ns, e.pose) for n, e in enumerate(self._entries)],
-            descriptors,
-            rows,
-            thumbnails,
-            self._cohort,
-            grids,
-            postprocessing,
-        )
-        return RouteMap.open(self.path)
+        with self._adding:
+            snapshot = self._snapshot()
+        route_map = snapshot.write()
+        self._saved = len(snapshot.places)
+        return route_map
 
     def finish(self) -> RouteMap:
         """Write the map, check it by opening it, and forget the journal."""
@@ -195,6 +192,26 @@ class RouteMapBuilder:
     def close(self) -> None:
         """Stop without a map; what was embedded stays for the next build of this source."""
         self._journal.close()
+
+    def _snapshot(self) -> Snapshot:
+        self._flush()
+        if not self._entries:
+            why = f" ({self.report.summary()})" if self.report.skipped else ""
+            raise SaaneError(
+                f"There is no usable frame for {self.path}{why}: check the image source."
+            )
+        rows = [self._row_of(entry.key) for entry in self._entries]
+        return Snapshot(
+            self.path,
+            self._info(),
+            [Place(n, e.name, e.stamp_ns, e.pose) for n, e in enumerate(self._entries)],
+            self._journal.descriptors(),
+            self._journal.grids(),
+            rows,
+            [self._journal.thumbnail(row) for row in rows],
+            self._cohort,
+            None if self.base is None else self.base.path,
+        )
 
     def _stamp_fault(self, frame: Frame) -> str | None:
         """Why a stamp is wrong; one far from that before is not: the clock may be set anew."""
@@ -253,7 +270,7 @@ class RouteMapBuilder:
         self._mapped = range(min(stamps), max(stamps) + 1) if stamps else range(0)
         self.report.continued = len(self._entries)
 
-    def _info(self, descriptor_size: int) -> MapInfo:
+    def _info(self) -> MapInfo:
         return MapInfo(
             name=self.path.name.removesuffix(".routemap"),
             fingerprint=self._embedder.fingerprint,
@@ -262,7 +279,7 @@ class RouteMapBuilder:
             origin=self._origin,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             count=len(self._entries),
-            descriptor_size=descriptor_size,
+            descriptor_size=self._embedder.descriptor_size,
             dtype=self._dtype,
             grid=self._grid,
             postprocessing=self._kind,

@@ -147,6 +147,11 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def base(self) -> Path:
+        """Folder of the map that the build extends, as it was before; there is none elsewhere."""
+        return self.folder / "base"
+
+    @property
     def _head_path(self) -> Path:
         return self.folder / "journal.yaml"
 
@@ -174,6 +179,7 @@ class Journal:
 
     def _start(self) -> None:
         self._head_path.unlink(missing_ok=True)
+        shutil.rmtree(self.base, ignore_errors=True)
         shutil.rmtree(self.folder / THUMBNAIL_FOLDER, ignore_errors=True)
         (self.folder / THUMBNAIL_FOLDER).mkdir()
         self._descriptor_path.write_bytes(b"")

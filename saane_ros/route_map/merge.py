@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
-from saane_ros.route_map.alignment import route_of
+from saane_ros.route_map.alignment import Route, route_of
 from saane_ros.route_map.derived import write_derived
 from saane_ros.route_map.map_frames import into_frame
-from saane_ros.route_map.postprocessing import Postprocessing, pooled, whitened
+from saane_ros.route_map.place_graph import drives_of
+from saane_ros.route_map.postprocessing import PROJECTIONS, Postprocessing, pooled, whitened
+from saane_ros.route_map.statistics import drive_names
 from saane_ros.route_map.store import RouteMap
 
 
@@ -22,29 +25,37 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
 
     Places of two drives at the same point of a road lie beside each other, so that the sequence
     filter can follow whichever condition fits and a belief in the one is a belief in the other.
-    Their names are those of their drives, which are their maps where these were not merged before,
-    and their own. Post-processed descriptors stay as they are, each drive by its own statistics,
-    unless `postprocessing` names a projection of all of them. Raises SaaneError where the maps are
-    of different models or post-processing, lack poses, or lie in frames that nothing relates.
+    Their names are those of their drives and their own; a drive is called after its map, numbered
+    where another has that name, and one of a merged map as it was there. Post-processed descriptors
+    stay as they are, each drive by its own statistics, unless `postprocessing` names a projection
+    of all of them. Raises SaaneError where the maps are of different models or post-processing,
+    lack poses, or lie in frames that nothing relates.
     """
     first = maps[0]
     for other in maps:
         _check(first, other)
     places = []
-    route = None
+    route: Route | None = None
+    taken: set[str] = set()
     for one in maps:
         move = into_frame(one, first)
         poses = [move(place.pose) for place in one.places if place.pose is not None]
         points = np.array([pose.position[:2] for pose in poses], np.float64)
-        if route is None:
-            along = one.arc_length
-            route = route_of(points, along)
-        else:
-            along = route.add(points)
-        for place, pose, metres in zip(one.places, poses, along, strict=True):
-            # A merged map has named its drives already.
-            merged = place.along is not None
-            name = place.name if merged else f"{one.info.name}/{place.name}"
+        along = np.empty(len(points))
+        names = [""] * len(points)
+        for drive, rows in _drives(one).items():
+            if route is None:
+                along[rows] = one.arc_length[rows]
+                route = route_of(points[rows], along[rows])
+            else:
+                along[rows] = route.add(
+                    points[rows], one.arc_length[rows] if one is first else None
+                )
+            of_drive = _free(drive or one.info.name, taken)
+            for row in rows:
+                own = one.places[row].name
+                names[row] = f"{of_drive}/{own.removeprefix(f'{drive}/') if drive else own}"
+        for place, name, pose, metres in zip(one.places, names, poses, along, strict=True):
             places.append(replace(place, name=name, pose=pose, along=float(metres)))
     along_all = np.array([place.along for place in places], np.float64)
     order = np.argsort(along_all, kind="stable").tolist()
@@ -62,6 +73,38 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
         used = whitened(used, postprocessing, stacked)
         stacked = used.projected(stacked.astype(np.float32)).astype(stacked.dtype)
     return write_derived(path, first, ordered, stacked, order, _grids(maps), used)
+
+
+def check_extendable(route_map: RouteMap) -> None:
+    """Raise SaaneError where new places cannot be joined to a map."""
+    info = route_map.info
+    if not route_map.metric:
+        raise SaaneError(
+            f"Map {info.name} has no poses, by which new places could be joined to it: build it "
+            "with poses."
+        )
+    if info.postprocessing in PROJECTIONS:
+        raise SaaneError(
+            f"The descriptors of map {info.name} went through {info.postprocessing}, which new "
+            "places cannot join: build it with --postprocessing mean."
+        )
+    route_map.localizable()
+
+
+def _drives(route_map: RouteMap) -> dict[str, NDArray[np.int64]]:
+    """Rows of each drive in its order, by its name; a map that is one drive has no name for it."""
+    names = drive_names(route_map)
+    if not any(names):
+        return {"": np.arange(len(names))}
+    return {names[rows[0]]: rows for rows in drives_of(route_map.places)}
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken; it is then."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    free = next(n for n in itertools.chain([name], numbered) if n not in taken)
+    taken.add(free)
+    return free
 
 
 def _grids(maps: Sequence[RouteMap]) -> NDArray[np.int8] | None:

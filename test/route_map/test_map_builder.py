@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +18,11 @@ import pytest
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
-from saane_ros.route_map import journal
+from saane_ros.route_map import journal, snapshot
 from saane_ros.route_map.builder import RouteMapBuilder, build_map, thumbnail_jpeg
 from saane_ros.route_map.cohort import cohort_images
 from saane_ros.route_map.store import RouteMap
+from saane_ros.route_map.writing import write_map
 from saane_ros.types import Embedding, Frame, Pose, Rgb
 
 
@@ -263,6 +267,33 @@ def test_a_live_map_can_be_saved_on_the_way_and_survives_a_crash(tmp_path: Path)
     assert [place.name for place in route_map.places] == [frame.name for frame in frames]
     assert embedder.embedded == 3
     assert (again.report.continued, again.report.embedded) == (6, 3)
+
+
+def test_frames_are_taken_while_the_map_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, begun, go_on = scenes(9), threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        write_map(*arguments)
+
+    monkeypatch.setattr(snapshot, "write_map", slowly)
+    builder = RouteMapBuilder(ColourGridEmbedder(), tmp_path / "live", batch=2, live=True)
+    builder.add(frames[:5])
+    with ThreadPoolExecutor(1) as thread:
+        saving = thread.submit(builder.save)
+        assert begun.wait(60)
+        builder.add(frames[5:])
+        assert (len(builder), builder.unsaved) == (9, 9)
+        go_on.set()
+        saved = saving.result(60)
+    assert [place.name for place in saved.places] == [frame.name for frame in frames[:5]]
+    assert builder.unsaved == 4
+    expected = [one.descriptor for one in ColourGridEmbedder().embed([f.image for f in frames])]
+    np.testing.assert_array_equal(saved.descriptors, expected[:5])
+    np.testing.assert_array_equal(builder.finish().descriptors, expected)
 
 
 def test_journal_lines_are_plain_json(tmp_path: Path) -> None:

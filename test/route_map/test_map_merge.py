@@ -127,6 +127,30 @@ def test_drives_that_meet_nowhere_are_joined(tmp_path: Path) -> None:
     assert merged.arc_length[20] - merged.arc_length[19] == pytest.approx(gap)
 
 
+def test_a_merged_map_keeps_its_drives_in_another_merge(
+    both: tuple[RouteMap, RouteMap, RouteMap], tmp_path: Path
+) -> None:
+    merged = both[2]
+    noon = drive(tmp_path / "other", "day", np.arange(10, 120, 2.0), 2 * NIGHT, aside=-1.5)
+    three = merge_maps([merged, noon], tmp_path / "three.routemap")
+    before = {p.name: along for p, along in zip(merged.places, merged.arc_length, strict=True)}
+    after = {p.name: along for p, along in zip(three.places, three.arc_length, strict=True)}
+    added = {f"day-2/{place.name}": 10 + 2.0 * i for i, place in enumerate(noon.places)}
+    assert after.keys() == before.keys() | added.keys()
+    for name, along in (before | added).items():
+        assert after[name] == pytest.approx(along, abs=2.5), name
+    steps = {name: text for name, text in statistics(three) if name in ("day", "night", "day-2")}
+    assert all("usually 2.0" in text or "usually 1.9" in text for text in steps.values()), steps
+    # The other way round the merged map is laid along the new one, drive by drive.
+    three = merge_maps([noon, merged], tmp_path / "three.routemap")
+    names = {p.name.split("/")[0] for p in three.places}
+    assert names == {"day", "day-2", "night"}
+    for place, along in zip(three.places, three.arc_length, strict=True):
+        season, number = place.name.split("/")
+        truth = 2.0 * int(number) + {"day": 10, "day-2": 0, "night": 30}[season]
+        assert along == pytest.approx(truth, abs=4.5), place.name
+
+
 def test_opposite_directions_are_not_one_place(tmp_path: Path) -> None:
     there = drive(tmp_path, "there", np.arange(0, 60, 2.0), 0)
     back = drive(tmp_path, "back", np.arange(58, -2, -2.0), NIGHT, aside=-3.0)

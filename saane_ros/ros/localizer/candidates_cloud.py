@@ -16,33 +16,45 @@ try:
 except ImportError:  # the ROS 2 wheels come without it
     point_cloud2 = None
 
-_FIELDS = (
-    ("x", np.float32, PointField.FLOAT32),
-    ("y", np.float32, PointField.FLOAT32),
-    ("z", np.float32, PointField.FLOAT32),
-    ("place", np.uint32, PointField.UINT32),
-    ("distance", np.float32, PointField.FLOAT32),
-    ("probability", np.float32, PointField.FLOAT32),
+_DATATYPES = {
+    np.dtype(np.float32): PointField.FLOAT32,
+    np.dtype(np.float64): PointField.FLOAT64,
+    np.dtype(np.uint32): PointField.UINT32,
+}
+_POINT = np.dtype(
+    [
+        ("x", np.float32),
+        ("y", np.float32),
+        ("z", np.float32),
+        ("place", np.uint32),
+        ("distance", np.float32),
+        ("probability", np.float32),
+        ("exact_x", np.float64),
+        ("exact_y", np.float64),
+        ("exact_z", np.float64),
+    ]
 )
-_VALUE_BYTES = 4
-_POINT = np.dtype([(name, dtype) for name, dtype, _ in _FIELDS])
 
 
 def candidates_cloud_fields(
     header: Header,
-    positions: NDArray[np.float32],
+    positions: NDArray[np.float64],
     places: NDArray[np.int64],
     distances: NDArray[np.float32],
     probabilities: NDArray[np.float32],
 ) -> dict[str, Any]:
     """Fields of a sensor_msgs/PointCloud2 with one point per candidate, in the order given.
 
-    A point is x, y, z (float32), place (uint32), distance, probability (float32): 24 bytes.
+    A point is x, y, z (float32), place (uint32), distance, probability (float32), and exact_x,
+    exact_y, exact_z (float64): 48 bytes. Both triples are one position in the frame of the header.
+    RViz, PCL and most other readers take x, y, z for float32 whatever their type, which at a UTM
+    northing is right to 0.25 m: near enough to be drawn. Who computes with them takes the others.
     positions: (k, 3), metres; NaN where a place has no pose.  places, distances, probabilities:
     (k,). Made by sensor_msgs_py where it is installed, else here; both give the same bytes.
     """
     points = np.empty(len(places), _POINT)
-    points["x"], points["y"], points["z"] = np.asarray(positions, np.float32).reshape(-1, 3).T
+    for axis, values in zip("xyz", np.asarray(positions, np.float64).reshape(-1, 3).T, strict=True):
+        points[axis] = points[f"exact_{axis}"] = values
     points["place"] = places
     points["distance"] = distances
     points["probability"] = probabilities
@@ -74,6 +86,6 @@ def _fields_of(cloud: Any) -> dict[str, Any]:
 
 def _point_fields() -> list[PointField]:
     return [
-        PointField(name=name, offset=_VALUE_BYTES * at, datatype=datatype, count=1)
-        for at, (name, _, datatype) in enumerate(_FIELDS)
+        PointField(name=name, offset=offset, datatype=_DATATYPES[dtype], count=1)
+        for name, (dtype, offset, *_) in (_POINT.fields or {}).items()
     ]

@@ -10,12 +10,13 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 
 from saane_ros.errors import SaaneError
-from saane_ros.localization.extension import MapExtension, check_extendable
+from saane_ros.localization.extension import MapExtension
 from saane_ros.localization.localizer import Localization
 from saane_ros.ros.localizer.loaded import Loaded, MapSwitch
 from saane_ros.ros.map_builder.live_poses import LivePoses
 from saane_ros.ros.shared.clock import nanoseconds
 from saane_ros.ros.shared.interface import INPUTS, SERVICES
+from saane_ros.route_map.merge import check_extendable
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Frame
 

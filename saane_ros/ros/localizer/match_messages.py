@@ -87,7 +87,7 @@ def cloud_message(match: Match, places: Sequence[Place], header: Header) -> Poin
     """`~/candidates`: one point per candidate, best first; NaN where its place has no pose."""
     candidates = match.candidates
     poses = [places[int(row)].pose for row in candidates.places]
-    positions = np.array([pose.position if pose else (np.nan,) * 3 for pose in poses], np.float32)
+    positions = np.array([pose.position if pose else (np.nan,) * 3 for pose in poses], np.float64)
     ids = np.array([places[int(row)].id for row in candidates.places])
     fields = candidates_cloud_fields(
         header, positions, ids, candidates.distances, match.probabilities

@@ -6,10 +6,16 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future as Writing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from nav_msgs.msg import Path
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.subscription import Subscription
+from rclpy.task import Future
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -19,6 +25,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.ros.intake.image_intake import ImageMessage
 from saane_ros.ros.map_builder.live_poses import LivePoses
 from saane_ros.ros.map_builder.mount import LiveMount
+from saane_ros.ros.map_builder.replays import Replays
 from saane_ros.ros.map_builder.settings import MapBuilderSettings
 from saane_ros.ros.shared.clock import nanoseconds
 from saane_ros.ros.shared.interface import (
@@ -32,18 +39,22 @@ from saane_ros.ros.shared.model_loading import free_device_memory, load_model, w
 from saane_ros.ros.shared.process import run_node
 from saane_ros.ros.shared.tf_messages import SPOKEN
 from saane_ros.route_map.builder import RouteMapBuilder
+from saane_ros.route_map.existing import EXTEND
+from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Frame, Place, Pose
 
-_POSE_PATIENCE_S = 0.3
+_PATIENCE_NS = 3_000_000_000
+"""Images wait so long for the pose after them, or two periods of the poses if that is longer."""
 _WAITING = 100
-"""Images that may wait for slow poses."""
+"""Images that may wait."""
 
 
 class MapBuilderNode(ManagedNode[MapBuilderSettings]):
     """Embeds a frame every so many metres or seconds and writes the map when asked to.
 
     Every place is on disk before the next frame is looked at: a build that ended without `save`
-    goes on when the node is started again with the same map.
+    goes on when the node is started again with the same map. The map is written by a thread of its
+    own, which ends a build too where the node is cleaned up meanwhile.
     """
 
     def __init__(
@@ -51,20 +62,27 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
     ) -> None:
         self._make_embedder = make_embedder
         self._builder: RouteMapBuilder | None = None
-        self._building = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, "map writer")
+        self._writing: Writing[tuple[bool, str]] | None = None
         self._working = threading.Lock()
         self._selector = Selector()
         self._poses: LivePoses | None = None
+        self._replays = Replays()
         self._waiting: deque[ImageMessage] = deque()
         self._pose_subscription: Subscription | None = None
         self._mount: LiveMount | None = None
         self._tf_subscription: Subscription | None = None
         self._places: list[Place] = []
-        self._unsaved = 0
         super().__init__("map_builder", MapBuilderSettings, **options)
         route = MAP_BUILDER_OUTPUTS["route"]
         self._route = self.create_lifecycle_publisher(route.type, route.name, route.qos)
-        self.create_service(Trigger, MAP_BUILDER_SERVICES["save"].name, self._save)
+        self.create_service(
+            Trigger,
+            MAP_BUILDER_SERVICES["save"].name,
+            self._save,
+            # A callback that awaits something holds its group.
+            callback_group=ReentrantCallbackGroup(),
+        )
 
     def load(self) -> None:
         settings = self.settings
@@ -75,6 +93,11 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         if settings.unit == "metres" and settings.pose_source == "none":
             raise SaaneError(
                 "A place every so many metres needs poses: set pose_source, or unit to seconds."
+            )
+        if settings.existing == EXTEND and settings.pose_source == "none":
+            raise SaaneError(
+                "A map is extended by where its places lie: set pose_source, or existing to "
+                "something else than extend."
             )
         self._mount = LiveMount(settings)
         embedder = self._make_embedder(settings)
@@ -87,33 +110,32 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             source=f"live {settings.pose_source}",
             live=True,
             postprocessing=settings.postprocessing,
+            existing=settings.existing,
         )
-        self._unsaved = len(self._builder)
+        if self._builder.base is not None:
+            self._share_origin(self._builder, self._builder.base)
         by_metres = settings.unit == "metres"
         self._selector = Selector(
             settings.every if by_metres else None, None if by_metres else settings.every
         )
         self._places = []
-        self._waiting.clear()
+        self._replays = Replays()
         source = MAP_BUILDER_INPUTS.get(settings.pose_source)
         # They outlive a deactivation, so that the way goes on where it was left.
-        self._poses = source and LivePoses(source.type_name, self._builder.origin)
-        taken_over = f", {self._unsaved} places of an unsaved build" if self._unsaved else ""
-        self.get_logger().info(f"Building {settings.map} with {embedder.name}{taken_over}.")
+        self._poses = LivePoses(source.type_name, self._builder.origin) if source else None
+        self.get_logger().info(self._beginning(self._builder, embedder.name))
 
     def unload(self) -> None:
         builder, self._builder = self._builder, None
         if builder is None:
             return
-        if self._unsaved:
-            builder.close()
-            self.get_logger().warning(
-                f"{self._unsaved} places were not saved; they are kept for the next build of "
-                f"{self.settings.map}."
-            )
-        else:
-            builder.discard()
-        free_device_memory()
+        ended = self._writer.submit(self._end, builder)
+        if not self._is_writing:
+            ended.result()
+
+    def destroy_node(self) -> None:
+        super().destroy_node()
+        self._writer.shutdown()  # once the map is written
 
     def activated(self) -> None:
         source, poses = MAP_BUILDER_INPUTS.get(self.settings.pose_source), self._poses
@@ -141,44 +163,57 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         if self._tf_subscription is not None:
             self.destroy_subscription(self._tf_subscription)
             self._tf_subscription = None
+        self._work_off()
+        with self._working:
+            left = len(self._waiting)
+            self._waiting.clear()
+        if left:
+            self.counters.count("dropped", left)
+            self.get_logger().warning(
+                f"{left} images still waited for the pose after them and are left out."
+            )
 
     def restarted(self) -> None:
         self.get_logger().warning(
-            "The images' clock was set back, or a bag is played again: building goes on."
+            "The images' clock was set back, or a bag is played again: building goes on, without "
+            "the images that came before."
         )
 
     def process(self, message: ImageMessage) -> None:
+        if self._replays.repeats(message):
+            self.counters.count("processed")
+            return
         if self._mount is not None:
             self._mount.take_image(message)
         self._waiting.append(message)
-        self._work_off(_POSE_PATIENCE_S)
+        self._work_off()
 
-    def _work_off(self, patience_s: float) -> None:
-        """Work on the images whose pose has come.
-
-        Poses that are rarer than the patience are waited for without holding up the next image.
-        """
-        period_s = 0.0 if self._poses is None else self._poses.period_s()
+    def _work_off(self) -> None:
+        """Work on the images whose pose has come; the others hold up nobody while they wait."""
         with self._working:
             while self._waiting:
                 message = self._waiting[0]
                 stamp_ns = nanoseconds(message.header.stamp)
-                slow = self._poses is not None and period_s > _POSE_PATIENCE_S
-                found = self._pose_at(stamp_ns, 0.0 if slow else patience_s)
-                if found is None and slow and self._may_come(stamp_ns, period_s):
+                may_come = self._may_come(stamp_ns)
+                found = self._pose_at(stamp_ns)
+                if found is None and may_come:
                     return
                 self._waiting.popleft()
-                if found is None:
-                    raise SaaneError(self._no_pose(stamp_ns))
-                self._consider(message, stamp_ns, *found)
+                try:
+                    if found is None:
+                        raise SaaneError(self._no_pose(stamp_ns))
+                    self._consider(message, stamp_ns, *found)
+                except Exception as error:  # of one image: the others have their turn
+                    self._frame_failed(error)
 
-    def _may_come(self, stamp_ns: int, period_s: float) -> bool:
+    def _may_come(self, stamp_ns: int) -> bool:
         """Whether the pose after an image may still be on its way."""
-        assert self._poses is not None
-        newest_ns = self._poses.newest_ns or 0
-        latest_ns = nanoseconds(self._waiting[-1].header.stamp)
-        late = latest_ns - stamp_ns > 2e9 * period_s or len(self._waiting) > _WAITING
-        return newest_ns < stamp_ns <= newest_ns + 3e9 * period_s and not late
+        if self._poses is None or len(self._waiting) > _WAITING:
+            return False
+        newest_ns = self._poses.newest_ns
+        waited_ns = nanoseconds(self._waiting[-1].header.stamp) - stamp_ns
+        patience_ns = max(_PATIENCE_NS, 2e9 * self._poses.period_s())
+        return (newest_ns is None or newest_ns < stamp_ns) and 0 <= waited_ns <= patience_ns
 
     def _consider(
         self, message: ImageMessage, stamp_ns: int, pose: Pose | None, travelled: float | None
@@ -195,20 +230,20 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         return {
             "map": self.settings.map,
             "places": len(builder) if builder else 0,
-            "unsaved_places": self._unsaved,
+            "unsaved_places": builder.unsaved if builder else 0,
+            "waiting_images": len(self._waiting),
+            "repeated_images": self._replays.count,
             "pose_source": self.settings.pose_source,
             "ignored_poses": self._poses.ignored if self._poses else 0,
             "pose_faults": str(self._poses.faults) if self._poses else "",
         }
 
-    def _pose_at(
-        self, stamp_ns: int, patience_s: float
-    ) -> tuple[Pose, float] | tuple[None, None] | None:
+    def _pose_at(self, stamp_ns: int) -> tuple[Pose, float] | tuple[None, None] | None:
         """Pose and metres at a stamp, both None where none are wanted; None where there is none."""
         if self.settings.pose_source == "none":
             return None, None
         assert self._poses is not None
-        return self._poses.at(stamp_ns, patience_s)
+        return self._poses.at(stamp_ns, 0.0)
 
     def _no_pose(self, stamp_ns: int) -> str:
         assert self._poses is not None
@@ -223,15 +258,13 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
     def _add(self, frame: Frame) -> None:
         builder = self._builder
         assert builder is not None
-        with self._building:
-            if self._poses is not None and self._poses.origin and not builder.origin:
-                builder.origin = self._poses.origin
-            skipped = len(builder.report.skipped)
-            builder.add([frame])
-            if len(builder.report.skipped) > skipped:
-                reason = builder.report.skipped[-1][1]
-                raise SaaneError(f"An image is no place, as {reason}: check camera and poses.")
-            self._unsaved += 1
+        if self._poses is not None and self._poses.origin and not builder.origin:
+            builder.origin = self._poses.origin
+        skipped = len(builder.report.skipped)
+        builder.add([frame])
+        if len(builder.report.skipped) > skipped:
+            reason = builder.report.skipped[-1][1]
+            raise SaaneError(f"An image is no place, as {reason}: check camera and poses.")
         place = Place(len(builder) - 1, frame.name, frame.stamp_ns, frame.pose)
         self._places.append(place)
         self._route.publish(self._path())
@@ -240,27 +273,81 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
         return route_message(self._places, header)
 
-    def _save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Write the map as it stands; building goes on."""
+    @property
+    def _is_writing(self) -> bool:
+        return self._writing is not None and not self._writing.done()
+
+    async def _save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Write the map as it stands, and answer once it is written."""
         builder = self._builder
-        try:
-            if builder is None:
-                raise SaaneError("Nothing is being built: configure and activate the node first.")
-            try:
-                self._work_off(0.0)
-            except SaaneError as error:  # of one image; the map is written without it
-                self._frame_failed(error)
-            with self._building:
-                if self._poses is not None and self._mount is not None:
-                    builder.body, builder.camera = self._mount.body, self._mount.camera
-                info = builder.save().info
-                self._unsaved = 0
-            response.success = True
-            response.message = f"{info.count} places written to {self.settings.map}."
-        except SaaneError as error:
-            response.message = str(error)
+        if builder is None:
+            response.message = "Nothing is being built: configure and activate the node first."
+        elif self._is_writing:
+            response.message = "The map is being written: save again once that has been answered."
+        else:
+            executor = self.executor
+            written: Future[tuple[bool, str]] = Future(executor=executor)
+
+            def tell(writing: Writing[tuple[bool, str]]) -> None:
+                written.set_result(writing.result())
+                with suppress(InvalidHandle):  # nobody spins any more
+                    if executor is not None:
+                        executor.wake()
+
+            self._writing = self._writer.submit(self._write, builder)
+            self._writing.add_done_callback(tell)
+            outcome = await written
+            assert outcome is not None
+            response.success, response.message = outcome
         self.get_logger().info(response.message)
         return response
+
+    def _write(self, builder: RouteMapBuilder) -> tuple[bool, str]:
+        """Runs on the writer's thread; whether it went well, and the answer in words."""
+        try:
+            self._work_off()
+            left = len(self._waiting) if self._poses is not None else 0
+            if self._poses is not None and self._mount is not None:
+                builder.body, builder.camera = self._mount.body, self._mount.camera
+            info = builder.save().info
+        except Exception as error:
+            return False, self._explain(error)
+        waiting = f" {left} images still wait for the pose after them." if left else ""
+        return True, f"{info.count} places written to {builder.path}.{waiting}"
+
+    def _end(self, builder: RouteMapBuilder) -> None:
+        """Runs on the writer's thread, after what it writes."""
+        if builder.unsaved:
+            builder.close()
+            self.get_logger().warning(
+                f"{builder.unsaved} places were not saved; they are kept for the next build of "
+                f"{builder.path}."
+            )
+        else:
+            builder.discard()
+        free_device_memory()
+
+    def _share_origin(self, builder: RouteMapBuilder, base: RouteMap) -> None:
+        """Let the new places lie in the frame of those that they are added to."""
+        origin, source = base.info.origin, self.settings.pose_source
+        if (origin is None) == (source == "fix"):
+            tells = "does not tell where on Earth it lies, as fixes do"
+            if origin is not None:
+                tells = f"tells where on Earth it lies, and the poses of {source} do not"
+            raise SaaneError(
+                f"{builder.path} {tells}: set pose_source to what the map was built with, or give "
+                "another map."
+            )
+        if builder.origin is None and origin is not None:
+            builder.origin = origin
+
+    def _beginning(self, builder: RouteMapBuilder, model: str) -> str:
+        parts = [f"Building {builder.path} with {model}"]
+        if builder.base is not None:
+            parts.append(f"extending a map of {builder.base.info.count} places")
+        if builder.unsaved:
+            parts.append(f"going on with {builder.unsaved} places of an unsaved build")
+        return ", ".join(parts) + "."
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from saane_ros.route_map.existing import EXISTING, REFUSE
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.settings import STREET_MODEL, Settings, check_all, setting
 
@@ -61,6 +62,12 @@ class MapBuilderSettings:
         "What the map's descriptors go through, and those of its queries: nothing, the traverse's "
         "mean taken out, its deviation too, or PCA whitening to at most 512 or 1024 values.",
         choices=KINDS,
+    )
+    existing: str = setting(
+        REFUSE,
+        "What to do with a finished map of that name: refuse to build, extend it by the new "
+        "places, or replace it. An interrupted build goes on whichever it is.",
+        choices=EXISTING,
     )
     image_transport: str = _as_localizer("image_transport")  # type: ignore[assignment]
     reliability: str = _as_localizer("reliability")  # type: ignore[assignment]

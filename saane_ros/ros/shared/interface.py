@@ -82,7 +82,8 @@ OUTPUTS = {
     "candidates": Topic(
         "~/candidates",
         PointCloud2,
-        "every processed frame: x y z, place, distance, probability of the k best, best first",
+        "every processed frame: x y z (float32, to be drawn), place, distance, probability, and "
+        "exact_x exact_y exact_z (float64, the same position) of the k best, best first",
         RESULT,
     ),
     "pose": Topic(
@@ -152,7 +153,12 @@ MAP_BUILDER_OUTPUTS = {
     "diagnostics": OUTPUTS["diagnostics"],
 }
 MAP_BUILDER_SERVICES = {
-    "save": Topic("~/save", Trigger, "writes the map as it stands; building goes on", None),
+    "save": Topic(
+        "~/save",
+        Trigger,
+        "writes the map as it stands and answers once it is written; building goes on meanwhile",
+        None,
+    ),
 }
 
 MATCH_KEYS = {

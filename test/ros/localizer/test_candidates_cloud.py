@@ -14,8 +14,10 @@ from std_msgs.msg import Header
 
 from saane_ros.ros.localizer import candidates_cloud
 from saane_ros.ros.localizer.candidates_cloud import candidates_cloud_fields
+from saane_ros.ros.localizer.match_messages import cloud_message
+from saane_ros.types import Candidates, Match, MatchState, Place, Pose
 
-CODES = {PointField.FLOAT32: "f", PointField.UINT32: "I"}
+CODES = {PointField.FLOAT32: "f", PointField.FLOAT64: "d", PointField.UINT32: "I"}
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 
 
@@ -35,7 +37,7 @@ def read(cloud: PointCloud2) -> list[dict[str, float]]:
 @settings(deadline=None)
 @given(st.data(), st.integers(0, 20))
 def test_points_are_read_back_as_given(data, count):
-    positions = data.draw(arrays(np.float32, (count, 3), elements=NUMBERS))
+    positions = data.draw(arrays(np.float64, (count, 3), elements=st.floats(-1e7, 1e7)))
     distances = data.draw(arrays(np.float32, count, elements=NUMBERS))
     probabilities = data.draw(arrays(np.float32, count, elements=st.floats(0, 1, width=32)))
     places = data.draw(arrays(np.int64, count, elements=st.integers(0, 2**32 - 1)))
@@ -47,7 +49,10 @@ def test_points_are_read_back_as_given(data, count):
     assert cloud.row_step == len(cloud.data) == count * cloud.point_step
     points = read(cloud)
     assert [point["place"] for point in points] == places.tolist()
-    assert [(p["x"], p["y"], p["z"]) for p in points] == list(map(tuple, positions.tolist()))
+    exact = [(p["exact_x"], p["exact_y"], p["exact_z"]) for p in points]
+    assert exact == list(map(tuple, positions.tolist()))
+    drawn = [(p["x"], p["y"], p["z"]) for p in points]
+    assert drawn == list(map(tuple, positions.astype(np.float32).tolist()))
     assert [point["distance"] for point in points] == distances.tolist()
     assert [point["probability"] for point in points] == probabilities.tolist()
 
@@ -55,8 +60,35 @@ def test_points_are_read_back_as_given(data, count):
 def test_a_place_without_pose_lies_nowhere():
     positions = np.full((1, 3), np.nan)
     fields = candidates_cloud_fields(Header(), positions, np.array([4]), np.ones(1), np.ones(1))
-    assert np.isnan(read(PointCloud2(**fields))[0]["x"])
+    point = read(PointCloud2(**fields))[0]
+    assert np.isnan(
+        [point[name] for name in ("x", "y", "z", "exact_x", "exact_y", "exact_z")]
+    ).all()
     assert not fields["is_dense"]
+
+
+def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly():
+    place = Place(7, "bridge", 0, Pose((620034.117, 5735012.843, 61.502)))
+    match = Match(
+        stamp_ns=0,
+        state=MatchState.LOCALIZED,
+        place=place,
+        distance=0.5,
+        ratio=1.0,
+        confidence=1.0,
+        off_route=0.0,
+        candidates=Candidates(np.array([0]), np.array([0.5], np.float32), 1.0),
+        probabilities=np.ones(1, np.float32),
+    )
+    cloud = cloud_message(match, [place], Header(frame_id="utm"))
+    # Who reads x y z as float32 without a look at their type, as RViz does, has the map's frame.
+    drawn = struct.unpack_from("<3f", cloud.data)
+    np.testing.assert_allclose(drawn, place.pose.position, rtol=0, atol=0.25)
+    assert abs(drawn[1] - 5735012.843) > 0.1
+    point = read(cloud)[0]
+    exact = [point["exact_x"], point["exact_y"], point["exact_z"]]
+    np.testing.assert_allclose(exact, place.pose.position, rtol=0, atol=0.001)
+    assert point["place"] == 7
 
 
 def test_sensor_msgs_py_gives_the_same_bytes(monkeypatch):

@@ -36,8 +36,8 @@ from saane_ros.types import Frame, MatchState
 from saane_ros.visualization import overlay_attention
 
 PLACES = 30
-POINT = np.dtype("<f4, <f4, <f4, <u4, <f4, <f4")
-POINT.names = ("x", "y", "z", "place", "distance", "probability")
+POINT = np.dtype("<f4, <f4, <f4, <u4, <f4, <f4, <f8, <f8, <f8")
+POINT.names = (*"xyz", "place", "distance", "probability", "exact_x", "exact_y", "exact_z")
 
 
 def street(folder: Path, postprocessing: str = "none") -> RouteMap:
@@ -127,7 +127,8 @@ def test_matches_are_those_of_the_localizer_and_carry_the_images_stamp(
         points = np.frombuffer(bytes(cloud.data), POINT)
         np.testing.assert_array_equal(points["place"], match.candidates.places)
         np.testing.assert_array_equal(points["distance"], match.candidates.distances)
-        np.testing.assert_array_equal(points["x"], 2.0 * match.candidates.places)
+        for axis in ("x", "exact_x"):
+            np.testing.assert_array_equal(points[axis], 2.0 * match.candidates.places)
     assert int(values(found[-1].status[0])["place"]) == 14
     localized = [match for match in expected if match.state is MatchState.LOCALIZED]
     assert 0 < len(localized) == len(poses)

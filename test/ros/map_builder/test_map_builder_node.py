@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
+from map_builder_world import PERIOD, deliver, feed, map_builder, newest, odometry, save, send
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from rclpy.parameter import Parameter
 from ros_world import MS, Peer, image_message, spinning, until, values
 from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image, NavSatFix, NavSatStatus
-from std_msgs.msg import Header
-from std_srvs.srv import Trigger
 
-from saane_ros.ros.map_builder.node import MapBuilderNode
 from saane_ros.ros.map_builder.settings import MapBuilderSettings
 from saane_ros.ros.shared.clock import to_stamp
 from saane_ros.ros.shared.qos import LATCHED
@@ -30,49 +25,11 @@ from saane_ros.route_map.postprocessing import fit
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import default_settings
 
-PERIOD = 100 * MS
-
 
 @pytest.fixture
 def peer() -> Iterator[Peer]:
     with spinning(Peer) as node:
         yield node
-
-
-def map_builder(**given: Any) -> Any:
-    overrides = [Parameter(name, value=value) for name, value in given.items()]
-    return spinning(
-        lambda context: MapBuilderNode(
-            lambda settings: ColourGridEmbedder(), context=context, parameter_overrides=overrides
-        )
-    )
-
-
-def odometry(stamp_ns: int, x: float) -> Odometry:
-    message = Odometry(header=Header(stamp=to_stamp(stamp_ns), frame_id="odom"))
-    message.pose.pose.position.x = x
-    message.pose.pose.orientation.w = 1.0
-    return message
-
-
-def send(node: MapBuilderNode, camera: Any, number: int, seed: int | None = None) -> None:
-    """Publish image `number` and wait until the node is done with it."""
-    scene = smooth_scene(number if seed is None else seed)
-    done = node.counters["processed"] + node.counters["failed"]
-    camera.publish(image_message(scene, number * PERIOD))
-    until(
-        lambda: node.counters["processed"] + node.counters["failed"] == done + 1,
-        f"image {number}",
-    )
-
-
-def newest(node: MapBuilderNode) -> int | None:
-    """Stamp of the newest pose that arrived."""
-    return node._poses.newest_ns if node._poses else None
-
-
-def save(peer: Peer) -> Any:
-    return peer.ask(Trigger, "/map_builder/save", Trigger.Request())
 
 
 def test_a_place_every_two_metres_with_the_pose_at_the_images_stamp(
@@ -151,36 +108,14 @@ def test_fixes_become_metres_of_the_first_fix_even_after_a_restart(
     np.testing.assert_allclose(positions, [(i, 0, 0) for i in range(6)], atol=1e-4)
 
 
-def feed(node: MapBuilderNode, publish: Callable[[int], None], first: int) -> int:
-    """Publish poses number `first`, `first` + 1, ... until they arrive; the newest number.
-
-    Poses are taken best effort: what is sent before both ends know each other is lost.
-    """
-    numbers = itertools.count(first)
-    sent: list[int] = []
-
-    def arrives() -> bool:
-        sent.append(next(numbers))
-        publish(sent[-1])
-        return newest(node) is not None
-
-    until(arrives, "a pose")
-    deliver(node, publish, sent[-1] + 1)
-    return sent[-1] + 1
-
-
-def deliver(node: MapBuilderNode, publish: Callable[[int], None], number: int) -> None:
-    before = newest(node)
-    publish(number)
-    until(lambda: newest(node) != before, f"pose {number}")
-
-
 def test_images_wait_for_poses_that_come_once_a_second(peer: Peer, tmp_path: Path) -> None:
     path = tmp_path / "drive.routemap"
     metre = math.degrees(1 / 6_378_137.0)
     given = {"map": str(path), "pose_source": "fix", "unit": "seconds", "every": 0.01}
     with map_builder(**given) as node:
         camera, receiver = peer.talk(Image, "image"), peer.talk(NavSatFix, "fix")
+        no_fix = NavSatFix(status=NavSatStatus(status=NavSatStatus.STATUS_NO_FIX))
+        until(lambda: receiver.publish(no_fix) or node._poses.ignored, "the receiver")
 
         def locate(second: int) -> None:
             message = NavSatFix(latitude=0.0, longitude=2 * metre * second, altitude=0.0)
@@ -191,20 +126,25 @@ def test_images_wait_for_poses_that_come_once_a_second(peer: Peer, tmp_path: Pat
         def worked_on() -> int:
             return node.counters["processed"] + len(node._waiting)
 
-        start = feed(node, locate, 1)
-        for second in range(start, start + 4):
-            for tenth in range(1, 10):
-                number = 10 * second + tenth
-                done = worked_on()
-                camera.publish(image_message(smooth_scene(tenth), number * PERIOD))
-                until(lambda done=done: worked_on() > done, f"image {number}")
-            deliver(node, locate, second + 1)
-        assert save(peer).message == f"36 places written to {path}."
+        locate(1)  # and is believed with the second
+        for number in range(10, 130):
+            if number % 10 == 0 and number > 10:
+                locate(number // 10)
+                until(lambda number=number: newest(node) == number * PERIOD, f"fix {number // 10}")
+            done = worked_on()
+            camera.publish(image_message(smooth_scene(number), number * PERIOD))
+            until(lambda done=done: worked_on() > done, f"image {number}")
+        # The fix after the last nine has not come.
+        assert save(peer).message == (
+            f"111 places written to {path}. 9 images still wait for the pose after them."
+        )
+        locate(13)
+        until(lambda: newest(node) == 130 * PERIOD, "the last fix")
+        assert save(peer).message == f"120 places written to {path}."
         assert node.counters["failed"] == node.counters["dropped"] == 0
     places = RouteMap.open(path).places
     travelled = [place.pose.position[0] for place in places if place.pose]
-    numbers = [10 * second + tenth for second in range(4) for tenth in range(1, 10)]
-    np.testing.assert_allclose(np.subtract(travelled, travelled[0]), np.subtract(numbers, 1) / 5)
+    np.testing.assert_allclose(travelled, np.arange(120) / 5, atol=1e-6)
 
 
 def test_a_pause_of_the_node_costs_no_road(peer: Peer, tmp_path: Path) -> None:
@@ -262,8 +202,13 @@ def test_an_image_without_a_pose_is_counted_with_the_topic(peer: Peer, tmp_path:
         camera = peer.talk(Image, "image")
         peer.talk(PoseStamped, "pose")
         camera.publish(image_message(smooth_scene(1), PERIOD))
+        until(lambda: node.report()["waiting_images"] == 1, "the image")
+        camera.publish(image_message(smooth_scene(2), 40 * PERIOD))
         until(lambda: node.counters["failed"] == 1, "the failure")
         assert "no pose on /pose around the image of 0.100 s" in node.counters.last_error
+        node.trigger_deactivate()
+        assert node.counters["dropped"] == 1
+        assert node.report()["waiting_images"] == 0
 
 
 @pytest.mark.parametrize(
