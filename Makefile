@@ -39,7 +39,7 @@ test: setup
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy saane_ros --exclude saane_ros/ros
+	$(RUN) -m mypy saane_ros
 
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark

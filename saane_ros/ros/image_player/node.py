@@ -56,7 +56,7 @@ class ImagePlayer(Node):
         self._pacer: Pacer | None = None
         self._clock_shift = 0
         if self._settings.clock:
-            self._clock = self.create_publisher(Clock, "/clock", keep_last(1))
+            self._clock_publisher = self.create_publisher(Clock, "/clock", keep_last(1))
             steady_timer(self, _CLOCK_PERIOD_S, self._publish_clock)
         self._thread = threading.Thread(target=self._run, name="play", daemon=True)
 
@@ -78,7 +78,7 @@ class ImagePlayer(Node):
             raise SaaneError(
                 "Parameter topics is no list of topics: give -p topics:='[/camera/image, /fix]'."
             ) from error
-        unset = Parameter("topics", Parameter.Type.STRING_ARRAY, [])
+        unset: Parameter = Parameter("topics", Parameter.Type.STRING_ARRAY, [])
         return [name for name in self.get_parameter_or("topics", unset).value if name]
 
     def _make_outputs(self) -> dict[str, Output]:
@@ -176,13 +176,13 @@ class ImagePlayer(Node):
         if self._pacer is None or self.finished.is_set():
             return
         now_ns = self._pacer.played_ns() + self._clock_shift
-        self._clock.publish(Clock(clock=to_stamp(now_ns)))
+        self._clock_publisher.publish(Clock(clock=to_stamp(now_ns)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play to the end: 0 when every message was published and acknowledged, 1 otherwise."""
     try:
-        rclpy.init(args=arguments)
+        rclpy.init(args=None if arguments is None else list(arguments))
         player = ImagePlayer()
     except (RCLError, SaaneError) as error:
         print(f"saane: {error}", file=sys.stderr)

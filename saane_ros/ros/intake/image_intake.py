@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -20,7 +20,7 @@ from saane_ros.ros.shared.clock import nanoseconds, steady_timer
 from saane_ros.ros.shared.qos import image_reliability, keep_last, reliability_name
 from saane_ros.types import Rgb
 
-ImageMessage = Image | CompressedImage
+ImageMessage: TypeAlias = Image | CompressedImage
 
 _CHECK_S = 0.2
 _WRONG = {
@@ -33,9 +33,14 @@ _WRONG = {
 class IntakeSettings(Protocol):
     """The settings that the intake reads; both nodes have them."""
 
-    image_transport: str
-    reliability: str
-    silent_after: float
+    @property
+    def image_transport(self) -> str: ...
+
+    @property
+    def reliability(self) -> str: ...
+
+    @property
+    def silent_after(self) -> float: ...
 
 
 class ImageIntake:

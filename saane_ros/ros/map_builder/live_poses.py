@@ -158,8 +158,9 @@ class LivePoses:
             x, y, z = fixes_to_metres(np.array([values]), self.origin)[0].tolist()
             turn = self._rows[-1].orientation if self._rows else (0.0, 0.0, 0.0, 1.0)
         else:
-            (x, y, z), size = values[:3], math.hypot(*values[3:])
-            turn = tuple(value / size for value in values[3:])
+            x, y, z, *turned = values
+            size = math.hypot(*turned)
+            turn = (turned[0] / size, turned[1] / size, turned[2] / size, turned[3] / size)
         moved = self._displacement.add(sample.position, sample.jumped)
         if moved is not None:
             self._metres += math.hypot(*moved)

@@ -92,7 +92,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         self._waiting.clear()
         source = MAP_BUILDER_INPUTS.get(settings.pose_source)
         # They outlive a deactivation, so that the way goes on where it was left.
-        self._poses = source and LivePoses(source.type_name, self._builder.origin)
+        self._poses = LivePoses(source.type_name, self._builder.origin) if source else None
         taken_over = f", {self._unsaved} places of an unsaved build" if self._unsaved else ""
         self.get_logger().info(f"Building {settings.map} with {embedder.name}{taken_over}.")
 

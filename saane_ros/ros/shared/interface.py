@@ -15,17 +15,17 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from saane_ros.localization.sequence import TOLERANCE_M, TOLERANCE_STEPS
-from saane_ros.ros.shared.qos import LATCHED, PICTURE, RESULT, SENSOR
+from saane_ros.ros.shared.qos import IMAGE, LATCHED, PICTURE, RESULT, SENSOR, SERVICE
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic or service; `qos` is None where the node follows the publishers."""
+    """One topic or service; the reliability of `IMAGE` is what the publishers offer."""
 
     name: str
     type: type[Any]
     when: str
-    qos: QoSProfile | None
+    qos: QoSProfile
 
     @property
     def type_name(self) -> str:
@@ -36,13 +36,13 @@ class Topic:
 
 INPUTS = {
     "image": Topic(
-        "image", Image, "`image_transport` is raw; keep last 1, the newest frame wins", None
+        "image", Image, "`image_transport` is raw; keep last 1, the newest frame wins", IMAGE
     ),
     "compressed": Topic(
         "image/compressed",
         CompressedImage,
         "`image_transport` is compressed; JPEG, PNG, WebP, TIFF",
-        None,
+        IMAGE,
     ),
     "odometry": Topic("odometry", Odometry, "optional: motion for the sequence filter", SENSOR),
 }
@@ -85,7 +85,7 @@ OUTPUTS = {
     "diagnostics": Topic("/diagnostics", DiagnosticArray, "once a second", RESULT),
 }
 SERVICES = {
-    "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", None),
+    "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", SERVICE),
 }
 
 MAP_BUILDER_INPUTS = {
@@ -100,7 +100,7 @@ MAP_BUILDER_OUTPUTS = {
     "diagnostics": OUTPUTS["diagnostics"],
 }
 MAP_BUILDER_SERVICES = {
-    "save": Topic("~/save", Trigger, "writes the map as it stands; building goes on", None),
+    "save": Topic("~/save", Trigger, "writes the map as it stands; building goes on", SERVICE),
 }
 
 MATCH_KEYS = {

@@ -17,7 +17,7 @@ from saane_ros.files import replacing_file
 from saane_ros.ros.map_builder.settings import MapBuilderSettings
 from saane_ros.ros.shared import interface
 from saane_ros.ros.shared.interface import Topic
-from saane_ros.ros.shared.qos import LATCHED, RELIABLE
+from saane_ros.ros.shared.qos import IMAGE, LATCHED, RELIABLE
 from saane_ros.settings import Settings, settings_table
 
 _BLOCK = re.compile(r"(<!-- topics -->\n).*?(<!-- /topics -->)", re.DOTALL)
@@ -73,7 +73,7 @@ def _rows(direction: str, topics: Mapping[str, Topic]) -> str:
 
 
 def _qos(topic: Topic) -> str:
-    if topic.qos is None:
+    if topic.qos is IMAGE:
         return "follows the publishers"
     kind = "reliable" if topic.qos.reliability == RELIABLE else "best effort"
     return f"{kind}, latched" if topic.qos is LATCHED else f"{kind}, {topic.qos.depth}"

@@ -11,11 +11,11 @@ from launch.actions import (
     RegisterEventHandler,
     SetEnvironmentVariable,
 )
+from launch.launch_context import LaunchContext
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 
-from launch import LaunchContext
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder
 from saane_ros.ros.shared.fast_dds import profile_environment

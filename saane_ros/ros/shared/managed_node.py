@@ -13,13 +13,13 @@ from rclpy.parameter import Parameter
 
 from saane_ros.errors import SaaneError
 from saane_ros.ros.intake.counters import FrameCounters
-from saane_ros.ros.intake.image_intake import ImageIntake, ImageMessage
+from saane_ros.ros.intake.image_intake import ImageIntake, ImageMessage, IntakeSettings
 from saane_ros.ros.intake.worker import FrameWorker
 from saane_ros.ros.shared import parameters
 from saane_ros.ros.shared.clock import steady_timer
 from saane_ros.ros.shared.diagnostics import Diagnostics, ReportingNode
 
-S = TypeVar("S")
+S = TypeVar("S", bound=IntakeSettings)
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _LOG_EVERY_S = 5.0
@@ -43,7 +43,7 @@ class ManagedNode(ReportingNode, Generic[S]):
         self._failure = ""
         super().__init__(name, **options)
         self.settings: S = parameters.declare(self, kind)
-        autostart = self.declare_parameter(
+        autostart: Parameter = self.declare_parameter(
             "autostart",
             True,
             ParameterDescriptor(

@@ -16,7 +16,7 @@ from saane_ros.errors import SaaneError
 def run_node(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Spin one node until it is told to stop; 0 then, 1 where it could not be made."""
     try:
-        rclpy.init(args=arguments)
+        rclpy.init(args=None if arguments is None else list(arguments))
     except RCLError as error:
         print(f"saane: The ROS arguments were not understood: {error}", file=sys.stderr)
         return 1

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_services_default,
+)
 
 RELIABLE = ReliabilityPolicy.RELIABLE
 BEST_EFFORT = ReliabilityPolicy.BEST_EFFORT
@@ -19,6 +25,8 @@ def keep_last(
     )
 
 
+# Camera images: the newest wins, and the reliability is what `image_reliability` finds.
+IMAGE = keep_last(1)
 # Small sensor messages: best effort is matched by every publisher.
 SENSOR = keep_last(50, BEST_EFFORT)
 # Results: few and small, none may be missing from a recording.
@@ -27,6 +35,7 @@ RESULT = keep_last(20)
 PICTURE = keep_last(1)
 # Said once, heard by whoever comes later.
 LATCHED = keep_last(1, latched=True)
+SERVICE = qos_profile_services_default
 
 
 def image_reliability(setting: str, offered: Sequence[ReliabilityPolicy]) -> ReliabilityPolicy:
