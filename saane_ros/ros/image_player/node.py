@@ -29,6 +29,7 @@ from saane_ros.ros.image_player.settings import PlayerSettings
 from saane_ros.ros.image_player.sources import FolderSource, ReadAhead, open_source
 from saane_ros.ros.shared.clock import steady_timer, to_stamp
 from saane_ros.ros.shared.parameters import declare, unknown_overrides
+from saane_ros.ros.shared.process import orderly_end
 from saane_ros.ros.shared.qos import keep_last
 
 _CLOCK_PERIOD_S = 0.01
@@ -181,6 +182,11 @@ class ImagePlayer(Node):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play to the end: 0 when every message was published and acknowledged, 1 otherwise."""
+    with orderly_end():
+        return _play(arguments)
+
+
+def _play(arguments: Sequence[str] | None) -> int:
     try:
         rclpy.init(args=None if arguments is None else list(arguments))
         player = ImagePlayer()
@@ -194,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         while not player.finished.is_set():
             executor.spin_once(timeout_sec=0.1)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
         player.stop()

@@ -66,6 +66,8 @@ class Diagnostics:
             return (
                 DiagnosticStatus.WARN if node.state == "active" else DiagnosticStatus.ERROR
             ), node.problem
+        if node.state == "configuring":
+            return DiagnosticStatus.WARN, "configuring: loading the model"
         if node.state != "active":
             return DiagnosticStatus.WARN, f"The node is {node.state}."
         if newly_failed:

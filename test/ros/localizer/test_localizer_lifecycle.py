@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters
 from rclpy.parameter import Parameter
-from ros_world import MS, Peer, drive, image_message, spinning, until, values
+from ros_world import (
+    MS,
+    Peer,
+    change,
+    drive,
+    image_message,
+    run_module,
+    set_parameter,
+    spinning,
+    state,
+    until,
+    values,
+)
 from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image, PointCloud2
 
@@ -52,22 +57,6 @@ def localizer(embedder: Any = None, **given: Any) -> Any:
             parameter_overrides=overrides,
         )
     )
-
-
-def change(peer: Peer, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(peer.ask(ChangeState, "/localizer/change_state", request).success)
-
-
-def state(peer: Peer) -> str:
-    answer = peer.ask(GetState, "/localizer/get_state", GetState.Request())
-    return str(answer.current_state.label)
-
-
-def set_parameter(peer: Peer, name: str, value: Any) -> Any:
-    message = Parameter(name, value=value).to_parameter_msg()
-    request = SetParameters.Request(parameters=[message])
-    return peer.ask(SetParameters, "/localizer/set_parameters", request).results[0]
 
 
 def test_parameters_are_the_settings_with_their_descriptions_and_limits(peer: Peer) -> None:
@@ -277,36 +266,8 @@ def test_under_overload_the_newest_frame_wins_and_every_drop_is_counted(
         assert stamps[-1] == sent * 20
 
 
-def run_module(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "saane_ros.ros.localizer.node", "--ros-args", *arguments]
-    root = Path(__file__).resolve().parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-
-
 def test_the_process_refuses_a_bad_parameter_in_one_sentence() -> None:
-    process = run_module("-p", "candidates:=0")
+    process = run_module("saane_ros.ros.localizer.node", "-p", "candidates:=0")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.strip() == "saane: Setting candidates is 0: give a value from 1 to 100."
-
-
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_the_process_stays_up_without_a_map_and_ends_quietly(ending: int, peer: Peer) -> None:
-    reports = peer.hear(DiagnosticArray, "/diagnostics")
-    process = run_module("-p", "map:=/no/such.routemap")
-    watchdog = threading.Timer(180, process.kill)
-    watchdog.start()
-    try:
-        until(lambda: reports, "a report of the process")
-        process.send_signal(ending)
-        _, errors = process.communicate()
-    finally:
-        process.kill()
-        watchdog.cancel()
-    assert process.returncode == 0
-    assert values(reports[0].status[0])["state"] == "unconfigured"
-    assert "There is no route map at /no/such.routemap" in errors
-    assert "Traceback" not in errors
