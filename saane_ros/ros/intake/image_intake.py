@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
+from rclpy.qos import QoSPolicyKind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -17,7 +18,15 @@ from saane_ros.ros.intake.counters import FrameCounters
 from saane_ros.ros.intake.stamps import SequenceNumbers, StampMonitor
 from saane_ros.ros.intake.stream_health import Offer, Stream, problem
 from saane_ros.ros.shared.clock import nanoseconds, steady_timer
-from saane_ros.ros.shared.qos import image_reliability, keep_last, reliability_name
+from saane_ros.ros.shared.qos import (
+    BEST_EFFORT,
+    RELIABLE,
+    image_reliability,
+    keep_last,
+    overridable,
+    override,
+    reliability_name,
+)
 from saane_ros.types import Rgb
 
 ImageMessage: TypeAlias = Image | CompressedImage
@@ -69,6 +78,7 @@ class ImageIntake:
         compressed = settings().image_transport == "compressed"
         self._type: type[Any] = CompressedImage if compressed else Image
         self.topic = node.resolve_topic_name("image/compressed" if compressed else "image")
+        self._overridden = override(node, self.topic, "subscription", QoSPolicyKind.RELIABILITY)
         self.problem = ""
         self._subscription = self._subscribe()
         self._timer = steady_timer(node, _CHECK_S, self._check)
@@ -92,7 +102,8 @@ class ImageIntake:
 
     @property
     def reliability(self) -> str:
-        return reliability_name(self._subscription.qos_profile.reliability)
+        told = reliability_name(self._subscription.qos_profile.reliability)
+        return told if self._overridden is None else f"{told}, by qos_overrides"
 
     @property
     def publishers(self) -> int:
@@ -102,8 +113,9 @@ class ImageIntake:
         reliability = self._wanted_reliability()
         # The default callback of an incompatible QoS only repeats what `_check` says with a remedy.
         quiet = SubscriptionEventCallbacks(incompatible_qos=lambda _: self._check())
+        qos = overridable(self._node, self.topic, keep_last(1, reliability), "subscription")
         subscription = self._node.create_subscription(
-            self._type, self.topic, self._receive, keep_last(1, reliability), event_callbacks=quiet
+            self._type, self.topic, self._receive, event_callbacks=quiet, **qos
         )
         self._node.get_logger().info(
             f"Subscribed to {self.topic} ({reliability_name(reliability)})."
@@ -111,6 +123,8 @@ class ImageIntake:
         return subscription
 
     def _wanted_reliability(self) -> Any:
+        if self._overridden is not None:
+            return RELIABLE if self._overridden == "reliable" else BEST_EFFORT
         offered = [offer.reliability for offer in self._offers()]
         return image_reliability(self._settings().reliability, offered)
 
@@ -164,6 +178,7 @@ class ImageIntake:
             offers=self._offers(),
             silent_s=silent_s,
             loss=self._stamps.loss(),
+            overridden=self._overridden is not None,
             other_topics=self._other_topics() if silent_s > self._settings().silent_after else (),
         )
 

@@ -25,6 +25,7 @@ from saane_ros.ros.shared.interface import INPUTS, SERVICES
 from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.ros.shared.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.shared.process import run_node
+from saane_ros.ros.shared.qos import overridable
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame, MatchState
@@ -99,7 +100,10 @@ class LocalizerNode(ManagedNode[Settings]):
         self.output.publish_route(self.loaded.route_map, self.get_clock().now().to_msg())
         odometry = INPUTS["odometry"]
         self._odometry = self.create_subscription(
-            odometry.type, odometry.name, self._on_odometry, odometry.qos
+            odometry.type,
+            odometry.name,
+            self._on_odometry,
+            **overridable(self, odometry.name, odometry.qos, "subscription"),
         )
 
     def deactivated(self) -> None:

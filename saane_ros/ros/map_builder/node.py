@@ -29,6 +29,7 @@ from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.ros.shared.map_messages import route_message
 from saane_ros.ros.shared.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.shared.process import run_node
+from saane_ros.ros.shared.qos import overridable
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.types import Frame, Place, Pose
 
@@ -59,7 +60,9 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         self._unsaved = 0
         super().__init__("map_builder", MapBuilderSettings, **options)
         route = MAP_BUILDER_OUTPUTS["route"]
-        self._route = self.create_lifecycle_publisher(route.type, route.name, route.qos)
+        self._route = self.create_lifecycle_publisher(
+            route.type, route.name, **overridable(self, route.name, route.qos, "publisher")
+        )
         self.create_service(Trigger, MAP_BUILDER_SERVICES["save"].name, self._save)
 
     def load(self) -> None:
@@ -118,7 +121,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             source.type,
             source.name,
             lambda message: poses.add(nanoseconds(message.header.stamp), message),
-            source.qos,
+            **overridable(self, source.name, source.qos, "subscription"),
         )
 
     def deactivated(self) -> None:

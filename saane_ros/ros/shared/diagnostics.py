@@ -12,7 +12,7 @@ from saane_ros.ros.intake.counters import FrameCounters
 from saane_ros.ros.intake.image_intake import ImageIntake
 from saane_ros.ros.localizer.match_messages import status
 from saane_ros.ros.shared.clock import steady_timer
-from saane_ros.ros.shared.qos import RESULT
+from saane_ros.ros.shared.qos import RESULT, overridable
 
 _PERIOD_S = 1.0
 
@@ -46,7 +46,9 @@ class Diagnostics:
         self._node = node
         self._failed_before = 0
         # Not a lifecycle publisher: a node that fails to configure must be able to say so.
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", RESULT)
+        topic = "/diagnostics"
+        qos = overridable(node, topic, RESULT, "publisher")
+        self._publisher = node.create_publisher(DiagnosticArray, topic, **qos)
         steady_timer(node, _PERIOD_S, self._publish)
 
     def _publish(self) -> None:

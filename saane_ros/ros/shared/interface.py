@@ -126,7 +126,7 @@ DIAGNOSTIC_KEYS = {
     "map": "name of the map and its number of places",
     "device": "where the network runs",
     "image_topic": "resolved name of the subscribed topic",
-    "reliability": "reliable or best effort, as subscribed",
+    "reliability": "reliable or best effort, as subscribed, and whether `qos_overrides` says so",
     "publishers": "publishers of the image topic",
     "frames_in": "images received",
     "frames_matched": "images with a place match",

@@ -25,6 +25,7 @@ from saane_ros.ros.intake.worker import FrameWorker
 from saane_ros.ros.shared import parameters
 from saane_ros.ros.shared.clock import steady_timer
 from saane_ros.ros.shared.diagnostics import Diagnostics, ReportingNode
+from saane_ros.ros.shared.qos import idle_overrides
 
 S = TypeVar("S", bound=IntakeSettings)
 T = TypeVar("T")
@@ -167,6 +168,8 @@ class ManagedNode(ReportingNode, Generic[S]):
             self._stop()
             super().on_deactivate(state)
             return _FAILURE
+        for sentence in idle_overrides(self):
+            self.get_logger().warning(sentence)
         self._failure, self.state = "", "active"
         return outcome
 
