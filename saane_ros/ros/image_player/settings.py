@@ -11,7 +11,9 @@ from saane_ros.settings import check_all, setting
 class PlayerSettings:
     """What is played, when, and how. `topics`, a list, is declared by the node itself."""
 
-    source: str = setting("", "Folder of images, or rosbag2 bag (folder, .mcap or .db3 file).")
+    source: str = setting(
+        "", "Folder of images, or rosbag2 bag (folder, .mcap or .db3 file).", path=True
+    )
     rate: float = setting(1.0, "Speed of a bag; 2 plays twice as fast.", low=0.01, high=100.0)
     frequency: float = setting(10.0, "Images a second of a folder.", low=0.01, high=1000.0)
     image_topic: str = setting("image", "Topic of the images of a folder.")

@@ -14,6 +14,7 @@ from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from saane_ros.embedding import Embedder
+from saane_ros.errors import SaaneError
 from saane_ros.localization.belief import PAUSE_S
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.intake.image_intake import ImageMessage
@@ -79,6 +80,11 @@ class LocalizerNode(ManagedNode[Settings]):
         )
 
     def load(self) -> None:
+        if not self.settings.map:
+            raise SaaneError(
+                "Parameter map is empty: give the folder of a route map (<name>.routemap), as "
+                "`saane map build` and the map_builder write it."
+            )
         route_map = RouteMap.open(self.settings.map)
         embedder = self._make_embedder(self.settings)
         localizer = Localizer(embedder, route_map, self.settings)

@@ -20,6 +20,7 @@ def _as_localizer(name: str) -> object:
         high=shared.high,
         choices=shared.choices,
         live=shared.live,
+        path=shared.path,
     )
 
 
@@ -29,7 +30,7 @@ class MapBuilderSettings:
 
     model: str = _as_localizer("model")  # type: ignore[assignment]
     weights: str = _as_localizer("weights")  # type: ignore[assignment]
-    map: str = setting("", "Folder of the route map to write (<name>.routemap).")
+    map: str = setting("", "Folder of the route map to write (<name>.routemap).", path=True)
     frame_id: str = setting("map", "Frame of the poses.")
     device: str = _as_localizer("device")  # type: ignore[assignment]
     precision: str = _as_localizer("precision")  # type: ignore[assignment]

@@ -31,6 +31,11 @@ class ReportingNode(LifecycleNode):
 
     @property
     @abstractmethod
+    def hardware_id(self) -> str:
+        """What the node works with: where the network runs, and the camera's topic."""
+
+    @property
+    @abstractmethod
     def problem(self) -> str:
         """What keeps the node from working now, in one sentence; empty where nothing does."""
 
@@ -58,7 +63,9 @@ class Diagnostics:
         header = Header(stamp=node.get_clock().now().to_msg())
         values = {**node.report(), **_stream_values(node)}
         self._publisher.publish(
-            DiagnosticArray(header=header, status=[status(level, name, message, values)])
+            DiagnosticArray(
+                header=header, status=[status(level, name, message, values, node.hardware_id)]
+            )
         )
 
     def _summary(self) -> tuple[bytes, str]:

@@ -7,11 +7,11 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -20,14 +20,20 @@ from rclpy.task import Future
 
 from saane_ros.errors import SaaneError
 from saane_ros.ros.intake.counters import FrameCounters
-from saane_ros.ros.intake.image_intake import ImageIntake, ImageMessage, IntakeSettings
+from saane_ros.ros.intake.image_intake import (
+    ImageIntake,
+    ImageMessage,
+    IntakeSettings,
+    image_topic,
+)
 from saane_ros.ros.intake.worker import FrameWorker
 from saane_ros.ros.shared import parameters
 from saane_ros.ros.shared.clock import steady_timer
 from saane_ros.ros.shared.diagnostics import Diagnostics, ReportingNode
+from saane_ros.ros.shared.model_loading import ModelSettings
 from saane_ros.ros.shared.qos import idle_overrides
+from saane_ros.settings import NodeSettings
 
-S = TypeVar("S", bound=IntakeSettings)
 T = TypeVar("T")
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -40,6 +46,13 @@ _ENDING = (
     Transition.TRANSITION_ACTIVE_SHUTDOWN,
 )
 _LOG_EVERY_S = 5.0
+
+
+class WorkSettings(IntakeSettings, ModelSettings, Protocol):
+    """The settings that every node has."""
+
+
+S = TypeVar("S", bound=WorkSettings)
 
 
 class ManagedNode(ReportingNode, Generic[S]):
@@ -64,13 +77,7 @@ class ManagedNode(ReportingNode, Generic[S]):
         self._asides: list[threading.Thread] = []
         super().__init__(name, **options)
         self.settings: S = parameters.declare(self, kind)
-        autostart: Parameter = self.declare_parameter(
-            "autostart",
-            True,
-            ParameterDescriptor(
-                description="Configure and activate without being asked.", read_only=True
-            ),
-        )
+        self._life = parameters.declare(self, NodeSettings, read_only=True)
         for sentence in parameters.unknown_overrides(self):
             self.get_logger().warning(sentence)
         self.add_on_set_parameters_callback(self._set_parameters)
@@ -81,7 +88,7 @@ class ManagedNode(ReportingNode, Generic[S]):
         self._change_here = service.callback
         service.callback, service.callback_group = self._change_state, transitions
         transitions.add_entity(service)
-        if autostart.value:
+        if self._life.autostart:
             self._starter = steady_timer(self, 0.0, self._start, transitions)
 
     @abstractmethod
@@ -110,6 +117,11 @@ class ManagedNode(ReportingNode, Generic[S]):
 
     def settings_changed(self) -> None:
         """Hand changed settings on to what is running."""
+
+    @property
+    def hardware_id(self) -> str:
+        topic = image_topic(self, self.settings)
+        return f"{self.settings.device}, {topic}"
 
     @property
     def problem(self) -> str:
@@ -198,8 +210,11 @@ class ManagedNode(ReportingNode, Generic[S]):
 
     async def _start(self) -> None:
         self.destroy_timer(self._starter)
-        if await self.aside(self.trigger_configure) == _SUCCESS:
-            self.trigger_activate()
+        outcome = await self.aside(self.trigger_configure)
+        if outcome == _SUCCESS:
+            outcome = self.trigger_activate()
+        if outcome != _SUCCESS and self._life.exit_on_failure:
+            raise SaaneError(self._failure)  # out of the executor's `spin`
 
     async def _change_state(
         self, request: ChangeState.Request, response: ChangeState.Response

@@ -90,6 +90,8 @@ def test_live_parameters_change_the_running_localizer_and_others_are_refused(
         until(lambda: len(clouds) == 1, "candidates")
         assert set_parameter(peer, "candidates", 2).successful
         assert set_parameter(peer, "silent_after", 3).successful  # a whole number is a good float
+        assert node.get_parameter("silent_after").type_ == Parameter.Type.DOUBLE
+        assert (node.get_parameter("silent_after").value, node.settings.silent_after) == (3.0, 3.0)
         camera.publish(image_message(smooth_scene(1), 2000 * MS))
         until(lambda: len(clouds) == 2, "candidates")
         assert [cloud.width for cloud in clouds] == [5, 2]
@@ -147,6 +149,27 @@ def test_a_failed_configure_says_why_and_can_be_mended(route_map: RouteMap, peer
         assert change(peer, Transition.TRANSITION_ACTIVATE)
         assert state(peer) == "active"
         assert node.problem == ""
+
+
+def test_a_node_without_a_map_says_what_to_give(peer: Peer) -> None:
+    with localizer() as node:
+        until(lambda: node.problem, "the failure")
+        assert node.problem.startswith("Parameter map is empty: give the folder of a route map")
+
+
+def test_paths_may_begin_with_a_tilde(
+    route_map: RouteMap, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(route_map.path.parent))
+    with localizer(map="~/no.routemap", weights="~") as node:
+        until(lambda: node.problem, "the failure")
+        assert f"There is no route map at {route_map.path.parent / 'no.routemap'}" in node.problem
+        assert node.get_parameter("weights").value == str(route_map.path.parent)
+        assert set_parameter(peer, "map", "~/street.routemap").successful
+        assert node.get_parameter("map").value == str(route_map.path)
+        assert change(peer, Transition.TRANSITION_CONFIGURE)
+        assert node.loaded.route_map.path == route_map.path
+        assert set_parameter(peer, "map", "~/street.routemap").successful  # the same as before
 
 
 def test_a_map_of_another_model_is_refused(route_map: RouteMap, peer: Peer) -> None:
@@ -219,9 +242,11 @@ def test_a_silent_topic_is_reported_with_the_topics_that_have_images(
     route_map: RouteMap, peer: Peer
 ) -> None:
     peer.create_publisher(Image, "front/image_raw", 1)
+    for picture in ("overview", "attention/semantic"):  # as another localizer publishes them
+        peer.create_publisher(Image, f"peer/{picture}", 1)
     with localizer(map=str(route_map.path), silent_after=0.3) as node:
         until(lambda: node.problem, "the report")
-        until(lambda: "images are on /front/image_raw" in node.problem, "the other topic")
+        until(lambda: "(images are on /front/image_raw)" in node.problem, "the other topic")
         camera = peer.talk(Image, "image")
         stamp = iter(range(1, 10_000))
         until(

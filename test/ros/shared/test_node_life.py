@@ -215,6 +215,23 @@ def test_the_process_stays_up_without_a_map_and_ends_quietly(ending: int, peer: 
     assert "Traceback" not in errors
 
 
+def test_a_process_that_cannot_start_ends_where_it_is_told_to() -> None:
+    arguments = ("-p", "map:=/no/such.routemap", "-p", "exit_on_failure:=true")
+    with process("saane_ros.ros.localizer.node", *arguments) as running:
+        _, errors = running.communicate()
+    assert running.returncode == 1
+    assert errors.splitlines()[-1].startswith("saane: There is no route map at /no/such.routemap")
+    assert "Traceback" not in errors
+
+
+def test_how_a_node_lives_is_said_at_its_start(peer: Peer) -> None:
+    with spinning(lambda context: LocalizerNode(context=context)) as node:
+        refused = set_parameter(peer, "exit_on_failure", True)
+        assert not refused.successful
+        assert "read-only" in refused.reason
+        assert node.get_parameter("exit_on_failure").value is False
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_the_process_ends_while_it_loads_its_model(
     ending: int, route_map: RouteMap, peer: Peer

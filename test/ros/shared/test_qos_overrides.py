@@ -116,6 +116,7 @@ def test_a_parameter_file_overrides_what_the_graph_shows(
         reports.clear()
         until(lambda: reports, "a report")
         assert values(reports[0].status[0])["reliability"] == "best effort, by qos_overrides"
+        assert reports[0].status[0].hardware_id == "auto, /image"
     told = capfd.readouterr().err
     for name in ("/localizer/poze.publisher.depth", "/localizer/markers.publisher.deadline"):
         assert f"Parameter qos_overrides.{name} overrides nothing" in told
@@ -173,5 +174,5 @@ def test_a_senseless_override_of_an_input_fails_the_activation_and_says_why(
         until(lambda: node.problem, "the failure")
         assert "qos_overrides./odometry.subscription.depth is 0" in node.problem
         assert node.state == "inactive"
-        assert node._worker is None
+        until(lambda: node._worker is None, "the end of what had begun")
         assert node.loaded is not None
