@@ -106,6 +106,13 @@ class NodeSettings:
     exit_on_failure: bool = setting(
         False, "End the process with code 1 where that start fails, so that a respawn tries again."
     )
+    bond_heartbeat_period: float = setting(
+        0.1,
+        "Seconds between two heartbeats of the bond with nav2_lifecycle_manager, which an active "
+        "node has where bondpy is installed and autostart is false; 0: no bond.",
+        low=0.0,
+        high=2.0,
+    )
 
     def __post_init__(self) -> None:
         check_all(self)

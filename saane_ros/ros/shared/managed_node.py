@@ -28,6 +28,7 @@ from saane_ros.ros.intake.image_intake import (
 )
 from saane_ros.ros.intake.worker import FrameWorker
 from saane_ros.ros.shared import parameters
+from saane_ros.ros.shared.bond import break_bond, form_bond
 from saane_ros.ros.shared.clock import steady_timer
 from saane_ros.ros.shared.diagnostics import Diagnostics, ReportingNode
 from saane_ros.ros.shared.model_loading import ModelSettings
@@ -74,6 +75,7 @@ class ManagedNode(ReportingNode, Generic[S]):
         self.state = "unconfigured"
         self._worker: FrameWorker[ImageMessage] | None = None
         self._failure = ""
+        self._bond: Any = None
         self._asides: list[threading.Thread] = []
         super().__init__(name, **options)
         self.settings: S = parameters.declare(self, kind)
@@ -120,8 +122,7 @@ class ManagedNode(ReportingNode, Generic[S]):
 
     @property
     def hardware_id(self) -> str:
-        topic = image_topic(self, self.settings)
-        return f"{self.settings.device}, {topic}"
+        return f"{self.settings.device}, {image_topic(self, self.settings)}"
 
     @property
     def problem(self) -> str:
@@ -180,6 +181,8 @@ class ManagedNode(ReportingNode, Generic[S]):
             self._stop()
             super().on_deactivate(state)
             return _FAILURE
+        if self._life.bond_heartbeat_period and not self._life.autostart:
+            self._bond = form_bond(self, self._life.bond_heartbeat_period)
         for sentence in idle_overrides(self):
             self.get_logger().warning(sentence)
         self._failure, self.state = "", "active"
@@ -234,6 +237,9 @@ class ManagedNode(ReportingNode, Generic[S]):
 
     def _stop(self) -> None:
         """End intake and worker; what was still waiting counts as dropped."""
+        if self._bond is not None:
+            break_bond(self, self._bond)
+            self._bond = None
         if self.intake is not None:
             self.intake.close()
         if self._worker is not None:
