@@ -40,7 +40,7 @@ test: setup
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy saane_ros --exclude saane_ros/ros
+	$(RUN) -m mypy saane_ros
 	$(RUN) -m mkdocs build --quiet --strict
 
 bench: setup

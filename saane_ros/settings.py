@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 import textwrap
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -18,19 +19,21 @@ TOWN_MODEL = "saane-town"
 """The model of the demonstration, which knows synthetic towns alone."""
 
 Value = str | int | float | bool
-ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
-"""Parameters that ROS gives every node: a parameter file may hold them."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of one setting beside its name and default. `live`: may change at run time."""
+    """What is known of one setting beside its name and default.
+
+    live: may change at run time.  path: names a file or folder, and may begin with `~`.
+    """
 
     description: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    path: bool = False
 
 
 def setting(default: Any, description: str, **limits: Any) -> Any:
@@ -45,18 +48,21 @@ class Settings:
     model: str = setting(
         "",
         "Name of a model card in models/, or the path of a card; empty: the model of the map.",
+        path=True,
     )
-    weights: str = setting("", "Folder looked into first for weight files; empty: none.")
+    weights: str = setting("", "Folder looked into first for weight files; empty: none.", path=True)
     map: str = setting(
         "",
         "Folder of the route map (<name>.routemap), or of several, of which the right one is found "
         "by its images.",
         live=True,
+        path=True,
     )
     keep_pose: str = setting(
         "",
         "File that the last pose is kept in, to begin there when the node is started again; empty: "
         "none.",
+        path=True,
     )
     device: str = setting("auto", "auto (CUDA where there is one), cpu, cuda or cuda:N.")
     precision: str = setting(
@@ -131,6 +137,28 @@ class Settings:
         check_all(self)
 
 
+@dataclass(frozen=True)
+class NodeSettings:
+    """How a lifecycle node lives: parameters of every node, read once; no command has them."""
+
+    autostart: bool = setting(
+        True, "Configure and activate without being asked; false with a lifecycle manager."
+    )
+    exit_on_failure: bool = setting(
+        False, "End the process with code 1 where that start fails, so that a respawn tries again."
+    )
+    bond_heartbeat_period: float = setting(
+        0.1,
+        "Seconds between two heartbeats of the bond with nav2_lifecycle_manager, which an active "
+        "node has where bondpy is installed and autostart is false; 0: no bond.",
+        low=0.0,
+        high=2.0,
+    )
+
+    def __post_init__(self) -> None:
+        check_all(self)
+
+
 def described_settings(kind: type = Settings) -> dict[str, Setting]:
     """Name to description and limits, in the order of declaration."""
     return {f.name: f.metadata["setting"] for f in fields(kind)}
@@ -142,9 +170,19 @@ def default_settings(kind: type = Settings) -> dict[str, Value]:
 
 
 def check_all(values: Any) -> None:
-    """Check every setting of a dataclass of settings, as its `__post_init__`."""
+    """Check and normalize every setting of a dataclass of settings, as its `__post_init__`."""
     for name, described in described_settings(type(values)).items():
         check(name, getattr(values, name), described, type(values))
+        # The only way to set a field of a frozen dataclass, here before anybody has seen it.
+        object.__setattr__(values, name, normalized(type(values), name, getattr(values, name)))
+
+
+def normalized(kind: type, name: str, value: Any) -> Any:
+    """A whole number as the decimal that a setting wants, and a path without its `~`."""
+    if isinstance(default_settings(kind)[name], float) and type(value) is int:
+        return float(value)
+    is_path = described_settings(kind)[name].path and isinstance(value, str)
+    return os.path.expanduser(value) if is_path else value
 
 
 def check(name: str, value: Value, setting: Setting, kind: type = Settings) -> None:
@@ -162,6 +200,12 @@ def check(name: str, value: Value, setting: Setting, kind: type = Settings) -> N
         raise SaaneError(
             f"Setting {name} is {value}: give a value from {setting.low:g} to {setting.high:g}."
         )
+
+
+_NOT_OF_COMMANDS = (
+    *default_settings(NodeSettings),
+    *("use_sim_time", "qos_overrides", "start_type_description_service"),  # of every ROS node
+)
 
 
 def settings_from(values: dict[str, Any]) -> Settings:
@@ -206,9 +250,9 @@ def _read_value(text: str, kind: type) -> Value:
 def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
     """Names and values from a ROS parameter file (`/**: ros__parameters: ...`).
 
-    Sections for all nodes (`/**`) count too, those for other nodes do not. Parameters of ROS
-    itself, such as use_sim_time, are left out. Raises SaaneError; values are checked by
-    `settings_from`.
+    Sections for all nodes (`/**`) count too, those for other nodes do not. Parameters of nodes
+    alone, such as autostart and use_sim_time, are left out. Raises SaaneError; values are checked
+    by `settings_from`.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -228,7 +272,7 @@ def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
                 f"Section {name} of {path} has no `ros__parameters:` with names and values: add it."
             )
         found = True
-        values.update({k: v for k, v in parameters.items() if k not in ROS_OWN})
+        values.update({k: v for k, v in parameters.items() if k not in _NOT_OF_COMMANDS})
     if not found:
         raise SaaneError(f"The parameter file {path} holds no `/**: ros__parameters:`: add it.")
     return values
@@ -237,8 +281,8 @@ def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
 def settings_yaml(kind: type = Settings) -> str:
     """A parameter file with every default, for a node of any name in any namespace."""
     lines = ["/**:", "  ros__parameters:"]
-    defaults = default_settings(kind)
-    for name, described in described_settings(kind).items():
+    defaults = default_settings(kind) | default_settings(NodeSettings)
+    for name, described in (described_settings(kind) | described_settings(NodeSettings)).items():
         limits = _limits(described)
         text = described.description + (f" ({limits})" if limits else "")
         lines += textwrap.wrap(text, 96, initial_indent="    # ", subsequent_indent="    # ")

@@ -53,7 +53,23 @@ def test_limits_belong_to_the_range_and_integers_are_numbers() -> None:
         kind = type(default)
         for limit in (setting.low, setting.high):
             assert getattr(settings_from({name: kind(limit)}), name) == limit
-    assert Settings(max_deviation=2).max_deviation == 2
+    assert isinstance(Settings(max_deviation=2).max_deviation, float)
+
+
+def test_paths_are_without_their_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    settings = settings_from({"map": "~/street.routemap", "weights": "~", "model": "a~b"})
+    assert (settings.map, settings.weights) == ("/home/me/street.routemap", "/home/me")
+    assert settings.model == "a~b"
+    assert settings_from({"map": "./~/street"}).map == "./~/street"
+
+
+def test_parameters_of_nodes_alone_are_no_settings(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "localizer:\n  ros__parameters: {autostart: false, exit_on_failure: true, candidates: 3}\n"
+    )
+    assert read_settings(path) == {"candidates": 3}
 
 
 def test_unknown_names_are_told_with_the_known_ones() -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rclpy
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -131,3 +138,30 @@ def drive(scenes: list[Rgb], spacing_m: float = 2.0) -> list[Frame]:
 def noisy(scene: Rgb, seed: int, level: float = 8.0) -> Rgb:
     noise = np.random.default_rng(seed).normal(0, level, scene.shape)
     return np.clip(scene + noise, 0, 255).astype(np.uint8)
+
+
+def change(peer: Peer, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(peer.ask(ChangeState, "/localizer/change_state", request).success)
+
+
+def state(peer: Peer) -> str:
+    answer = peer.ask(GetState, "/localizer/get_state", GetState.Request())
+    return str(answer.current_state.label)
+
+
+def set_parameter(peer: Peer, name: str, value: Any) -> Any:
+    message = Parameter(name, value=value).to_parameter_msg()
+    request = SetParameters.Request(parameters=[message])
+    return peer.ask(SetParameters, "/localizer/set_parameters", request).results[0]
+
+
+def run_module(module: str, *arguments: str) -> subprocess.Popen[str]:
+    """A node in a process of its own; module: its name, or a program of more than one line."""
+    how = ["-c" if "\n" in module else "-m", module]
+    command = [sys.executable, *how, "--ros-args", *arguments]
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )

@@ -28,7 +28,7 @@ class DriveEmbedder:
     name = "benchmark"
     fingerprint = "benchmark-random-walk"
     descriptor_size = DIMENSIONS
-    class_names = ("dark", "bright")
+    class_names: tuple[str, ...] = ("dark", "bright")
 
     def __init__(self, seconds: float = 0.0, noise: float = 0.0) -> None:
         self._seconds = seconds

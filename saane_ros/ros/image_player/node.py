@@ -31,6 +31,7 @@ from saane_ros.ros.image_player.sources import FolderSource, ReadAhead, open_sou
 from saane_ros.ros.shared.clock import steady_timer, to_stamp
 from saane_ros.ros.shared.fast_dds import profile_environment
 from saane_ros.ros.shared.parameters import declare, unknown_overrides
+from saane_ros.ros.shared.process import orderly_end
 from saane_ros.ros.shared.qos import keep_last
 
 _CLOCK_PERIOD_S = 0.01
@@ -62,7 +63,7 @@ class ImagePlayer(Node):
         self._pacer: Pacer | None = None
         self._clock_shift = 0
         if self._settings.clock:
-            self._clock = self.create_publisher(Clock, "/clock", keep_last(1))
+            self._clock_publisher = self.create_publisher(Clock, "/clock", keep_last(1))
             steady_timer(self, _CLOCK_PERIOD_S, self._publish_clock)
         self._thread = threading.Thread(target=self._run, name="play", daemon=True)
 
@@ -82,7 +83,7 @@ class ImagePlayer(Node):
             raise SaaneError(
                 f"Parameter {name} is no list of topics: give -p {name}:='[/camera/image, /fix]'."
             ) from error
-        unset = Parameter(name, Parameter.Type.STRING_ARRAY, [])
+        unset: Parameter = Parameter(name, Parameter.Type.STRING_ARRAY, [])
         return [topic for topic in self.get_parameter_or(name, unset).value if topic]
 
     def _make_outputs(self) -> dict[str, Output]:
@@ -184,14 +185,19 @@ class ImagePlayer(Node):
         if self._pacer is None or self.finished.is_set():
             return
         now_ns = self._pacer.played_ns() + self._clock_shift
-        self._clock.publish(Clock(clock=to_stamp(now_ns)))
+        self._clock_publisher.publish(Clock(clock=to_stamp(now_ns)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play to the end: 0 when every message was published and acknowledged, 1 otherwise."""
+    with orderly_end():
+        return _play(arguments)
+
+
+def _play(arguments: Sequence[str] | None) -> int:
     try:
         os.environ.update(profile_environment())
-        rclpy.init(args=arguments)
+        rclpy.init(args=None if arguments is None else list(arguments))
         player = ImagePlayer()
     except KeyboardInterrupt:
         rclpy.try_shutdown()
@@ -206,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         while not player.finished.is_set():
             executor.spin_once(timeout_sec=0.1)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
         player.stop()

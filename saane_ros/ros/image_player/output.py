@@ -11,7 +11,7 @@ from rclpy.node import Node
 from saane_ros.data.bags import RawMessage, TopicInfo
 from saane_ros.data.bags.raw_messages import STATIC_TRANSFORMS
 from saane_ros.ros.image_player.pacing import shifted, stamp_of
-from saane_ros.ros.shared.qos import BEST_EFFORT, RELIABLE, keep_last
+from saane_ros.ros.shared.qos import BEST_EFFORT, RELIABLE, keep_last, overridable
 
 _DEPTH = 20
 _MOST_LATCHED = 1000
@@ -37,7 +37,9 @@ class Output:
         # Several nodes may have latched one message each, such as a transform.
         depth = min(max(info.count, 1), _MOST_LATCHED) if latched else _DEPTH
         qos = keep_last(depth, RELIABLE if self._reliable else BEST_EFFORT, latched)
-        self._publisher = node.create_publisher(kind, topic, qos)
+        self._publisher = node.create_publisher(
+            kind, topic, **overridable(node, topic, qos, "publisher")
+        )
 
     def publish(self, message: RawMessage, shift_ns: int | None) -> None:
         """Publish the recorded bytes; with a shift, their header's stamp is moved by it."""

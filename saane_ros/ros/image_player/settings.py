@@ -12,7 +12,9 @@ class PlayerSettings:
     """What is played, when, and how. The node itself declares the lists `topics` and
     `wait_topics`."""
 
-    source: str = setting("", "Folder of images, or rosbag2 bag (folder, .mcap or .db3 file).")
+    source: str = setting(
+        "", "Folder of images, or rosbag2 bag (folder, .mcap or .db3 file).", path=True
+    )
     rate: float = setting(1.0, "Speed of a bag; 2 plays twice as fast.", low=0.01, high=100.0)
     frequency: float = setting(10.0, "Images a second of a folder.", low=0.01, high=1000.0)
     image_topic: str = setting("image", "Topic of the images of a folder.")

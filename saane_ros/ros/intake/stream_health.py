@@ -30,6 +30,7 @@ class Stream:
     """What is known of the image topic at one moment.
 
     silent_s: seconds since the last image, or since the subscription.
+    overridden: whether a `qos_overrides` parameter has set the reliability.
     other_topics: topics that carry images of the wanted type.
     """
 
@@ -39,16 +40,19 @@ class Stream:
     offers: Sequence[Offer]
     silent_s: float
     loss: float = 0.0
+    overridden: bool = False
     other_topics: Sequence[str] = ()
 
 
 def problem(stream: Stream, silent_after: float) -> str:
     """The sentence about a silent or lossy topic; empty where all is well."""
     if _refused(stream):
+        mended = "take it out of qos_overrides, or set it to best_effort there"
+        if not stream.overridden:
+            mended = "set the parameter reliability to auto or best_effort"
         return (
             f"No image can come on {stream.topic}: {', '.join(o.node for o in stream.offers)} "
-            "offers it best effort and the node asks for reliable, so set the parameter "
-            "reliability to auto or best_effort."
+            f"offers it best effort and the node asks for reliable, so {mended}."
         )
     if stream.silent_s > silent_after:
         return f"No image on {stream.topic} for over {silent_after:g} s: {_silence(stream)}."

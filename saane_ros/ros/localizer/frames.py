@@ -21,6 +21,7 @@ from saane_ros.localization.map_choice import MapChoice
 from saane_ros.ros.localizer.odometry_transform import OdometryTransform, frames_fault
 from saane_ros.ros.shared.clock import nanoseconds, steady_timer, to_stamp
 from saane_ros.ros.shared.interface import INPUTS, OUTPUTS
+from saane_ros.ros.shared.qos import overridable
 from saane_ros.ros.shared.tf_messages import NOT_SPOKEN, SPOKEN, TFMessage
 from saane_ros.settings import Settings
 from saane_ros.types import Match, MatchState, Pose
@@ -71,11 +72,18 @@ class Frames:
         if SPOKEN and settings.base_frame:
             topic = INPUTS["tf_static"]
             self._subscription = self._node.create_subscription(
-                topic.type, topic.name, self._static.take, topic.qos
+                topic.type,
+                topic.name,
+                self._static.take,
+                **overridable(self._node, topic.name, topic.qos, "subscription"),
             )
         if settings.publish_tf:
             topic = OUTPUTS["tf"]
-            self._publisher = self._node.create_publisher(topic.type, topic.name, topic.qos)
+            self._publisher = self._node.create_publisher(
+                topic.type,
+                topic.name,
+                **overridable(self._node, topic.name, topic.qos, "publisher"),
+            )
         self._timer = steady_timer(self._node, _PERIOD_S, self._tick)
 
     def stop(self) -> None:

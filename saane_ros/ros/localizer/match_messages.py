@@ -32,9 +32,13 @@ def text(value: float | int | str | None) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def status(level: bytes, name: str, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
+def status(
+    level: bytes, name: str, message: str, values: Mapping[str, object], hardware_id: str = ""
+) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=text(value)) for key, value in values.items()]  # type: ignore[arg-type]
-    return DiagnosticStatus(level=level, name=name, message=message, values=pairs)
+    return DiagnosticStatus(
+        level=level, name=name, message=message, hardware_id=hardware_id, values=pairs
+    )
 
 
 def match_message(

@@ -29,6 +29,7 @@ from saane_ros.ros.shared.interface import INPUTS
 from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.ros.shared.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.shared.process import run_node
+from saane_ros.ros.shared.qos import overridable
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame, MatchState
@@ -87,7 +88,7 @@ class LocalizerNode(ManagedNode[Settings]):
         self._frames.configure(loaded.localizer)
         warm_up(embedder)
         if self.settings.keep_pose:
-            path = Path(self.settings.keep_pose).expanduser()
+            path = Path(self.settings.keep_pose)
             self._kept = KeptPose(path)
             begin_at_kept_pose(self, loaded, path)
         self.loaded = loaded
@@ -108,7 +109,10 @@ class LocalizerNode(ManagedNode[Settings]):
         self._requests.activate()
         odometry = INPUTS["odometry"]
         self._odometry = self.create_subscription(
-            odometry.type, odometry.name, self._on_odometry, odometry.qos
+            odometry.type,
+            odometry.name,
+            self._on_odometry,
+            **overridable(self, odometry.name, odometry.qos, "subscription"),
         )
         self._frames.start()
 

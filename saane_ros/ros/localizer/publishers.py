@@ -23,6 +23,7 @@ from saane_ros.ros.localizer.match_messages import (
 )
 from saane_ros.ros.shared.interface import OUTPUTS
 from saane_ros.ros.shared.map_messages import route_message
+from saane_ros.ros.shared.qos import overridable
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Frame, Match, Rgb
 from saane_ros.visualization import overlay_attention, overlay_labels, overview
@@ -36,7 +37,9 @@ class LocalizerPublishers:
     def __init__(self, node: LifecycleNode) -> None:
         self._name = f"{node.get_fully_qualified_name().lstrip('/')}: place match"
         self._publishers = {
-            key: node.create_lifecycle_publisher(topic.type, topic.name, topic.qos)
+            key: node.create_lifecycle_publisher(
+                topic.type, topic.name, **overridable(node, topic.name, topic.qos, "publisher")
+            )
             for key, topic in OUTPUTS.items()
             if key not in ("diagnostics", "tf")
         }

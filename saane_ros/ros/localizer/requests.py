@@ -15,6 +15,7 @@ from saane_ros.localization.map_choice import MapChoice
 from saane_ros.localization.pose_prior import PosePrior
 from saane_ros.ros.intake.travelled import pose_values
 from saane_ros.ros.shared.interface import INPUTS, SERVICES
+from saane_ros.ros.shared.qos import overridable
 from saane_ros.types import Pose
 
 
@@ -37,7 +38,10 @@ class Requests:
     def activate(self) -> None:
         topic = INPUTS["initial_pose"]
         self._poses = self._node.create_subscription(
-            topic.type, topic.name, self._on_pose, topic.qos
+            topic.type,
+            topic.name,
+            self._on_pose,
+            **overridable(self._node, topic.name, topic.qos, "subscription"),
         )
 
     def deactivate(self) -> None:

@@ -37,6 +37,7 @@ from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.ros.shared.map_messages import route_message
 from saane_ros.ros.shared.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.shared.process import run_node
+from saane_ros.ros.shared.qos import overridable
 from saane_ros.ros.shared.tf_messages import SPOKEN
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.existing import EXTEND
@@ -75,7 +76,9 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         self._places: list[Place] = []
         super().__init__("map_builder", MapBuilderSettings, **options)
         route = MAP_BUILDER_OUTPUTS["route"]
-        self._route = self.create_lifecycle_publisher(route.type, route.name, route.qos)
+        self._route = self.create_lifecycle_publisher(
+            route.type, route.name, **overridable(self, route.name, route.qos, "publisher")
+        )
         self.create_service(
             Trigger,
             MAP_BUILDER_SERVICES["save"].name,
@@ -148,12 +151,18 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             poses.add(nanoseconds(message.header.stamp), message)
 
         self._pose_subscription = self.create_subscription(
-            source.type, source.name, take, source.qos
+            source.type,
+            source.name,
+            take,
+            **overridable(self, source.name, source.qos, "subscription"),
         )
         if SPOKEN:
             static = MAP_BUILDER_INPUTS["tf_static"]
             self._tf_subscription = self.create_subscription(
-                static.type, static.name, mount.transforms.take, static.qos
+                static.type,
+                static.name,
+                mount.transforms.take,
+                **overridable(self, static.name, static.qos, "subscription"),
             )
 
     def deactivated(self) -> None:

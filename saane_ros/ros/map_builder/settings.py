@@ -21,6 +21,7 @@ def _as_localizer(name: str) -> object:
         high=shared.high,
         choices=shared.choices,
         live=shared.live,
+        path=shared.path,
     )
 
 
@@ -30,7 +31,7 @@ class MapBuilderSettings:
 
     model: str = setting(STREET_MODEL, "Name of a model card in models/, or the path of a card.")
     weights: str = _as_localizer("weights")  # type: ignore[assignment]
-    map: str = setting("", "Folder of the route map to write (<name>.routemap).")
+    map: str = setting("", "Folder of the route map to write (<name>.routemap).", path=True)
     frame_id: str = setting("map", "Frame of the poses.")
     base_frame: str = setting(
         "base_link", "Frame that the poses are of, where their messages do not name one."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from builtin_interfaces.msg import Time
+from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
@@ -20,6 +22,15 @@ def to_stamp(stamp_ns: int) -> Time:
     return Time(sec=seconds, nanosec=rest)
 
 
-def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
-    """A timer on the machine's own time, for watching over a stream and reporting."""
-    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+def steady_timer(
+    node: Node,
+    period_s: float,
+    callback: Callable[[], Any],
+    group: CallbackGroup | None = None,
+) -> Timer:
+    """A timer on the machine's own time, for watching over a stream and reporting.
+
+    group: of callbacks that must not run at the same time; None is the node's own.
+    """
+    clock = Clock(clock_type=ClockType.STEADY_TIME)
+    return node.create_timer(period_s, callback, group, clock)

@@ -12,7 +12,7 @@ from saane_ros.ros.intake.counters import FrameCounters
 from saane_ros.ros.intake.image_intake import ImageIntake
 from saane_ros.ros.localizer.match_messages import status
 from saane_ros.ros.shared.clock import steady_timer
-from saane_ros.ros.shared.qos import RESULT
+from saane_ros.ros.shared.qos import RESULT, overridable
 
 _PERIOD_S = 1.0
 
@@ -31,6 +31,11 @@ class ReportingNode(LifecycleNode):
 
     @property
     @abstractmethod
+    def hardware_id(self) -> str:
+        """What the node works with: where the network runs, and the camera's topic."""
+
+    @property
+    @abstractmethod
     def problem(self) -> str:
         """What keeps the node from working now, in one sentence; empty where nothing does."""
 
@@ -46,7 +51,9 @@ class Diagnostics:
         self._node = node
         self._failed_before = 0
         # Not a lifecycle publisher: a node that fails to configure must be able to say so.
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", RESULT)
+        topic = "/diagnostics"
+        qos = overridable(node, topic, RESULT, "publisher")
+        self._publisher = node.create_publisher(DiagnosticArray, topic, **qos)
         steady_timer(node, _PERIOD_S, self._publish)
 
     def _publish(self) -> None:
@@ -56,7 +63,9 @@ class Diagnostics:
         header = Header(stamp=node.get_clock().now().to_msg())
         values = {**node.report(), **_stream_values(node)}
         self._publisher.publish(
-            DiagnosticArray(header=header, status=[status(level, name, message, values)])
+            DiagnosticArray(
+                header=header, status=[status(level, name, message, values, node.hardware_id)]
+            )
         )
 
     def _summary(self) -> tuple[bytes, str]:
@@ -66,6 +75,8 @@ class Diagnostics:
             return (
                 DiagnosticStatus.WARN if node.state == "active" else DiagnosticStatus.ERROR
             ), node.problem
+        if node.state == "configuring":
+            return DiagnosticStatus.WARN, "configuring: loading the model"
         if node.state != "active":
             return DiagnosticStatus.WARN, f"The node is {node.state}."
         if newly_failed:

@@ -20,13 +20,22 @@ except ImportError:  # the ROS 2 wheels come without nav2; the fields are the sa
     from nav_msgs.srv import LoadMap
 
 from saane_ros.localization.sequence import TOLERANCE_M, TOLERANCE_STEPS
-from saane_ros.ros.shared.qos import LATCHED, PICTURE, RESULT, SENSOR, TF, TF_STATIC
+from saane_ros.ros.shared.qos import (
+    IMAGE,
+    LATCHED,
+    PICTURE,
+    RESULT,
+    SENSOR,
+    SERVICE,
+    TF,
+    TF_STATIC,
+)
 from saane_ros.ros.shared.tf_messages import TFMessage
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic or service; `qos` is None where the node follows the publishers.
+    """One topic or service; the reliability of `IMAGE` is what the publishers offer.
 
     told_as: name of the type in tables, where it differs with what is installed.
     """
@@ -34,7 +43,7 @@ class Topic:
     name: str
     type: type[Any]
     when: str
-    qos: QoSProfile | None
+    qos: QoSProfile
     told_as: str = ""
 
     @property
@@ -48,13 +57,13 @@ class Topic:
 
 INPUTS = {
     "image": Topic(
-        "image", Image, "`image_transport` is raw; keep last 1, the newest frame wins", None
+        "image", Image, "`image_transport` is raw; keep last 1, the newest frame wins", IMAGE
     ),
     "compressed": Topic(
         "image/compressed",
         CompressedImage,
         "`image_transport` is compressed; JPEG, PNG, WebP, TIFF",
-        None,
+        IMAGE,
     ),
     "odometry": Topic("odometry", Odometry, "optional: motion for the sequence filter", SENSOR),
     "initial_pose": Topic(
@@ -117,13 +126,13 @@ OUTPUTS = {
     "diagnostics": Topic("/diagnostics", DiagnosticArray, "once a second", RESULT),
 }
 SERVICES = {
-    "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", None),
+    "reset": Topic("~/reset", Trigger, "forgets where the robot is believed to be", SERVICE),
     "load_map": Topic(
         "~/load_map",
         LoadMap,
         "changes the map while running, as setting the parameter does "
         "(nav_msgs/srv/LoadMap, its equal, where Nav2 is not installed)",
-        None,
+        SERVICE,
         told_as="nav2_msgs/srv/LoadMap",
     ),
     "extend": Topic(
@@ -131,7 +140,7 @@ SERVICES = {
         SetBool,
         "true: frames off the route become places, posed by odometry; false: they are merged into "
         "the map on disk, which is opened again",
-        None,
+        SERVICE,
     ),
 }
 
@@ -157,7 +166,7 @@ MAP_BUILDER_SERVICES = {
         "~/save",
         Trigger,
         "writes the map as it stands and answers once it is written; building goes on meanwhile",
-        None,
+        SERVICE,
     ),
 }
 
@@ -185,7 +194,7 @@ DIAGNOSTIC_KEYS = {
     "map": "name and number of places of the map, or of all maps while several are searched",
     "device": "where the network runs",
     "image_topic": "resolved name of the subscribed topic",
-    "reliability": "reliable or best effort, as subscribed",
+    "reliability": "reliable or best effort, as subscribed, and whether `qos_overrides` says so",
     "publishers": "publishers of the image topic",
     "frames_in": "images received",
     "frames_matched": "images with a place match",

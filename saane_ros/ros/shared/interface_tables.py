@@ -17,8 +17,8 @@ from saane_ros.files import replacing_file
 from saane_ros.ros.map_builder.settings import MapBuilderSettings
 from saane_ros.ros.shared import interface
 from saane_ros.ros.shared.interface import Topic
-from saane_ros.ros.shared.qos import LATCHED, RELIABLE
-from saane_ros.settings import Settings, settings_table
+from saane_ros.ros.shared.qos import IMAGE, LATCHED, RELIABLE
+from saane_ros.settings import NodeSettings, Settings, settings_table
 
 _BLOCK = re.compile(r"(<!-- topics -->\n).*?(<!-- /topics -->)", re.DOTALL)
 
@@ -36,6 +36,8 @@ def tables() -> str:
         "Parameters (`config/localizer.yaml`); those marked yes change at run time, the others "
         "while the node is unconfigured:",
         settings_table(Settings),
+        "Parameters of both nodes, read once:",
+        settings_table(NodeSettings),
         "### `map_builder`",
         _topics("in", interface.MAP_BUILDER_INPUTS) + _rows("out", interface.MAP_BUILDER_OUTPUTS),
         _services(interface.MAP_BUILDER_SERVICES),
@@ -73,7 +75,7 @@ def _rows(direction: str, topics: Mapping[str, Topic]) -> str:
 
 
 def _qos(topic: Topic) -> str:
-    if topic.qos is None:
+    if topic.qos is IMAGE:
         return "follows the publishers"
     kind = "reliable" if topic.qos.reliability == RELIABLE else "best effort"
     return (

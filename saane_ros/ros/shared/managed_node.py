@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeVar
 
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 
 from saane_ros.errors import SaaneError
 from saane_ros.ros.intake.counters import FrameCounters
-from saane_ros.ros.intake.image_intake import ImageIntake, ImageMessage
+from saane_ros.ros.intake.image_intake import (
+    ImageIntake,
+    ImageMessage,
+    IntakeSettings,
+    image_topic,
+)
 from saane_ros.ros.intake.worker import FrameWorker
 from saane_ros.ros.shared import parameters
+from saane_ros.ros.shared.bond import break_bond, form_bond
 from saane_ros.ros.shared.clock import steady_timer
 from saane_ros.ros.shared.diagnostics import Diagnostics, ReportingNode
+from saane_ros.ros.shared.model_loading import ModelSettings
+from saane_ros.ros.shared.qos import idle_overrides
+from saane_ros.settings import NodeSettings
 
-S = TypeVar("S")
+T = TypeVar("T")
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+# A request names its transition by a label, or else by an id.
+_CONFIGURE = ("configure", Transition.TRANSITION_CONFIGURE)
+_ENDING = (
+    "deactivate",
+    "shutdown",
+    Transition.TRANSITION_DEACTIVATE,
+    Transition.TRANSITION_ACTIVE_SHUTDOWN,
+)
 _LOG_EVERY_S = 5.0
+
+
+class WorkSettings(IntakeSettings, ModelSettings, Protocol):
+    """The settings that every node has."""
+
+
+S = TypeVar("S", bound=WorkSettings)
 
 
 class ManagedNode(ReportingNode, Generic[S]):
@@ -32,6 +63,9 @@ class ManagedNode(ReportingNode, Generic[S]):
     thread) and `report` (what it adds to `/diagnostics`). With the parameter `autostart` it
     configures and activates itself; whichever way a transition fails, the reason is logged and
     stands in `/diagnostics`, and the transition can be asked for again.
+
+    A transition that is asked for over ROS never holds up the executor: `load` runs on a thread of
+    its own, and so does waiting for the image in work, while services and timers are answered.
     """
 
     def __init__(self, name: str, kind: type[S], **options: Any) -> None:
@@ -41,21 +75,23 @@ class ManagedNode(ReportingNode, Generic[S]):
         self.state = "unconfigured"
         self._worker: FrameWorker[ImageMessage] | None = None
         self._failure = ""
+        self._bond: Any = None
+        self._asides: list[threading.Thread] = []
         super().__init__(name, **options)
         self.settings: S = parameters.declare(self, kind)
-        autostart = self.declare_parameter(
-            "autostart",
-            True,
-            ParameterDescriptor(
-                description="Configure and activate without being asked.", read_only=True
-            ),
-        )
+        self._life = parameters.declare(self, NodeSettings, read_only=True)
         for sentence in parameters.unknown_overrides(self):
             self.get_logger().warning(sentence)
         self.add_on_set_parameters_callback(self._set_parameters)
         self._diagnostics = Diagnostics(self)
-        if autostart.value:
-            self._starter = steady_timer(self, 0.0, self._start)
+        transitions = MutuallyExclusiveCallbackGroup()
+        # rclpy has all lifecycle services in one group, where get_state would wait for configure.
+        service = next(found for found in self.services if found.srv_type is ChangeState)
+        self._change_here = service.callback
+        service.callback, service.callback_group = self._change_state, transitions
+        transitions.add_entity(service)
+        if self._life.autostart:
+            self._starter = steady_timer(self, 0.0, self._start, transitions)
 
     @abstractmethod
     def load(self) -> None:
@@ -85,19 +121,51 @@ class ManagedNode(ReportingNode, Generic[S]):
         """Hand changed settings on to what is running."""
 
     @property
+    def hardware_id(self) -> str:
+        return f"{self.settings.device}, {image_topic(self, self.settings)}"
+
+    @property
     def problem(self) -> str:
         return self._failure or (self.intake.problem if self.intake else "")
 
+    @property
+    def busy(self) -> bool:
+        """Whether something runs `aside`, which nothing can interrupt."""
+        return any(thread.is_alive() for thread in self._asides)
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """The outcome of `work`, done on another thread while the executor goes on.
+
+        For callbacks that are coroutines. Their callback group waits, so it must not be that of
+        the other callbacks; `work` makes and destroys no subscription, publisher, timer or service.
+        """
+        outcome: Any = Future(executor=self.executor)
+
+        def run() -> None:
+            try:
+                outcome.set_result(work())
+            except Exception as error:
+                outcome.set_exception(error)
+            with suppress(InvalidHandle):  # nobody spins any more
+                if self.executor is not None:
+                    self.executor.wake()
+
+        thread = threading.Thread(target=run, name=f"{self.get_name()} aside", daemon=True)
+        self._asides = [old for old in self._asides if old.is_alive()] + [thread]
+        thread.start()
+        found: T = await outcome
+        return found
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._failure, self.state = "", "configuring"
         try:
             self.load()
         except Exception as error:
-            self._failure = self._explain(error)
-            self.counters.last_error = self._failure
-            self.get_logger().error(self._failure)
+            self._fail(error)
             self.unload()
+            self.state = "unconfigured"
             return _FAILURE
-        self._failure = ""
+        self.settings_changed()  # they may have while they were read
         self.state = "inactive"
         return super().on_configure(state)
 
@@ -105,9 +173,19 @@ class ManagedNode(ReportingNode, Generic[S]):
         outcome = super().on_activate(state)
         self._worker = FrameWorker(self.process, self._frame_failed, f"{self.get_name()} worker")
         self._worker.start()
-        self.activated()
-        self.intake = ImageIntake(self, lambda: self.settings, self.counters, self._deliver)
-        self.state = "active"
+        try:
+            self.activated()
+            self.intake = ImageIntake(self, lambda: self.settings, self.counters, self._deliver)
+        except Exception as error:
+            self._fail(error)
+            self._stop()
+            super().on_deactivate(state)
+            return _FAILURE
+        if self._life.bond_heartbeat_period and not self._life.autostart:
+            self._bond = form_bond(self, self._life.bond_heartbeat_period)
+        for sentence in idle_overrides(self):
+            self.get_logger().warning(sentence)
+        self._failure, self.state = "", "active"
         return outcome
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -128,16 +206,40 @@ class ManagedNode(ReportingNode, Generic[S]):
         return super().on_error(state)
 
     def destroy_node(self) -> None:
+        for thread in self._asides:
+            thread.join()
         self._release()
         super().destroy_node()
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         self.destroy_timer(self._starter)
-        if self.trigger_configure() == _SUCCESS:
-            self.trigger_activate()
+        outcome = await self.aside(self.trigger_configure)
+        if outcome == _SUCCESS:
+            outcome = self.trigger_activate()
+        if outcome != _SUCCESS and self._life.exit_on_failure:
+            raise SaaneError(self._failure)  # out of the executor's `spin`
+
+    async def _change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        wanted = request.transition.label or request.transition.id
+        if wanted in _CONFIGURE:
+            return await self.aside(lambda: self._change_here(request, response))
+        if wanted in _ENDING and self._worker is not None:
+            self.counters.count("dropped", int(await self.aside(self._worker.stop)))
+        return self._change_here(request, response)
+
+    def _fail(self, error: Exception) -> None:
+        """Tell why a transition failed."""
+        self._failure = self._explain(error)
+        self.counters.last_error = self._failure
+        self.get_logger().error(self._failure)
 
     def _stop(self) -> None:
         """End intake and worker; what was still waiting counts as dropped."""
+        if self._bond is not None:
+            break_bond(self, self._bond)
+            self._bond = None
         if self.intake is not None:
             self.intake.close()
         if self._worker is not None:

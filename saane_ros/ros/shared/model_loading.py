@@ -13,11 +13,20 @@ from saane_ros.embedding import Embedder
 class ModelSettings(Protocol):
     """The settings that name a model; both nodes have them."""
 
-    model: str
-    weights: str
-    device: str
-    precision: str
-    threads: int
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def weights(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def threads(self) -> int: ...
 
 
 def load_model(settings: ModelSettings) -> Embedder:

@@ -18,7 +18,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from saane_ros.errors import SaaneError
-from saane_ros.settings import Setting, Value, check, default_settings, described_settings
+from saane_ros.settings import (
+    Setting,
+    Value,
+    check,
+    default_settings,
+    described_settings,
+    normalized,
+)
 
 S = TypeVar("S")
 
@@ -32,33 +39,45 @@ _TYPES = {
 _FOREIGN = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 
 
-def declare(node: Node, kind: type[S]) -> S:
+def declare(node: Node, kind: type[S], read_only: bool = False) -> S:
     """Declare every setting of `kind` as a parameter and return the settings as they stand.
 
-    A given value of the wrong type or out of range is a SaaneError that names it.
+    A given value of the wrong type or out of range is a SaaneError that names it. A parameter that
+    is set later is normalized as the settings are.
     """
-    values: dict[str, Value] = {}
-    for name, default in default_settings(kind).items():
-        setting = described_settings(kind)[name]
-        given = _override(node, name, default)
-        check(name, given, setting, kind)
-        node.declare_parameter(name, given, descriptor(default, setting), ignore_override=True)
-        values[name] = given
-    return kind(**values)
+    defaults, overrides = default_settings(kind), node._parameter_overrides
+    settings = kind(**{name: overrides[name].value for name in defaults if name in overrides})
+    for name, setting in described_settings(kind).items():
+        described = descriptor(defaults[name], setting, read_only)
+        node.declare_parameter(name, getattr(settings, name), described, ignore_override=True)
+
+    def normalize(changes: list[Parameter]) -> list[Parameter]:
+        normal = []
+        for change in changes:
+            value = change.value
+            if change.name in defaults:
+                value = normalized(kind, change.name, value)
+            normal.append(change if value is change.value else Parameter(change.name, value=value))
+        return normal
+
+    if not read_only:
+        node.add_pre_set_parameters_callback(normalize)
+    return settings
 
 
-def descriptor(default: Value, setting: Setting) -> ParameterDescriptor:
+def descriptor(default: Value, setting: Setting, read_only: bool = False) -> ParameterDescriptor:
     """What `ros2 param describe` shows of a setting."""
-    constraints = [] if setting.live else ["changes only while the node is unconfigured"]
+    constraints = []
+    if not setting.live and not read_only:
+        constraints.append("changes only while the node is unconfigured")
     if setting.choices:
         constraints.append("one of " + ", ".join(setting.choices))
     described = ParameterDescriptor(
         type=_TYPES[type(default)],
         description=setting.description,
         additional_constraints="; ".join(constraints),
-        # A number without a decimal point is a good value of a decimal setting; `check` has the
-        # last word on types, and says what it wants.
-        dynamic_typing=True,
+        read_only=read_only,
+        dynamic_typing=True,  # `check` has the last word on types, and says what it wants
     )
     if setting.low is not None and setting.high is not None:
         if isinstance(default, int):
@@ -107,11 +126,3 @@ def unknown_overrides(node: Node) -> list[str]:
         hint = f"did you mean {close[0]}?" if close else f"the node has {', '.join(sorted(known))}."
         sentences.append(f"Parameter {name} is unknown and was ignored: {hint}")
     return sentences
-
-
-def _override(node: Node, name: str, default: Value) -> Value:
-    given = node._parameter_overrides.get(name)
-    if given is None:
-        return default
-    value = given.value
-    return float(value) if isinstance(default, float) and type(value) is int else value

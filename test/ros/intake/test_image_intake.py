@@ -1,10 +1,12 @@
-"""The live intake: 16-bit images over DDS look as they do from a bag or a folder."""
+"""The live intake: 16-bit images over DDS, and what is said of a topic that is silent."""
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from ros_world import Peer, spinning, until
 from scenes import smooth_scene
 from sensor_msgs.msg import CompressedImage, Image
@@ -14,7 +16,7 @@ from saane_ros.messages.image import ImageDecoder
 from saane_ros.ros.intake.counters import FrameCounters
 from saane_ros.ros.intake.image_intake import ImageIntake
 from saane_ros.ros.shared.clock import to_stamp
-from saane_ros.ros.shared.qos import keep_last
+from saane_ros.ros.shared.qos import BEST_EFFORT, RELIABLE, keep_last
 
 SETTINGS = SimpleNamespace(image_transport="raw", reliability="auto", silent_after=60.0)
 
@@ -54,3 +56,48 @@ def test_a_16_bit_drive_looks_the_same_live() -> None:
             )
             expected = decoder.rgb(message, False, stamps[number])
             np.testing.assert_array_equal(image, expected)
+
+
+def test_a_new_subscription_is_not_called_silent_before_it_could_hear(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def listening(context):
+        node = Peer(context)
+        node.intake = ImageIntake(node, lambda: SETTINGS, FrameCounters(), lambda *_: None)
+        return node
+
+    with spinning(listening) as node, spinning(Peer) as camera:
+        intake = node.intake
+        assert intake.problem == ""
+        for since in ("_last_arrival", "_subscribed"):
+            setattr(intake, since, time.monotonic() - 1000)
+        until(lambda: "nobody publishes it" in intake.problem, "the report")
+        camera.create_publisher(Image, "image", keep_last(5, BEST_EFFORT))
+        until(lambda: intake.reliability == "best effort", "the new subscription")
+        until(lambda: not intake.problem, "the end of the report")
+        assert intake.silent_s > 1000
+        intake._subscribed -= 1000
+        until(lambda: "publishes it best effort" in intake.problem, "the report")
+    assert "come well again" not in capfd.readouterr().err
+
+
+def test_a_publisher_without_a_name_is_not_called_by_a_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def listening(context):
+        node = Peer(context)
+        publisher = SimpleNamespace(
+            node_name="_NODE_NAME_UNKNOWN_",
+            node_namespace="_NODE_NAMESPACE_UNKNOWN_",
+            topic_type="sensor_msgs/msg/Image",
+            qos_profile=SimpleNamespace(reliability=RELIABLE),
+        )
+        monkeypatch.setattr(node, "get_publishers_info_by_topic", lambda _: [publisher])
+        node.intake = ImageIntake(node, lambda: SETTINGS, FrameCounters(), lambda *_: None)
+        for since in ("_last_arrival", "_subscribed"):
+            setattr(node.intake, since, time.monotonic() - 1000)
+        return node
+
+    with spinning(listening) as node:
+        until(lambda: node.intake.problem, "the report")
+        assert "an unnamed publisher is connected but sends nothing" in node.intake.problem

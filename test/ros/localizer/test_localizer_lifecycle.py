@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters
 from rclpy.parameter import Parameter
-from ros_world import MS, Peer, drive, image_message, spinning, until, values
+from ros_world import (
+    MS,
+    Peer,
+    change,
+    drive,
+    image_message,
+    run_module,
+    set_parameter,
+    spinning,
+    state,
+    until,
+    values,
+)
 from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image, PointCloud2
 
@@ -54,22 +59,6 @@ def localizer(embedder: Any = None, **given: Any) -> Any:
     )
 
 
-def change(peer: Peer, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(peer.ask(ChangeState, "/localizer/change_state", request).success)
-
-
-def state(peer: Peer) -> str:
-    answer = peer.ask(GetState, "/localizer/get_state", GetState.Request())
-    return str(answer.current_state.label)
-
-
-def set_parameter(peer: Peer, name: str, value: Any) -> Any:
-    message = Parameter(name, value=value).to_parameter_msg()
-    request = SetParameters.Request(parameters=[message])
-    return peer.ask(SetParameters, "/localizer/set_parameters", request).results[0]
-
-
 def test_parameters_are_the_settings_with_their_descriptions_and_limits(peer: Peer) -> None:
     names = list(default_settings())
     with localizer(autostart=False) as node:
@@ -101,6 +90,8 @@ def test_live_parameters_change_the_running_localizer_and_others_are_refused(
         until(lambda: len(clouds) == 1, "candidates")
         assert set_parameter(peer, "candidates", 2).successful
         assert set_parameter(peer, "silent_after", 3).successful  # a whole number is a good float
+        assert node.get_parameter("silent_after").type_ == Parameter.Type.DOUBLE
+        assert (node.get_parameter("silent_after").value, node.settings.silent_after) == (3.0, 3.0)
         camera.publish(image_message(smooth_scene(1), 2000 * MS))
         until(lambda: len(clouds) == 2, "candidates")
         assert [cloud.width for cloud in clouds] == [5, 2]
@@ -159,6 +150,27 @@ def test_a_failed_configure_says_why_and_can_be_mended(route_map: RouteMap, peer
         assert change(peer, Transition.TRANSITION_ACTIVATE)
         assert state(peer) == "active"
         assert node.problem == ""
+
+
+def test_a_node_without_a_map_says_what_to_give(peer: Peer) -> None:
+    with localizer() as node:
+        until(lambda: node.problem, "the failure")
+        assert node.problem.startswith("Parameter map is empty: give the folder of a route map")
+
+
+def test_paths_may_begin_with_a_tilde(
+    route_map: RouteMap, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(route_map.path.parent))
+    with localizer(map="~/no.routemap", weights="~") as node:
+        until(lambda: node.problem, "the failure")
+        assert f"There is no route map at {route_map.path.parent / 'no.routemap'}" in node.problem
+        assert node.get_parameter("weights").value == str(route_map.path.parent)
+        assert set_parameter(peer, "map", "~/street.routemap").successful
+        assert node.get_parameter("map").value == str(route_map.path)
+        assert change(peer, Transition.TRANSITION_CONFIGURE)
+        assert node.loaded.route_map.path == route_map.path
+        assert set_parameter(peer, "map", "~/street.routemap").successful  # the same as before
 
 
 def test_a_map_of_another_model_is_refused(route_map: RouteMap, peer: Peer) -> None:
@@ -231,9 +243,11 @@ def test_a_silent_topic_is_reported_with_the_topics_that_have_images(
     route_map: RouteMap, peer: Peer
 ) -> None:
     peer.create_publisher(Image, "front/image_raw", 1)
+    for picture in ("overview", "attention/semantic"):  # as another localizer publishes them
+        peer.create_publisher(Image, f"peer/{picture}", 1)
     with localizer(map=str(route_map.path), silent_after=0.3) as node:
         until(lambda: node.problem, "the report")
-        until(lambda: "images are on /front/image_raw" in node.problem, "the other topic")
+        until(lambda: "(images are on /front/image_raw)" in node.problem, "the other topic")
         camera = peer.talk(Image, "image")
         stamp = iter(range(1, 10_000))
         until(
@@ -278,36 +292,8 @@ def test_under_overload_the_newest_frame_wins_and_every_drop_is_counted(
         assert stamps[-1] == sent * 20
 
 
-def run_module(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "saane_ros.ros.localizer.node", "--ros-args", *arguments]
-    root = Path(__file__).resolve().parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-
-
 def test_the_process_refuses_a_bad_parameter_in_one_sentence() -> None:
-    process = run_module("-p", "candidates:=0")
+    process = run_module("saane_ros.ros.localizer.node", "-p", "candidates:=0")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.strip() == "saane: Setting candidates is 0: give a value from 1 to 100."
-
-
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_the_process_stays_up_without_a_map_and_ends_quietly(ending: int, peer: Peer) -> None:
-    reports = peer.hear(DiagnosticArray, "/diagnostics")
-    process = run_module("-p", "map:=/no/such.routemap")
-    watchdog = threading.Timer(180, process.kill)
-    watchdog.start()
-    try:
-        until(lambda: reports, "a report of the process")
-        process.send_signal(ending)
-        _, errors = process.communicate()
-    finally:
-        process.kill()
-        watchdog.cancel()
-    assert process.returncode == 0
-    assert values(reports[0].status[0])["state"] == "unconfigured"
-    assert "There is no route map at /no/such.routemap" in errors
-    assert "Traceback" not in errors

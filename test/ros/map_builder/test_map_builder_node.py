@@ -23,7 +23,7 @@ from saane_ros.ros.shared.clock import to_stamp
 from saane_ros.ros.shared.qos import LATCHED
 from saane_ros.route_map.postprocessing import fit
 from saane_ros.route_map.store import RouteMap
-from saane_ros.settings import default_settings
+from saane_ros.settings import NodeSettings, default_settings
 
 
 @pytest.fixture
@@ -228,4 +228,5 @@ def test_settings_that_cannot_work_fail_the_configure(given: dict[str, str], rea
 def test_the_shipped_parameters_are_the_defaults() -> None:
     file = Path(__file__).resolve().parents[3] / "config" / "map_builder.yaml"
     shipped = yaml.safe_load(file.read_text(encoding="utf-8"))
-    assert shipped == {"/**": {"ros__parameters": default_settings(MapBuilderSettings)}}
+    expected = default_settings(MapBuilderSettings) | default_settings(NodeSettings)
+    assert shipped == {"/**": {"ros__parameters": expected}}

@@ -12,7 +12,7 @@ from saane_ros.ros.map_builder.settings import MapBuilderSettings
 from saane_ros.ros.shared import interface
 from saane_ros.ros.shared.interface import Topic
 from saane_ros.ros.shared.interface_tables import filled, main, tables
-from saane_ros.settings import Settings, default_settings
+from saane_ros.settings import NodeSettings, Settings, default_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,6 +27,8 @@ def test_the_tables_hold_every_topic_key_and_parameter_once() -> None:
         assert f"| `{key}` |" in localizer
     for name in (*default_settings(Settings), *interface.MATCH_KEYS, *interface.SERVICES):
         assert name in localizer
+    for name in default_settings(NodeSettings):
+        assert text.count(f"| `{name}` |") == 1
     for name in default_settings(MapBuilderSettings):
         assert f"| `{name}` |" in builder
     columns = [line.count(" | ") for line in localizer.splitlines() if line.startswith("| `~/")]
@@ -63,7 +65,8 @@ def test_a_page_without_markers_is_refused(
 
 def test_the_shipped_parameters_of_the_localizer_are_the_defaults() -> None:
     shipped = yaml.safe_load((ROOT / "config" / "localizer.yaml").read_text(encoding="utf-8"))
-    assert shipped == {"/**": {"ros__parameters": default_settings(Settings)}}
+    expected = default_settings(Settings) | default_settings(NodeSettings)
+    assert shipped == {"/**": {"ros__parameters": expected}}
 
 
 def shown_outputs() -> dict[str, Topic]:
