@@ -10,7 +10,6 @@ from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
@@ -19,6 +18,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.localization.kept_pose import recalled
 from saane_ros.localization.map_choice import MapChoice, check_choice, open_choice
 from saane_ros.ros.shared.interface import SERVICES
+from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.settings import Settings
 
 
@@ -31,7 +31,7 @@ class Loaded:
     localizer: MapChoice
 
 
-def load(node: Node, embedder: Embedder, settings: Settings) -> Loaded:
+def load(node: ManagedNode, embedder: Embedder, settings: Settings) -> Loaded:
     """Open the map or maps of the settings; those left out of several are warned of."""
     choice, left_out = open_choice(settings.map, embedder, settings)
     for sentence in left_out:
@@ -41,7 +41,7 @@ def load(node: Node, embedder: Embedder, settings: Settings) -> Loaded:
     return Loaded(settings.map, embedder, choice)
 
 
-def begin_at_kept_pose(node: Node, loaded: Loaded, path: Path) -> None:
+def begin_at_kept_pose(node: ManagedNode, loaded: Loaded, path: Path) -> None:
     """Begin where the last run ended, as far as that is known."""
     try:
         prior = recalled(path, loaded.embedder.fingerprint)
@@ -63,7 +63,10 @@ class MapSwitch:
     """
 
     def __init__(
-        self, node: Node, loaded: Callable[[], Loaded | None], adopt: Callable[[Loaded], None]
+        self,
+        node: ManagedNode,
+        loaded: Callable[[], Loaded | None],
+        adopt: Callable[[Loaded], None],
     ) -> None:
         self._node, self._loaded, self._adopt = node, loaded, adopt
         self._thread: threading.Thread | None = None
@@ -133,7 +136,13 @@ class MapSwitch:
     def _check(self, changes: Sequence[Parameter]) -> SetParametersResult:
         loaded = self._loaded()
         for change in changes:
-            if loaded is None or change.name != "map" or change.value == loaded.path:
+            if change.name != "map":
+                continue
+            if self._node.state == "configuring":
+                return SetParametersResult(
+                    successful=False, reason="A map is being loaded: set another one after that."
+                )
+            if loaded is None or change.value == loaded.path:
                 continue
             try:
                 self._check_free()

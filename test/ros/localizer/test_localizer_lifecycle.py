@@ -155,7 +155,7 @@ def test_a_failed_configure_says_why_and_can_be_mended(route_map: RouteMap, peer
 def test_a_node_without_a_map_says_what_to_give(peer: Peer) -> None:
     with localizer() as node:
         until(lambda: node.problem, "the failure")
-        assert node.problem.startswith("Parameter map is empty: give the folder of a route map")
+        assert node.problem.startswith("No map is named: set the parameter map")
 
 
 def test_paths_may_begin_with_a_tilde(
@@ -169,7 +169,7 @@ def test_paths_may_begin_with_a_tilde(
         assert set_parameter(peer, "map", "~/street.routemap").successful
         assert node.get_parameter("map").value == str(route_map.path)
         assert change(peer, Transition.TRANSITION_CONFIGURE)
-        assert node.loaded.route_map.path == route_map.path
+        assert node.loaded.localizer.maps[0].path == route_map.path
         assert set_parameter(peer, "map", "~/street.routemap").successful  # the same as before
 
 

@@ -64,6 +64,7 @@ def test_the_parameter_changes_the_map_between_two_images_of_one_subscription(
     routes = peer.hear(PathMessage, "/localizer/route", LATCHED)
     with localizer(maps / "north.routemap") as node:
         robot = Robot(node, peer)
+        until(lambda: node.intake is not None, "the activation")
         subscription = node.intake._subscription
         assert robot.follow(5, 8)[-1]["map"] == "north"
         assert robot.told["state"] == "localized"

@@ -125,7 +125,7 @@ def test_a_node_that_loads_its_model_answers_everything(
         answer = peer.ask(GetParameters, "/localizer/get_parameters", request)
         assert answer.values[0].integer_value == 5
         assert set_parameter(peer, "candidates", 2).successful
-        assert "configured" in set_parameter(peer, "map", "elsewhere").reason
+        assert "is being loaded" in set_parameter(peer, "map", "elsewhere").reason
         assert node.loaded is None
         assert state(peer) == "configuring"
         model.released.set()
