@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "test"), str(ROOT / "test" / "ros")]  # where pytest looks too
@@ -103,10 +104,14 @@ class Launched:
 
 
 class Robot:
-    """environment: what a shell has after sourcing.  folder: where everything is written."""
+    """environment: what a shell has after sourcing.  folder: where everything is written.
+
+    drive: along the street of the later steps, once it was drawn.
+    """
 
     def __init__(self, folder: Path, ros2: str) -> None:
         self.folder = folder
+        self.drive: Any = None
         self.environment = {
             **os.environ,
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",

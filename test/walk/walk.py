@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import driving
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
@@ -272,6 +273,17 @@ def a_node_that_cannot_start_ends_and_is_started_until_it_can(robot: Robot) -> N
         launched.says("Subscribed to")
         assert launched.stop() == 0
     later.rename(robot.folder / "street.routemap")
+
+
+@step
+def a_told_pose_map_to_odom_and_a_restart_with_the_last_pose(robot: Robot) -> None:
+    robot.drive = driving.build_street(robot)
+    driving.told_pose_and_transform(robot, robot.drive)
+
+
+@step
+def another_map_while_running_and_a_map_that_grows(robot: Robot) -> str:
+    return driving.switch_and_extend(robot, robot.drive or driving.build_street(robot))
 
 
 def walk(robot: Robot) -> list[str]:
