@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 from localizer_world import Robot, localizer, street
 from nav_msgs.msg import Odometry
-from ros_world import Peer, noisy, spinning, until
+from ros_world import Peer, noisy, until
 from scenes import smooth_scene
 from std_srvs.srv import SetBool
 
@@ -18,12 +16,6 @@ from saane_ros.route_map.store import RouteMap
 
 LEAVES = 25
 S = 10**9
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def true_position(step: int) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +51,6 @@ def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
     ]
     path = tmp_path_factory.mktemp("map") / "street.routemap"
     return build_map(drive, ColourGridEmbedder(), path, body="base_link", camera=ON_ROOF)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def localizer(route_map: RouteMap, **parameters: Any) -> Any:

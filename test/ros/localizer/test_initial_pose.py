@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from localizer_world import Robot, localizer, street
-from ros_world import Peer, drive, spinning, until
+from ros_world import Peer, drive, until
 from scenes import ColourGridEmbedder, smooth_scene
 from std_srvs.srv import Trigger
 
@@ -27,12 +26,6 @@ from saane_ros.types import Frame, Pose, Rgb
 @pytest.fixture(scope="module")
 def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
     return street(tmp_path_factory.mktemp("map"), "street", 0)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def click(x: float, y: float = 0.0, frame_id: str = "site") -> PoseWithCovarianceStamped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -105,12 +104,6 @@ class Drive:
 
     def until_flag(self, value: bool, why: str) -> None:
         until(lambda: self.flags[-1] is value, f"{value} after {why}")
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def localizer(route_map: RouteMap, embedder: Any = None, **given: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from ros_world import (
     MS,
     Peer,
     change,
-    drive,
     image_message,
     run_module,
     set_parameter,
@@ -30,22 +28,8 @@ from sensor_msgs.msg import Image, PointCloud2
 from saane_ros.errors import SaaneError
 from saane_ros.ros.localizer.node import LocalizerNode
 from saane_ros.ros.shared.qos import BEST_EFFORT, RELIABLE, keep_last
-from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings, default_settings, described_settings
-
-
-@pytest.fixture(scope="module")
-def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
-    frames = drive([smooth_scene(seed) for seed in range(12)])
-    path = tmp_path_factory.mktemp("map") / "street.routemap"
-    return build_map(frames, ColourGridEmbedder(), path)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def localizer(embedder: Any = None, **given: Any) -> Any:

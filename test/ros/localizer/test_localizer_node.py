@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,12 +50,6 @@ def street(folder: Path, postprocessing: str = "none") -> RouteMap:
 @pytest.fixture(scope="module")
 def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
     return street(tmp_path_factory.mktemp("map"))
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def localizer(route_map: RouteMap, embedder: Any = None, **parameters: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from localizer_world import Robot, localizer, street
 from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
-from ros_world import Peer, spinning, until
+from ros_world import Peer, until
 
 from saane_ros.localization import map_choice
 from saane_ros.ros.localizer import loaded
@@ -29,12 +28,6 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     street(folder, "north", 0)
     street(folder, "south", 100, frame_id="yard")
     return folder
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def set_map(peer: Peer, path: Path) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from geometry_msgs.msg import PoseStamped
 from map_builder_world import PERIOD, deliver, feed, map_builder, newest, odometry, save, send
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from ros_world import MS, Peer, image_message, spinning, until, values
+from ros_world import MS, Peer, image_message, until, values
 from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image, NavSatFix, NavSatStatus
 
@@ -24,12 +23,6 @@ from saane_ros.ros.shared.qos import LATCHED
 from saane_ros.route_map.postprocessing import fit
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import NodeSettings, default_settings
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def test_a_place_every_two_metres_with_the_pose_at_the_images_stamp(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
 from map_builder_world import PERIOD, deliver, feed, map_builder, odometry, save, send
 from nav_msgs.msg import Odometry
-from ros_world import Peer, drive, image_message, spinning, until, values
+from ros_world import Peer, drive, image_message, until, values
 from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image
 
@@ -29,12 +28,6 @@ from saane_ros.types import Frame
 
 BY_TIME = {"pose_source": "none", "unit": "seconds", "every": 0.01}
 PLACES = 60
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 class SlowWriter:

@@ -7,19 +7,17 @@ down what is asked of it, stands in for it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import Parameter
-from ros_world import Peer, change, drive, spinning, state, until
-from scenes import ColourGridEmbedder, smooth_scene
+from ros_world import Peer, change, spinning, state, until
+from scenes import ColourGridEmbedder
 from std_msgs.msg import Empty
 
 from saane_ros.ros.localizer.node import LocalizerNode
-from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 
 
@@ -64,19 +62,6 @@ def bonds(monkeypatch: pytest.MonkeyPatch) -> list[WrittenDownBond]:
     made: list[WrittenDownBond] = []
     monkeypatch.setattr(WrittenDownBond, "made", made, raising=False)
     return made
-
-
-@pytest.fixture(scope="module")
-def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
-    frames = drive([smooth_scene(seed) for seed in range(12)])
-    path = tmp_path_factory.mktemp("map") / "street.routemap"
-    return build_map(frames, ColourGridEmbedder(), path)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def localizer(route_map: RouteMap, **given: Any) -> Any:

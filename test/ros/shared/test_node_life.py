@@ -18,7 +18,6 @@ from ros_world import (
     MS,
     PATIENCE_S,
     Peer,
-    drive,
     image_message,
     run_module,
     set_parameter,
@@ -31,7 +30,6 @@ from scenes import ColourGridEmbedder, smooth_scene
 from sensor_msgs.msg import Image
 
 from saane_ros.ros.localizer.node import LocalizerNode
-from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 
@@ -57,19 +55,6 @@ class Lingering(LocalizerNode):
 
 sys.exit(run_node(Lingering))
 """
-
-
-@pytest.fixture(scope="module")
-def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
-    frames = drive([smooth_scene(seed) for seed in range(12)])
-    path = tmp_path_factory.mktemp("map") / "street.routemap"
-    return build_map(frames, ColourGridEmbedder(), path)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 class Held(ColourGridEmbedder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from ros_world import (
     MS,
     Peer,
     change,
-    drive,
     image_message,
     spinning,
     until,
@@ -26,21 +24,7 @@ from sensor_msgs.msg import Image
 from saane_ros.errors import SaaneError
 from saane_ros.ros.localizer.node import LocalizerNode
 from saane_ros.ros.shared.qos import BEST_EFFORT, RELIABLE, keep_last
-from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
-
-
-@pytest.fixture(scope="module")
-def route_map(tmp_path_factory: pytest.TempPathFactory) -> RouteMap:
-    frames = drive([smooth_scene(seed) for seed in range(12)])
-    path = tmp_path_factory.mktemp("map") / "street.routemap"
-    return build_map(frames, ColourGridEmbedder(), path)
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    with spinning(Peer) as node:
-        yield node
 
 
 def localizer(route_map: RouteMap, **options: Any) -> Any:
