@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -114,21 +115,21 @@ class ChunkedFile:
                 "cut: what can be read is used."
             )
 
+    @abstractmethod
     def _has_index(self) -> bool:
         """Fill channels, chunks and counts from the file's index, if it has a sound one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _first_piece(self) -> int:
         """Where a scan begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _piece(self, at: int) -> tuple[list[Message], int | None]:
         """The messages of the chunk at a place, and where the next begins, if any does.
 
         Channels that it meets are learnt, the first of each number; `_closed` is set where the
         recorder's last words are met.
         """
-        raise NotImplementedError
 
     def _read(self, at: int, end: int) -> bytes:
         """Bytes of the file; ValueError where they are more than any record has, or unreadable."""
