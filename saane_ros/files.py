@@ -11,15 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from saane_ros.errors import SaaneError
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-YAML_FAULTS = (yaml.YAMLError, ValueError, AttributeError, OverflowError, RecursionError)
-"""What reading YAML may raise: a date or number that is none, or nesting without end, is no
-YAMLError to the library."""
 
 
 @contextmanager

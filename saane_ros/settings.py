@@ -8,9 +8,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_yaml
 
 Value = str | int | float | bool
 ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
@@ -170,10 +169,7 @@ def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
     itself, such as use_sim_time, are left out. Raises SaaneError; values are checked by
     `settings_from`.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SaaneError(f"The parameter file {path} cannot be read as YAML: check it.") from error
+    document = read_yaml(path, "The parameter file")
     if not isinstance(document, dict):
         raise SaaneError(f"The parameter file {path} holds no `{node}: ros__parameters:`: add it.")
     values: dict[str, Any] = {}

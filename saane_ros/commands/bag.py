@@ -16,7 +16,7 @@ examples:
 
 Bags of ROS 2 (MCAP and sqlite3, also packed with zstd) and ROS 1 .bag files are read alike, also by
 `saane map build` and `saane localize`. Of a bag that was cut off what can be read is used, and the
-rest is named. Images from all over the bag are looked at; exit status 1 where there is no bag.
+rest is named. Images from all over the bag are looked at.
 """
 
 
