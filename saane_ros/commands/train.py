@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from saane_ros.commands.parsers import output_folder
 
 if TYPE_CHECKING:
-from saane_ros.training.run import Run
+    from saane_ros.training.run import Run
 
 EXAMPLES = """\
 examples:
