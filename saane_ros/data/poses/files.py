@@ -107,8 +107,9 @@ def parse_stamp(text: str, unit: str = "") -> int | None:
 
 
 def yaw_quaternion(yaw: float) -> tuple[float, float, float, float]:
-    """Quaternion (x, y, z, w) of a turn about the upward axis, yaw in radians."""
-    return (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
+    """Quaternion (x, y, z, w) of a turn about the upward axis, yaw in radians; NaN of infinity."""
+    half = yaw / 2 if math.isfinite(yaw) else math.nan
+    return (0.0, 0.0, math.sin(half), math.cos(half))
 
 
 def _read_kitti(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
