@@ -70,5 +70,7 @@ def frame_number(path: Path, name: str) -> int:
     """The number at the end of a frame's name."""
     digits = re.search(r"(\d+)\.\w+$", name)
     if digits is None:
-        raise SaaneError(f"{path} has the line {name!r}, which is no numbered image: correct it.")
+        raise SaaneError(
+            f"{path} has the line {name[:60]!r}, which is no numbered image: correct it."
+        )
     return int(digits.group(1))

@@ -95,6 +95,8 @@ def read_gps(path: Path) -> NDArray[np.float64]:
             continue
         try:
             latitude, longitude = map(float, cells)
+            if not (abs(latitude) <= 80 and abs(longitude) <= 180):
+                raise ValueError
         except ValueError as error:
             raise SaaneError(
                 f"{path} line {number} is not `latitude,longitude`: copy the file again."
