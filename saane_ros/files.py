@@ -19,7 +19,16 @@ RENAME_EXCHANGE = 2
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling to write; it takes the name `path` when the block ends well."""
+    """Give a temporary sibling to write; it takes the name `path` when the block ends well.
+
+    A device or pipe, such as /dev/null, is written to itself: root would replace it by a file.
+    Raises SaaneError where `path` is a folder.
+    """
+    if path.is_dir():
+        raise SaaneError(f"{path} is a folder: name a file.")
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

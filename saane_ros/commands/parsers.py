@@ -62,7 +62,7 @@ def output_folder(text: str) -> Path:
     """The `type` of a folder that is written to; one that cannot be is told before the work."""
     path = named_path(text)
     there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
-    if not there.is_dir():
+    if not os.path.isdir(there):
         raise argparse.ArgumentTypeError(f"{there} is no folder, name another place")
     return path
 
@@ -70,7 +70,7 @@ def output_folder(text: str) -> Path:
 def output_file(text: str) -> Path:
     """The same of a file."""
     path = named_path(text)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise argparse.ArgumentTypeError(f"{path} is a folder, name a file")
     output_folder(str(path.absolute().parent))
     return path

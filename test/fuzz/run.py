@@ -152,14 +152,14 @@ def _work(name: str, first: int, count: int, folder: Path, at: Any) -> None:
     warnings.simplefilter("ignore")  # libraries warn of what is damaged
     folder.mkdir()
     found = fuzz(FORMATS[name], first, count, folder, at)
-    folder.with_suffix(".json").write_text(json.dumps(asdict(found)))
+    (folder / "figures.json").write_text(json.dumps(asdict(found)))
 
 
 def _figures(process: BaseProcess, folder: Path, at: int) -> Figures:
     if process.exitcode:
         end = f"the process ended with {process.exitcode}"
         return Figures(process.name, faults={end: [f"mutation {at}"]})
-    return Figures(**json.loads((folder / f"{process.name}.json").read_text()))
+    return Figures(**json.loads((folder / process.name / "figures.json").read_text()))
 
 
 def _told(figures: Figures) -> Figures:
