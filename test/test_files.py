@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from saane_ros import files
+from saane_ros.errors import SaaneError
 from saane_ros.files import replace_folder, replacing_file, sha256_of
 
 

@@ -58,7 +58,7 @@ def fuzz(form: Format, first: int, count: int, folder: Path, at: Any = None) -> 
     cases = form.prepare(folder)
     for case in filter(lambda case: case.good, cases):
         assert case.read(), f"{form.name}: {case.name} is not even read as it is"
-    _limit_address_space()
+    _forget_peak()
     start = _memory_mebibytes("VmRSS")
     for number in range(first, first + count):
         case = cases[number % len(cases)]
@@ -109,7 +109,6 @@ def _place(error: BaseException) -> str:
 def _limit_address_space() -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + FUSE_BYTES, resource.RLIM_INFINITY))
-    _forget_peak()
 
 
 def _forget_peak() -> None:
@@ -150,6 +149,7 @@ def run(names: Sequence[str], first: int, count: int, jobs: int) -> list[Figures
 
 def _work(name: str, first: int, count: int, folder: Path, at: Any) -> None:
     warnings.simplefilter("ignore")  # libraries warn of what is damaged
+    _limit_address_space()
     folder.mkdir()
     found = fuzz(FORMATS[name], first, count, folder, at)
     (folder / "figures.json").write_text(json.dumps(asdict(found)))

@@ -49,13 +49,13 @@ def test_what_goes_wrong_is_found_and_named(tmp_path: Path) -> None:
     def read() -> int:
         if path.read_text() != "1 2 3\n" and (end := ends.pop(0)) is not None:
             raise end
-        return bytearray(b"x" * (20 << 20)).count(b"x")
+        return bytearray(b"x" * (200 << 20)).count(b"x")
 
     def change(_: random.Random) -> None:
         path.write_text("changed")
 
     case = Case("one", change, read)
-    figures = fuzz(Format("small", lambda _: [case], 10), 0, 4, tmp_path)
+    figures = fuzz(Format("small", lambda _: [case], 100), 0, 4, tmp_path)
     assert (figures.mutations, figures.accepted, figures.refused) == (4, 1, 3)
     kinds = sorted(kind.split(":")[0] for kind in figures.faults)
     assert kinds == ["ValueError", "memory", "no sentence"]

@@ -178,7 +178,7 @@ def test_the_file_comes_back(
         ({"projection": np.ones((4, 11), np.float32)}, "arrays that do not fit"),
         ({"step": np.ones(2)}, "arrays that do not fit"),
         ({"mean": np.array(["a"] * 12)}, "values that are no statistics"),
-        ({"mean": np.array([{}] * 12)}, "is no .npz of NumPy arrays"),
+        ({"mean": np.array([{}] * 12)}, "file of NumPy arrays"),
         ({"more": np.ones(2)}, "holds .*more.* and not count, deviation, mean, projection, step"),
     ],
 )
