@@ -196,5 +196,5 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "postprocessing.npz"
     for content in (b"", b"PK\x03\x04 cut", b"text"):
         path.write_bytes(content)
-        with pytest.raises(SaaneError, match=r"is no \.npz of NumPy arrays"):
+        with pytest.raises(SaaneError, match=r"file of NumPy arrays"):
             read_postprocessing(path, "mean")
