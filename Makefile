@@ -1,4 +1,4 @@
-# setup, demo, test, lint, bench. A second run repeats no finished set-up.
+# setup, demo, test, lint, fuzz, bench. A second run repeats no finished set-up.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 DATA ?=
 WEIGHTS ?=
 MODEL ?=
+MUTATIONS ?= 100000
 
 # A sourced ROS 2 brings its own client library; the wheels are for machines without one. There is
 # none of tf2_msgs: the tests compile their own.
@@ -21,7 +22,7 @@ VENV_OPTIONS :=
 EXTRA := $(ROS_WHEELS)
 endif
 
-.PHONY: setup demo test lint bench results clean
+.PHONY: setup demo test lint fuzz bench results clean
 
 setup: $(STAMP)
 
@@ -42,6 +43,10 @@ lint: setup
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy saane_ros
 	$(RUN) -m mkdocs build --quiet --strict
+
+# Reads so many damaged files and wrong arguments, shared among the formats; prints what came of it.
+fuzz: setup
+	PYTHONPATH=test OMP_NUM_THREADS=1 OPENCV_LOG_LEVEL=SILENT $(RUN) -m fuzz.run --mutations $(MUTATIONS)
 
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark

@@ -5,46 +5,56 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import os
 import sys
 
 from saane_ros import __version__
+from saane_ros.commands.parsers import DONE, FAILED, INTERRUPTED, Parser, one_line
 from saane_ros.errors import SaaneError
 
-TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR)
-"""Failures of the system that a person can mend."""
+REMEDIES = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "free some space and give the same command again, what was finished is kept",
+    ),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "allow it there or choose another place"
+    ),
+}
+"""What a person can do about failures of the system."""
 COMMANDS = ("map", "localize", "bag", "robotcar", "evaluate", "train", "models", "demo")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 is success, 1 a told failure, 2 wrong usage, 130 interrupted."""
+    """Run one command; its exit code is one of `parsers.EXITS`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
     except SaaneError as error:
-        print(f"saane: {error}", file=sys.stderr)
-        return 1
+        print(f"saane: {one_line(str(error))}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("saane: interrupted.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in TOLD:
+        if error.errno is None:
             raise
         where = f" at {error.filename}" if error.filename else ""
-        print(
-            f"saane: {error.strerror}{where}: what was finished is kept; free some space or choose "
-            "another place, and give the same command again.",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+        remedy = REMEDIES.get(error.errno, "check the path")
+        print(f"saane: {one_line(f'{error.strerror}{where}: {remedy}.')}", file=sys.stderr)
+        return FAILED
+    return DONE
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every sub-command; each module of `commands/` adds its own."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="saane", description="Route maps, place matches and models for long-term localization."
     )
     parser.add_argument("--version", action="version", version=f"saane_ros {__version__}")

@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import yaml
-
 from saane_ros.errors import SaaneError
 
 AT_FDCWD = -100
@@ -29,14 +27,20 @@ ASIDE = "older"
 """Name of a folder while the new one takes its place."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A write lacked room: of the disk, of a quota, of the largest file that is allowed."""
-YAML_FAULTS = (yaml.YAMLError, ValueError, AttributeError, OverflowError, RecursionError)
-"""What reading YAML may raise: a date or number that is none, or nesting without end, is no
-YAMLError to the library."""
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write; it takes the name `path` when the block ends well."""
+    """Give a temporary file to write; it takes the name `path` when the block ends well.
+
+    A device or pipe, such as /dev/null, is written to itself: root would replace it by a file.
+    Raises SaaneError where `path` is a folder.
+    """
+    if path.is_dir():
+        raise SaaneError(f"{path} is a folder: name a file.")
+    if path.exists() and not path.is_file():
+        yield path
+        return
     with workspace(path) as folder:
         temporary = folder / path.name
         yield temporary

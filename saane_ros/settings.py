@@ -9,9 +9,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_yaml
 
 STREET_MODEL = "saane-resnet18"
 """What a map is made with where nobody names a model: the best that is at hand for real streets."""
@@ -254,10 +253,7 @@ def read_settings(path: Path, node: str = "localizer") -> dict[str, Any]:
     alone, such as autostart and use_sim_time, are left out. Raises SaaneError; values are checked
     by `settings_from`.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SaaneError(f"The parameter file {path} cannot be read as YAML: check it.") from error
+    document = read_yaml(path, "The parameter file")
     if not isinstance(document, dict):
         raise SaaneError(f"The parameter file {path} holds no `/**: ros__parameters:`: add it.")
     values: dict[str, Any] = {}

@@ -20,7 +20,8 @@ MOST_LINES = 400
 Floors = tuple[tuple[str, ...], ...]
 FLOORS: Floors = (
     ("errors", "types", "geodesy", "progress"),
-    ("files", "paths", "settings", "model", "messages"),
+    ("files", "paths", "reading"),
+    ("settings", "model", "messages"),
     ("weights", "simulation", "visualization"),
     ("embedding", "data"),
     ("route_map",),

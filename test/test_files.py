@@ -135,3 +135,15 @@ def test_sha256_of_more_than_one_block(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    with replacing_file(Path("/dev/null")) as given:
+        assert given == Path("/dev/null")
+        given.write_text("gone")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SaaneError, match="is a folder: name a file"), replacing_file(tmp_path):
+        pass

@@ -130,8 +130,8 @@ def test_parameter_files_of_ros_are_read(tmp_path: Path) -> None:
         ("", "holds no `/\\*\\*: ros__parameters:`"),
         ("map_builder: {ros__parameters: {}}", "holds no `/\\*\\*: ros__parameters:`"),
         ("localizer: {candidates: 3}", "has no `ros__parameters:`"),
-        ("localizer: [", "cannot be read as YAML"),
-        ("localizer: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
+        ("localizer: [", "is not YAML"),
+        ("localizer: !!python/object/apply:os.getcwd []", "is not YAML"),
     ],
 )
 def test_wrong_parameter_files_are_told(tmp_path: Path, text: str, message: str) -> None:

@@ -17,8 +17,8 @@ examples:
 
 Bags of ROS 2 (MCAP and sqlite3, also packed with zstd) and ROS 1 .bag files are read alike, also by
 `saane map build` and `saane localize`. Of a bag that was cut off what can be read is used, and the
-rest is named. Images from all over the bag are looked at; exit status 1 where there is no bag.
-`topics` looks at no message: it prints which topic the launch files take for what, one a line.
+rest is named. Images from all over the bag are looked at. `topics` looks at no message: it prints
+which topic the launch files take for what, one a line.
 """
 
 

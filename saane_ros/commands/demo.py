@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from types import FrameType
 
-from saane_ros.errors import SaaneError
+from saane_ros.commands.parsers import number, output_folder
 from saane_ros.settings import TOWN_MODEL
 
 EXAMPLES = """\
@@ -31,25 +31,34 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         description="Build a route map from one drive, replay another to the live localizer node "
         "in processes of their own, and report how well it did.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="your own images instead")
     parser.add_argument("--model", default=TOWN_MODEL, help="model card (%(default)s)")
     parser.add_argument(
-        "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="results (%(default)s)"
+        "--out",
+        type=output_folder,
+        default=Path("out/demo"),
+        metavar="DIR",
+        help="results (%(default)s)",
     )
     parser.add_argument(
-        "--rate", type=float, default=0.0, metavar="HZ", help="of the camera (town 10, images 5)"
+        "--rate",
+        type=number(0, 1000, float),
+        default=0.0,
+        metavar="HZ",
+        help="of the camera (town 10, images 5)",
     )
     parser.add_argument(
-        "--length", type=float, default=400.0, metavar="M", help="of the town's route (%(default)g)"
+        "--length",
+        type=number(0, 100_000, float),
+        default=400.0,
+        metavar="M",
+        help="of the town's route (%(default)g)",
     )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.rate < 0:
-        raise SaaneError(f"--rate is {options.rate:g}: give images per second.")
     from saane_ros.demo.run import DemoOptions, run_demo
 
     signal.signal(signal.SIGTERM, _interrupt)  # ends the children as Ctrl-C does

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from saane_ros import __version__
 from saane_ros.commands.evaluate_drive import add_drive
+from saane_ros.commands.parsers import number, output_folder, threads
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 
@@ -55,7 +56,6 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         description="Compare models on datasets; writes results.json, predictions.csv, "
         "report.html.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_argument = parser.add_argument
     add_argument("--model", nargs="+", default=[], metavar="MODEL", help="see below")
@@ -64,14 +64,20 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "--pair", choices=PAIRS, help="of --dataset robotcar: one experiment; by default both"
     )
     add_argument("--root", default="", help="folder that the datasets' folders lie in")
-    add_argument("--out", type=Path, default=Path("out/evaluation"), help="folder of the results")
+    add_argument(
+        "--out", type=output_folder, default=Path("out/evaluation"), help="folder of the results"
+    )
     add_argument("--weights", default="", help="folder (or trunk file) looked into first")
     add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
-    add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
+    add_argument("--threads", type=threads, default=0, help="CPU threads; 0: PyTorch's choice")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="input size, pixels")
-    size.add_argument("--max-side", type=int, help="longer input side, keeping the aspect")
+    size.add_argument(
+        "--size", nargs=2, type=number(1, 8192, int), metavar=("H", "W"), help="input size, pixels"
+    )
+    size.add_argument(
+        "--max-side", type=number(1, 8192, int), help="longer input side, keeping the aspect"
+    )
     add_argument("--list", action="store_true", help="list the described datasets and end")
     parser.set_defaults(run=_run)
     add_drive(parser.add_subparsers(dest="evaluation", metavar="drive"))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saane_ros.commands.parsers import command_parser
+from saane_ros.commands.parsers import command_parser, output_folder, threads
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings, parse_assignment, settings_from
@@ -70,7 +70,9 @@ def add_drive(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--weights", default="", help="folder looked into first")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
+    parser.add_argument(
+        "--threads", type=threads, default=0, help="CPU threads; 0: PyTorch's choice"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -78,7 +80,9 @@ def add_drive(subparsers: argparse._SubParsersAction) -> None:
         metavar="NAME=VALUE",
         help="one setting of config/localizer.yaml; may be given again",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/drive"), help="folder of the results")
+    parser.add_argument(
+        "--out", type=output_folder, default=Path("out/drive"), help="folder of the results"
+    )
     parser.set_defaults(run=_run)
 
 

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from saane_ros.commands.parsers import output_file, threads
 from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
@@ -82,7 +83,6 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         help="match images or a bag with a route map",
         description="Match every frame with the places of a route map; one CSV line per frame.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--map", type=Path, metavar="X.routemap", help="route map")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -93,14 +93,21 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--truth-topic", metavar="T", help="poses of --bag to measure errors by")
     parser.add_argument("--camera-rate", type=float, default=0.0, metavar="HZ", help="simulated")
     parser.add_argument("--inference-ms", type=float, default=0.0, metavar="MS", help="simulated")
-    parser.add_argument("--out", type=Path, metavar="matches.csv", help="file instead of a print")
     parser.add_argument(
-        "--poses-out", type=Path, metavar="FILE", help="poses while localized, as TUM for evo"
+        "--out", type=output_file, metavar="matches.csv", help="file instead of a print"
+    )
+    parser.add_argument(
+        "--poses-out",
+        type=output_file,
+        metavar="FILE",
+        help="poses while localized, as TUM for evo",
     )
     parser.add_argument("--model", metavar="CARD", help="model card; the map's own by default")
     parser.add_argument("--weights", metavar="DIR", help="folder looked into first for weights")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; 0: PyTorch's choice")
+    parser.add_argument(
+        "--threads", type=threads, metavar="N", help="CPU threads; 0: PyTorch's choice"
+    )
     parser.add_argument("--params", type=Path, metavar="FILE", help="ROS parameter file")
     parser.add_argument(
         "--set",

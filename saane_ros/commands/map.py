@@ -24,7 +24,7 @@ from saane_ros.commands.map_editing import (
     crop,
     merge,
 )
-from saane_ros.commands.parsers import command_parser
+from saane_ros.commands.parsers import command_parser, number, output_file, output_folder, threads
 from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.transforms import frame_name, read_mount
 from saane_ros.errors import SaaneError
@@ -106,7 +106,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument(
         "--camera-pose", default="", metavar="'X Y Z R P Y'", help="of the camera on it, see below"
     )
-    build.add_argument("--out", type=Path, required=True, metavar="X.routemap", help="map to write")
+    build.add_argument(
+        "--out", type=output_folder, required=True, metavar="X.routemap", help="map to write"
+    )
     every = build.add_mutually_exclusive_group()
     every.add_argument("--every-metres", type=float, metavar="M", help="a place every M metres")
     every.add_argument("--every-seconds", type=float, metavar="S", help="a place every S seconds")
@@ -115,8 +117,15 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
     build.add_argument("--device", default=defaults.device, help="auto, cpu, cuda or cuda:N")
     build.add_argument("--precision", default=defaults.precision, help="auto, fp32, fp16 or bf16")
-    build.add_argument("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
-    build.add_argument("--batch", type=int, default=8, help="images embedded at once (%(default)s)")
+    build.add_argument(
+        "--threads", type=threads, default=0, help="CPU threads; 0: PyTorch's choice"
+    )
+    build.add_argument(
+        "--batch",
+        type=number(1, 1024, int),
+        default=8,
+        help="images embedded at once (%(default)s)",
+    )
     build.add_argument("--half", action="store_true", help="store descriptors as float16")
     build.add_argument(
         "--postprocessing", choices=KINDS, default=NONE, help="of descriptors, see below (none)"
@@ -124,7 +133,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.set_defaults(run=_build)
     info = command_parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
     info.add_argument("map", type=Path, help="folder of the map")
-    info.add_argument("--plot", type=Path, metavar="X.png", help="draw the route from above")
+    info.add_argument("--plot", type=output_file, metavar="X.png", help="draw the route from above")
     info.set_defaults(run=_info)
     verify = command_parser(
         actions, "verify", "read whole maps and say whether they are as written", VERIFY_EXAMPLES
@@ -169,8 +178,6 @@ def _build(options: argparse.Namespace) -> None:
         precision=options.precision,
         threads=options.threads,
     )
-    if options.batch < 1:
-        raise SaaneError(f"--batch is {options.batch}: give a number of images from 1 on.")
     with _source(options) as source:
         embedder = load_embedder(
             settings.model, settings.weights, settings.device, settings.precision, settings.threads

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from saane_ros.commands.parsers import output_folder
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.postprocessing import PROJECTIONS
 from saane_ros.route_map.store import RouteMap
@@ -37,14 +38,14 @@ def add_crop(parser: argparse.ArgumentParser) -> None:
     ends = parser.add_mutually_exclusive_group(required=True)
     ends.add_argument("--places", metavar="A:B", help="from place A to before place B")
     ends.add_argument("--metres", metavar="A:B", help="from A to B metres along the route")
-    parser.add_argument("--out", type=Path, required=True, metavar="X.routemap")
+    parser.add_argument("--out", type=output_folder, required=True, metavar="X.routemap")
 
 
 def add_merge(parser: argparse.ArgumentParser) -> None:
     """The arguments of `saane map merge`."""
     parser.add_argument("maps", type=Path, nargs="+", metavar="map", help="folders of the maps")
     parser.add_argument("--postprocessing", choices=PROJECTIONS, help="of maps with mean")
-    parser.add_argument("--out", type=Path, required=True, metavar="X.routemap")
+    parser.add_argument("--out", type=output_folder, required=True, metavar="X.routemap")
 
 
 def crop(options: argparse.Namespace) -> RouteMap:

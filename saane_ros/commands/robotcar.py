@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from saane_ros.commands.parsers import command_parser
+from saane_ros.commands.parsers import command_parser, output_folder
 from saane_ros.data.robotcar.images import CAMERAS
 from saane_ros.data.robotcar.poses import POSE_FILES
 
@@ -32,7 +32,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     argument = to_bag.add_argument
     argument("traversal", type=Path, help="folder of the traversal")
-    argument("--out", type=Path, required=True, metavar="BAG", help="folder of the bag")
+    argument("--out", type=output_folder, required=True, metavar="BAG", help="folder of the bag")
     argument("--camera", default="stereo/centre", choices=CAMERAS, help="%(default)s")
     every = to_bag.add_mutually_exclusive_group()
     every.add_argument(

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saane_ros.commands.parsers import output_folder
+
 if TYPE_CHECKING:
     from saane_ros.training.run import Run
 
@@ -31,7 +33,6 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         help="train trunks, segmentation and heads",
         description="Train a model, stage by stage.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stages = parser.add_subparsers(dest="stage", required=True, metavar="stage")
     for name, run, help_text in (
@@ -50,10 +51,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
             help=help_text,
             description=f"Train: {help_text}.",
             epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         stage.add_argument("--config", type=Path, required=True, help="a file of config/train/")
-        stage.add_argument("--out", type=Path, required=True, help="folder of checkpoints")
+        stage.add_argument("--out", type=output_folder, required=True, help="folder of checkpoints")
         stage.add_argument(
             "--data",
             type=Path,
@@ -63,12 +63,16 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         stage.add_argument("--weights", default="", help="folder of given weights, searched first")
         stage.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
         if name in ("export", "evidence"):
-            stage.add_argument("--models", type=Path, required=True, help="folder of the card")
+            stage.add_argument(
+                "--models", type=output_folder, required=True, help="folder of the card"
+            )
         if name == "export":
             stage.add_argument("--system", help="a head that the stage `table` trained, by name")
         if name in ("segmentation", "table", "evidence"):
             needed = name != "segmentation"
-            stage.add_argument("--results", type=Path, required=needed, help="folder of figures")
+            stage.add_argument(
+                "--results", type=output_folder, required=needed, help="folder of figures"
+            )
         stage.set_defaults(run=run)
 
 

@@ -18,6 +18,7 @@ from saane_ros.demo.finished import key_of, key_of_files
 from saane_ros.demo.scene import CAMERA_TOPIC, Recording, Scene
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.positives import correct_places
+from saane_ros.reading import no_folder
 from saane_ros.types import Frame, Place
 
 TOLERANCE_FRAMES = 5
@@ -30,7 +31,7 @@ def folder_scene(data: Path, work: Path, rate_hz: float) -> Scene:
     Raises SaaneError where the folder holds neither ref/ and query/ nor a drive with poses.
     """
     if not data.is_dir():
-        raise SaaneError(f"There is no folder {data}: name one with ref/ and query/.")
+        raise no_folder(data, "one with ref/ and query/")
     if (data / "ref").is_dir() and (data / "query").is_dir():
         return _two_folders(data, rate_hz)
     return _one_drive(data, work, rate_hz)
@@ -132,7 +133,7 @@ def _write_part(entries: list[ImageEntry], folder: Path) -> ImageFolder:
             os.symlink(entry.path.resolve(), folder / entry.path.name)
         except OSError:
             shutil.copy2(entry.path, folder / entry.path.name)
-    with (folder / "poses.csv").open("w", newline="") as stream:
+    with (folder / "poses.csv").open("w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["name", "stamp_ns", "x", "y", "z", "qx", "qy", "qz", "qw"])
         for entry in entries:

@@ -31,7 +31,10 @@ COLUMNS = (
 
 def write_predictions(evaluations: Sequence[Evaluation], path: Path) -> None:
     """One row a query and model; ranks count from 1, unknown values are empty."""
-    with replacing_file(path) as temporary, temporary.open("w", newline="") as stream:
+    with (
+        replacing_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for evaluation in evaluations:

@@ -106,7 +106,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         with replacing_file(path) as temporary:
-            temporary.write_text(self.html(), encoding="utf-8")
+            temporary.write_text(self.html(), encoding="utf-8", errors="backslashreplace")
 
 
 def _class(name: str) -> str:

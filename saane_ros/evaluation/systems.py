@@ -17,8 +17,10 @@ from saane_ros.evaluation.descriptors import describe
 from saane_ros.evaluation.memory import measured_memory
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
 from saane_ros.evaluation.searches import Search, search_descriptors
+from saane_ros.reading import read_arrays
 
 STRIDE = 16
+WRITE_AGAIN = "write it with numpy.save or numpy.savez"
 
 
 class System(Protocol):
@@ -128,7 +130,7 @@ class DescriptorSystem:
         return search_descriptors(queries.astype(np.float32), references.astype(np.float32))
 
     def _split(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-        arrays = read_arrays(self._path)
+        arrays = read_arrays(self._path, WRITE_AGAIN)
         if "" in arrays:
             count = len(dataset.references)
             return arrays[""][count:], arrays[""][:count]
@@ -153,7 +155,7 @@ class RecordedSystem:
         self.name, self._path = path.stem, path
 
     def search(self, dataset: Dataset) -> Search:
-        arrays = read_arrays(self._path)
+        arrays = read_arrays(self._path, WRITE_AGAIN)
         similarity = np.asarray(arrays["similarity"], np.float64)
         expected = (len(dataset.queries), len(dataset.references))
         if similarity.shape != expected or not np.isfinite(similarity).all():
@@ -190,19 +192,11 @@ def recorded_systems(folder: Path, dataset: Dataset) -> list[System]:
 
 def file_system(path: Path) -> System:
     """Recorded scores where the file has an array `similarity`, else descriptors."""
-    return RecordedSystem(path) if "similarity" in read_arrays(path) else DescriptorSystem(path)
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by name, or that of a .npy file under ""."""
-    try:
-        content = np.load(path, allow_pickle=False)
-        return {"": content} if isinstance(content, np.ndarray) else dict(content)
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise SaaneError(
-            f"{path} is no readable .npy or .npz file of numbers: write it with numpy.save or "
-            "numpy.savez."
-        ) from error
+    return (
+        RecordedSystem(path)
+        if "similarity" in read_arrays(path, WRITE_AGAIN)
+        else DescriptorSystem(path)
+    )
 
 
 def distinct_names(systems: Sequence[System]) -> None:

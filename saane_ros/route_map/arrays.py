@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.errors import SaaneError
+from saane_ros import reading
+
+REMEDY = "build the map again or restore a copy"
 
 
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
@@ -24,21 +24,4 @@ def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a file by name; SaaneError where it is no .npz of NumPy arrays."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return dict(content)
-    # A changed bit may also say that an archive is encrypted or compressed in an unknown way.
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        MemoryError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise SaaneError(
-            f"{path} is no .npz of NumPy arrays: build the map again or restore a copy."
-        ) from error
+    return reading.read_arrays(path, REMEDY)

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from saane_ros.errors import SaaneError
-from saane_ros.files import YAML_FAULTS
 from saane_ros.paths import share_folder
+from saane_ros.reading import YAML_FAULTS
 
 CALIBRATION_FILE = "calibration.yaml"
 DEFAULT_FILE = "evidence.yaml"

@@ -16,8 +16,8 @@ import yaml
 
 from saane_ros.data.poses.transforms import valid_pose
 from saane_ros.errors import SaaneError
-from saane_ros.files import YAML_FAULTS
 from saane_ros.geodesy import PLANE
+from saane_ros.reading import YAML_FAULTS
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.types import Pose
 
@@ -85,7 +85,10 @@ def read_info(folder: Path) -> MapInfo:
     """Read and check `map.yaml`; SaaneError says what is wrong with it."""
     path = folder / INFO_FILE
     if not folder.is_dir():
-        raise SaaneError(f"There is no route map at {folder}: build one with `saane map build`.")
+        only = ", only a file, and a map is a folder" if folder.exists() else ""
+        raise SaaneError(
+            f"There is no route map at {folder}{only}: build one with `saane map build`."
+        )
     if not path.is_file():
         raise SaaneError(
             f"{folder} is no route map, as it has no {INFO_FILE}: name another folder."

@@ -20,7 +20,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from saane_ros.files import YAML_FAULTS, lock_folder, replacing_file, telling_full_disk
+from saane_ros.files import lock_folder, replacing_file, telling_full_disk
+from saane_ros.reading import YAML_FAULTS
 from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.files import clear_leftovers
+from saane_ros.reading import parsing
 from saane_ros.route_map.calibration import CALIBRATION_FILE, Calibration, read_calibration
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, read_cohort
 from saane_ros.route_map.info import MapInfo, read_info
@@ -141,10 +142,8 @@ class RouteMap:
 
 
 def _load_array(path: Path) -> NDArray[Any]:
-    try:
+    with parsing(f"{path} is no NumPy array", "build the map again"):
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise SaaneError(f"{path} is no NumPy array: build the map again.") from error
 
 
 def _bearings(folder: Path, info: MapInfo, postprocessing: Postprocessing | None) -> Bearings:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_yaml
 from saane_ros.training.augmentation import Augmentation
 from saane_ros.training.camera_classification import ClassificationTraining
 from saane_ros.training.class_weights import ClassWeightTraining
@@ -103,13 +102,7 @@ class TrainingConfig:
 
 def read_training_config(path: Path) -> TrainingConfig:
     """The configuration in a YAML file; all its mistakes are told in one SaaneError."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SaaneError(
-            f"Training configuration {path} cannot be read ({error}): give a YAML file like those "
-            "in config/train/."
-        ) from error
+    values = read_yaml(path, "Training configuration")
     problems: list[str] = []
     model = values.pop("model", None) if isinstance(values, dict) else None
     if not isinstance(model, dict):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-import yaml
-
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder
+from saane_ros.reading import parse_yaml, read_text
 from saane_ros.weights.card_rules import expand_shorthand, rule_problems
 from saane_ros.weights.cards import ModelCard
 from saane_ros.weights.schema import read_mapping
@@ -19,23 +18,12 @@ def load_card(name_or_path: str | Path) -> ModelCard:
     path = Path(name_or_path).expanduser()
     if path.suffix not in (".yaml", ".yml"):
         path = _path_of(str(name_or_path))
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SaaneError(
-            f"Model card {path} cannot be read ({error}): give the path of a card or one of the "
-            f"names {', '.join(card_names())}."
-        ) from error
-    return parse_card(text, path)
+    return parse_card(read_text(path, "Model card"), path)
 
 
 def parse_card(text: str, path: Path) -> ModelCard:
     """A card from its YAML text; all its mistakes are told in one SaaneError."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise SaaneError(f"Model card {path} is not YAML ({reason}): correct it.") from error
+    values = parse_yaml(text, path, "Model card")
     problems: list[str] = []
     values = expand_shorthand(values, problems)
     card = read_mapping(ModelCard, values, "", problems)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saane_ros.errors import SaaneError
+from saane_ros.reading import parsing
 
 DATASET = "centroids"
 
@@ -22,14 +23,9 @@ def read_centroids(path: Path) -> dict[str, Tensor]:
         raise SaaneError(
             f"Reading {path} needs h5py: pip install 'saane_ros[sralnet]', or pip install h5py."
         ) from error
-    try:
-        with h5py.File(path, "r") as file:
-            values = np.asarray(file[DATASET][()], np.float32)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SaaneError(
-            f"{path} is no HDF5 file with a dataset {DATASET!r} ({error}): get it again from its "
-            "source."
-        ) from error
+    fault = f"{path} is no HDF5 file with a dataset {DATASET!r}"
+    with parsing(fault, "get it again from its source"), h5py.File(path, "r") as file:
+        values = np.asarray(file[DATASET][()], np.float32)
     return {DATASET: torch.from_numpy(values)}
 
 

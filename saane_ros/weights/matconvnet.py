@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saane_ros.errors import SaaneError
+from saane_ros.reading import parsing, read_matlab
 
 AVERAGE_IMAGE = "net.meta.normalization.averageImage"
 TOLERANCE = 0.05
@@ -23,26 +24,15 @@ def read_matconvnet(path: Path) -> dict[str, Tensor]:
 
     Needs scipy, of the extra `transformers` or `train`. Numbers are read, nothing is run.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise SaaneError(
-            f"Reading {path} needs scipy: pip install scipy, or convert it to safetensors."
-        ) from error
-    try:
-        content = loadmat(path, struct_as_record=False, squeeze_me=True)
-        layers = np.atleast_1d(content["net"].layers)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SaaneError(
-            f"Weight file {path} is no MatConvNet network ({reason}): get it again from its source."
-        ) from error
-    found = {}
-    for index, layer in enumerate(layers):
-        for number, values in enumerate(_weights(layer)):
-            tensor = torch.from_numpy(np.array(values, np.float32))
-            found[f"net.layers.{index}.weights.{number}"] = tensor
-    average = _average_image(content["net"])
+    fault = f"Weight file {path} is no MatConvNet network"
+    remedy = "get it again from its source"
+    content, found = read_matlab(path, fault, remedy), {}
+    with parsing(fault, remedy):
+        for index, layer in enumerate(np.atleast_1d(content["net"].layers)):
+            for number, values in enumerate(_weights(layer)):
+                tensor = torch.from_numpy(np.array(values, np.float32))
+                found[f"net.layers.{index}.weights.{number}"] = tensor
+        average = _average_image(content["net"])
     return found if average is None else {**found, AVERAGE_IMAGE: average}
 
 

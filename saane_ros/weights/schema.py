@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import types
 from dataclasses import MISSING, fields
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -24,7 +25,7 @@ def read_mapping(cls: type[T], value: Any, where: str, problems: list[str]) -> T
     before = len(problems)
     prefix = f"{where}." if where else ""
     known = {f.name: f for f in fields(cast(Any, cls)) if f.metadata.get("key", True)}
-    problems.extend(f"unknown key {prefix}{key}" for key in value if key not in known)
+    problems.extend(f"unknown key {prefix}{str(key)[:60]}" for key in value if key not in known)
     hints = get_type_hints(cls)
     filled = {}
     for name, item in known.items():
@@ -51,26 +52,35 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
     return read_mapping(hint, value, where, problems)
 
 
+def shown(value: Any) -> str:
+    """A value for a sentence, shortened: YAML can make much out of little."""
+    return _SHOWN.repr(value)[:100]
+
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 2, 60, 60
+
+
 def _choice(choices: tuple[Any, ...], value: Any, where: str, problems: list[str]) -> Any:
     if value not in choices:
-        problems.append(f"{where} is {value!r} instead of one of {', '.join(choices)}")
+        problems.append(f"{where} is {shown(value)} instead of one of {', '.join(choices)}")
     return value
 
 
 def _scalar(hint: type, value: Any, where: str, problems: list[str]) -> Any:
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 2**1000:
         return float(value)
     if hint is float and type(value) is float and not math.isfinite(value):
         problems.append(f"{where} is {value} instead of a finite number")
     if type(value) is not hint:
-        problems.append(f"{where} is {value!r} instead of {NAMES[hint]}")
+        problems.append(f"{where} is {shown(value)} instead of {NAMES[hint]}")
     return value
 
 
 def _items(hints: tuple[Any, ...], value: Any, where: str, problems: list[str]) -> Any:
     """`tuple[int, ...]` takes any number of items, `tuple[float, float, float]` three."""
     if not isinstance(value, list):
-        problems.append(f"{where} is {value!r} instead of a list")
+        problems.append(f"{where} is {shown(value)} instead of a list")
         return ()
     if hints[-1] is not Ellipsis and len(value) != len(hints):
         problems.append(f"{where} has {len(value)} entries instead of {len(hints)}")

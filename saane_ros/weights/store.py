@@ -9,6 +9,7 @@ from pathlib import Path
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.paths import cache_folder
+from saane_ros.reading import no_folder
 from saane_ros.weights.card_files import models_folder
 from saane_ros.weights.cards import ModelCard, WeightSource
 from saane_ros.weights.download import DownloadError, download
@@ -63,7 +64,7 @@ def search_folders(card: ModelCard, weights: str | Path = "") -> list[Path]:
     if weights:
         given = Path(weights).expanduser()
         if not given.is_dir():
-            raise SaaneError(f"The weights folder {given} does not exist: give a folder.")
+            raise no_folder(given, "one with weights")
         folders.append(given.resolve())
     folders += [card.path.parent, models_folder().resolve(), download_folder()]
     return list(dict.fromkeys(folders))

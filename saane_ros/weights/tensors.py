@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from saane_ros.errors import SaaneError
+from saane_ros.reading import parsing
 from saane_ros.weights.centroid_files import read_centroids
 from saane_ros.weights.matconvnet import read_matconvnet
-
-READ_ERRORS = (RuntimeError, EOFError, ValueError, KeyError, OSError, SafetensorError)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -27,24 +25,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     A PyTorch file may hold the tensors directly or under "state_dict". Code in it is never run:
     a file that needs code is refused with a SaaneError, as is a damaged one.
     """
-    try:
+    if path.suffix == ".mat":
+        return read_matconvnet(path)
+    if path.suffix == ".h5":
+        return read_centroids(path)
+    with parsing(f"Weight file {path} cannot be read", "get the file again from its source"):
         if path.suffix == ".safetensors":
             return load_file(path)
-        if path.suffix == ".mat":
-            return read_matconvnet(path)
-        if path.suffix == ".h5":
-            return read_centroids(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise SaaneError(
-            f"Weight file {path} was refused because it is damaged or reading it would run code "
-            "that it holds: get the file again from its source, or convert it to safetensors."
-        ) from error
-    except READ_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SaaneError(
-            f"Weight file {path} cannot be read ({reason}): get the file again from its source."
-        ) from error
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise SaaneError(
+                f"Weight file {path} was refused because it is damaged or reading it would run "
+                "code that it holds: get the file again from its source, or convert it to "
+                "safetensors."
+            ) from error
     return _state_dict(content, path)
 
 

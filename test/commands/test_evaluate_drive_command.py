@@ -87,7 +87,7 @@ def test_a_suite_builds_its_maps(data: Path, capsys: pytest.CaptureFixture[str])
         (["--map", "m"], "--map needs --drive"),
         (["--suite", "s", "--truth", "t"], "--truth goes with --map"),
         (["--map", "m", "--drive", "d", "--model", "a", "b"], "give one --model"),
-        (["--suite", "gone.yaml"], "cannot be read as YAML"),
+        (["--suite", "gone.yaml"], "gone.yaml cannot be read"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(

@@ -109,7 +109,6 @@ def test_a_bag_becomes_a_map_of_its_posed_frames(
         (["--bag", "x", "--poses", "p"], "--poses goes with --images"),
         (["--bag", "x"], "--bag needs --image-topic"),
         (["--images", "PHOTOS", "--every-metres", "-1"], "give a number above 0"),
-        (["--images", "PHOTOS", "--batch", "0"], "--batch is 0"),
         (["--images", "PHOTOS", "--precision", "fp8"], "Setting precision is 'fp8'"),
         (["--images", "absent"], "There is no folder absent"),
         (["--bag", "absent.mcap", "--image-topic", "/i"], "absent.mcap"),

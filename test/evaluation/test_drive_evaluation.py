@@ -327,7 +327,7 @@ def test_a_drive_folder_knows_poses_before_pixels(route_map: RouteMap, tmp_path:
         ("drives: {a: {map: x}}", "needs either a dataset, or map and drive"),
         ("drives: {a: {dataset: x, without: [b]}}", "b of drives.a is not in away"),
         ("drives: {a: {dataset: x, trth: b}}", "unknown key drives.a.trth"),
-        ("[", "cannot be read as YAML"),
+        ("[", "is not YAML"),
     ],
 )
 def test_mistakes_of_a_suite_are_told(text: str, told: str, tmp_path: Path) -> None:

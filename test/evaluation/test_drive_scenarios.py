@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scenes import smooth_scene
 
 from saane_ros.data.poses.files import yaw_quaternion
+from saane_ros.data.poses.signed_way import BAND_M
 from saane_ros.evaluation.drives.drive import (
     BLANKS,
     Away,
@@ -241,4 +242,5 @@ def test_metres_along_the_heading_fall_where_the_robot_backs(
     along = np.concatenate(([0.0], np.cumsum(steps)))
     positions = np.stack((np.cos(yaw) * along, np.sin(yaw) * along, 0 * along), axis=1) + 7.0
     orientations = np.tile(yaw_quaternion(yaw), (len(along), 1))
-    np.testing.assert_allclose(signed_travelled(positions, orientations), along, atol=1e-9)
+    metres = signed_travelled(positions, orientations)
+    np.testing.assert_allclose(metres, along, atol=BAND_M)  # less is noise of standing

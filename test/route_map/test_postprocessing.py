@@ -178,7 +178,7 @@ def test_the_file_comes_back(
         ({"projection": np.ones((4, 11), np.float32)}, "arrays that do not fit"),
         ({"step": np.ones(2)}, "arrays that do not fit"),
         ({"mean": np.array(["a"] * 12)}, "values that are no statistics"),
-        ({"mean": np.array([{}] * 12)}, "is no .npz of NumPy arrays"),
+        ({"mean": np.array([{}] * 12)}, "file of NumPy arrays"),
         ({"more": np.ones(2)}, "holds .*more.* and not count, deviation, mean, projection, step"),
     ],
 )
@@ -196,5 +196,5 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "postprocessing.npz"
     for content in (b"", b"PK\x03\x04 cut", b"text"):
         path.write_bytes(content)
-        with pytest.raises(SaaneError, match=r"is no \.npz of NumPy arrays"):
+        with pytest.raises(SaaneError, match=r"file of NumPy arrays"):
             read_postprocessing(path, "mean")

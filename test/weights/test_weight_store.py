@@ -55,7 +55,7 @@ def test_the_folder_of_the_package_is_searched_once_for_its_own_cards(cache):
 
 
 def test_a_given_folder_that_is_absent_is_an_error(tmp_path):
-    with pytest.raises(SaaneError, match="does not exist"):
+    with pytest.raises(SaaneError, match="There is no folder"):
         find_weights(card_with(tmp_path, a=shipped()), tmp_path / "absent")
 
 

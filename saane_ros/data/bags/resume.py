@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saane_ros.data.bags.reader import BagReader
-from saane_ros.data.bags.writer import BagWriter
+from saane_ros.data.bags.writer import BagWriter, check_place
 from saane_ros.errors import SaaneError
 from saane_ros.files import lock_folder, replacing_file
 
@@ -38,6 +38,8 @@ def resumable_bag(path: Path, source: str, image_topic: str) -> Iterator[Resumed
     Within a frame `image_topic` must be written last, all messages with the frame's stamp.
     Raises SaaneError where another process writes it, and where the disk is full.
     """
+    path = path.resolve() if path.name in ("", "..") else path
+    check_place(path)
     folder = path.with_name(f".{path.name}.converting")
     lock = lock_folder(folder, f"conversion is writing {path}")
     try:

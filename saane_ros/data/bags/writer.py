@@ -42,6 +42,12 @@ _LATCHED = Qos(
 )
 
 
+def check_place(path: Path) -> None:
+    """SaaneError where something else than a bag stands where one is to be written."""
+    if path.exists() and not (path / "metadata.yaml").is_file():
+        raise SaaneError(f"{path} exists and is no bag: name another folder, or remove it first.")
+
+
 class BagWriter:
     """Writes one bag as a stream; a context manager whose folder appears once the block ends well.
 
@@ -53,10 +59,7 @@ class BagWriter:
 
     def __init__(self, path: Path | str, unfinished: Path | None = None) -> None:
         self.path = Path(path)
-        if self.path.exists() and not (self.path / "metadata.yaml").is_file():
-            raise SaaneError(
-                f"{self.path} exists and is no bag: name another folder, or remove it first."
-            )
+        check_place(self.path)
         self._unfinished = unfinished
         self._connections: dict[str, Connection] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ class Where:
 
     def files(self, paths: list[Path]) -> list[Path]:
         """The files themselves; SaaneError with their number and the source where some miss."""
-        missing = [path for path in paths if not path.is_file()]
+        missing = [path for path in paths if not isfile(path)]
         if missing:
             shown = ", ".join(str(path) for path in missing[:SHOWN_MISSING])
             raise SaaneError(

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from saane_ros.data.datasets.dataset import Dataset, Where, split_places
 from saane_ros.data.images.places import PlaceImages, grouped
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_named_rows
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
 
@@ -60,13 +60,12 @@ def image_name(row: dict[str, str]) -> str:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for number, row in enumerate(rows, start=2):
+    rows = read_named_rows(path, "The table")
+    for number, row in rows:
         try:
             image_name(row)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError) as error:
             raise SaaneError(
                 f"{path} line {number} lacks one of {', '.join(COLUMNS)}: download it again."
             ) from error
-    return sorted(rows, key=lambda row: (int(row["year"]), int(row["month"])))
+    return sorted((row for _, row in rows), key=lambda row: (int(row["year"]), int(row["month"])))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from saane_ros.data.datasets.truth import RADIUS_M, within_radius
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.data.images.places import PlaceImages, grouped
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_named_rows
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def places(where: Where, options: Msls) -> PlaceImages:
 def _city(where: Where, options: Msls, city: str) -> Dataset:
     queries, references = (read_part(where, options, city, p) for p in ("query", "database"))
     here, there = (
-        np.array([(image.easting, image.northing) for image in images])
+        np.array([(image.easting, image.northing) for image in images]).reshape(-1, 2)
         for images in (queries, references)
     )
     return Dataset(
@@ -84,29 +84,28 @@ def read_part(where: Where, options: Msls, city: str, part: str) -> list[Image]:
     table = where.file(*folder, "postprocessed.csv")
     panoramas = set() if options.panoramas else _panoramas(where.file(*folder, "raw.csv"))
     images = []
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        for number, row in enumerate(csv.DictReader(stream), start=2):
-            try:
-                image = Image(
-                    where.root.joinpath(*folder, "images", f"{row['key']}.jpg"),
-                    float(row["easting"]),
-                    float(row["northing"]),
-                    int(row["unique_cluster"]),
-                )
-            except (KeyError, ValueError, TypeError) as error:
-                raise SaaneError(
-                    f"{table} line {number} lacks key, easting, northing or unique_cluster: "
-                    "download it again."
-                ) from error
-            if row["key"] not in panoramas:
-                images.append(image)
+    for number, row in read_named_rows(table, "The table"):
+        try:
+            image = Image(
+                where.root.joinpath(*folder, "images", f"{row['key']}.jpg"),
+                float(row["easting"]),
+                float(row["northing"]),
+                int(row["unique_cluster"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise SaaneError(
+                f"{table} line {number} lacks key, easting, northing or unique_cluster: "
+                "download it again."
+            ) from error
+        if row["key"] not in panoramas:
+            images.append(image)
     where.files([image.path for image in images])
     return images
 
 
 def _panoramas(table: Path) -> set[str]:
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    if rows and not {"key", "pano"} <= rows[0].keys():
-        raise SaaneError(f"{table} lacks the columns key and pano: download it again.")
-    return {row["key"] for row in rows if row["pano"].strip().lower() == "true"}
+    rows = read_named_rows(table, "The table")
+    lacking = [number for number, row in rows if not {"key", "pano"} <= row.keys()]
+    if lacking:
+        raise SaaneError(f"{table} line {lacking[0]} lacks key or pano: download it again.")
+    return {row["key"] for _, row in rows if row["pano"].strip().lower() == "true"}

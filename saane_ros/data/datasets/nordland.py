@@ -16,6 +16,7 @@ from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.truth import FRAMES, frames_in_words, within_frames
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_text
 
 Season = Literal["spring", "summer", "fall", "winter"]
 CLEAN_NAMES = "cleanImageNames.txt"
@@ -61,7 +62,7 @@ def read(where: Where, options: Nordland) -> list[Dataset]:
 
 def clean_names(path: Path, last_number: int = 0) -> list[str]:
     """Names of a list, one a line, in its order, up to the given frame number."""
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in read_text(path, "The list of names").splitlines()]
     return [name for name in names if name and not 0 < last_number < frame_number(path, name)]
 
 
@@ -69,5 +70,7 @@ def frame_number(path: Path, name: str) -> int:
     """The number at the end of a frame's name."""
     digits = re.search(r"(\d+)\.\w+$", name)
     if digits is None:
-        raise SaaneError(f"{path} has the line {name!r}, which is no numbered image: correct it.")
+        raise SaaneError(
+            f"{path} has the line {name[:60]!r}, which is no numbered image: correct it."
+        )
     return int(digits.group(1))

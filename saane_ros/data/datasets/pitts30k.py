@@ -19,6 +19,7 @@ from saane_ros.data.datasets.truth import within_radius
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.data.images.places import PlaceImages, cell_name, grouped
 from saane_ros.errors import SaaneError
+from saane_ros.reading import parsing, read_matlab
 
 FIELDS = (
     "whichSet",
@@ -114,24 +115,18 @@ def _images(where: Where, options: Pitts30k, content: DbStruct) -> tuple[list[Pa
 
 def read_struct(path: Path) -> DbStruct:
     """`dbStruct` by field name; positions are stored 2 x n."""
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise SaaneError("Pittsburgh's .mat files need scipy: run `pip install scipy`.") from error
-    try:
-        struct = loadmat(str(path), squeeze_me=True, struct_as_record=False)["dbStruct"]
+    fault = f"{path} is no MATLAB file with dbStruct of Pittsburgh"
+    variables = read_matlab(path, fault, "download it again")
+    with parsing(fault, "download it again"):
+        struct = variables["dbStruct"]
         values: dict[str, Any] = {name: getattr(struct, name) for name in FIELDS}
-    except (ValueError, KeyError, AttributeError, TypeError, NotImplementedError) as error:
-        raise SaaneError(
-            f"{path} is no MATLAB file with dbStruct of Pittsburgh: download it again."
-        ) from error
-    content = DbStruct(
-        [str(name) for name in np.atleast_1d(values["dbImageFns"])],
-        np.asarray(values["utmDb"], np.float64).reshape(2, -1).T,
-        [str(name) for name in np.atleast_1d(values["qImageFns"])],
-        np.asarray(values["utmQ"], np.float64).reshape(2, -1).T,
-        float(values["posDistThr"]),
-    )
+        content = DbStruct(
+            [str(name) for name in np.atleast_1d(values["dbImageFns"])],
+            np.asarray(values["utmDb"], np.float64).reshape(2, -1).T,
+            [str(name) for name in np.atleast_1d(values["qImageFns"])],
+            np.asarray(values["utmQ"], np.float64).reshape(2, -1).T,
+            float(values["posDistThr"]),
+        )
     counts = len(content.references), len(content.queries)
     if counts != (len(content.reference_positions), len(content.query_positions)):
         raise SaaneError(f"{path} has names and positions of different number: download it again.")

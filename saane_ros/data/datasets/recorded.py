@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from saane_ros.data.datasets.dataset import Dataset, Where
 from saane_ros.data.datasets.ref_query import COLUMNS, GROUND_TRUTH_FILE
 from saane_ros.data.images.lists import NoImages
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_arrays, read_named_rows
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,17 @@ def read(where: Where, options: Recorded) -> list[Dataset]:
     """One dataset; the number of references is that of the first score matrix."""
     path = where.file(GROUND_TRUTH_FILE)
     correct: list[np.ndarray] = []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        for row in csv.DictReader(stream):
-            try:
-                rows = sorted(int(index) for index in row[COLUMNS[1]].split())
-                if int(row[COLUMNS[0]]) != len(correct):
-                    raise ValueError
-            except (KeyError, ValueError, AttributeError) as error:
-                raise SaaneError(
-                    f"{path} entry {len(correct)} is not the next query with its references "
-                    f"({','.join(COLUMNS)}): correct it."
-                ) from error
-            correct.append(np.array(rows, np.int64))
+    for _, row in read_named_rows(path, "The ground truth"):
+        try:
+            rows = np.array(sorted(int(index) for index in row[COLUMNS[1]].split()), np.int64)
+            if int(row[COLUMNS[0]]) != len(correct):
+                raise ValueError
+        except (KeyError, ValueError, OverflowError) as error:
+            raise SaaneError(
+                f"{path} entry {len(correct)} is not the next query with its references "
+                f"({','.join(COLUMNS)}): correct it."
+            ) from error
+        correct.append(rows)
     count = _references(where)
     return [
         Dataset(
@@ -49,7 +48,7 @@ def read(where: Where, options: Recorded) -> list[Dataset]:
 
 def _references(where: Where) -> int:
     for file in sorted(where.root.glob("*.npz")):
-        with np.load(file, allow_pickle=False) as arrays:
-            if "similarity" in arrays:
-                return int(arrays["similarity"].shape[1])
+        scores = read_arrays(file, "write it with numpy.savez").get("similarity")
+        if scores is not None and scores.ndim == 2:
+            return int(scores.shape[1])
     raise SaaneError(f"{where.root} holds no .npz file with an array `similarity`: {where.source}")

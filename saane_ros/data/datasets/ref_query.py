@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from saane_ros.data.images.at_names import is_at_name, on_one_grid, parse_at_nam
 from saane_ros.data.images.folders import ImageFolder, image_files
 from saane_ros.data.images.lists import ImageFiles
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_rows
 
 GROUND_TRUTH_FILE = "ground_truth.csv"
 RADIUS = 10.0
@@ -112,24 +112,22 @@ def _from_file(path: Path, queries: ImageFolder, references: ImageFolder) -> lis
 def read_table(path: Path, queries: int, references: int) -> dict[int, set[int]]:
     """`ground_truth.csv`: query index to correct reference indices, below these numbers."""
     truth: dict[int, set[int]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.reader(stream)
-        if tuple(next(rows, [])) != COLUMNS:
-            raise SaaneError(f"{path} does not begin with the header {','.join(COLUMNS)}: add it.")
-        for row in rows:
-            try:
-                query, correct = int(row[0]), {int(index) for index in row[1].split()}
-            except (ValueError, IndexError) as error:
-                raise SaaneError(
-                    f"{path} line {rows.line_num} is no query index and list of references: "
-                    "correct it."
-                ) from error
-            if not 0 <= query < queries or not all(0 <= index < references for index in correct):
-                raise SaaneError(
-                    f"{path} line {rows.line_num} names an image beyond the {queries} queries and "
-                    f"{references} references: correct it."
-                )
-            truth[query] = correct
+    (_, header), *rows = read_rows(path, "The ground truth") or [(1, [])]
+    if tuple(header) != COLUMNS:
+        raise SaaneError(f"{path} does not begin with the header {','.join(COLUMNS)}: add it.")
+    for number, row in rows:
+        try:
+            query, correct = int(row[0]), {int(index) for index in row[1].split()}
+        except (ValueError, IndexError) as error:
+            raise SaaneError(
+                f"{path} line {number} is no query index and list of references: correct it."
+            ) from error
+        if not 0 <= query < queries or not all(0 <= index < references for index in correct):
+            raise SaaneError(
+                f"{path} line {number} names an image beyond the {queries} queries and "
+                f"{references} references: correct it."
+            )
+        truth[query] = correct
     return truth
 
 

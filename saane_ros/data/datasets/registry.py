@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from saane_ros.data.datasets import (
     at_tree,
     cameras,
@@ -29,6 +27,7 @@ from saane_ros.data.datasets.ref_query import GROUND_TRUTH_FILE
 from saane_ros.data.images.places import PlaceImages
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder
+from saane_ros.reading import read_yaml
 from saane_ros.weights.schema import read_mapping
 
 
@@ -117,14 +116,8 @@ def descriptions() -> list[Description]:
 
 def read_description(path: Path) -> Description:
     """A dataset's YAML file: `reader`, the keys of COMMON, and the reader's own options."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SaaneError(f"The dataset file {path} cannot be read: check its name.") from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise SaaneError(f"The dataset file {path} is not YAML ({reason}): correct it.") from error
-    if not isinstance(values, dict) or values.get("reader") not in READERS:
+    values = read_yaml(path, "The dataset file")
+    if not isinstance(values, dict) or values.get("reader") not in list(READERS):
         raise SaaneError(
             f"The dataset file {path} names no known reader: give `reader:` one of "
             f"{', '.join(READERS)}."

@@ -19,6 +19,7 @@ from saane_ros.data.datasets.truth import courses_deg
 from saane_ros.data.images.lists import VideoFrames, open_video
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import to_utm
+from saane_ros.reading import read_text
 
 VIDEO, GPS = "webcam_video.avi", "fGPS.txt"
 REFERENCE = "100909_0845"
@@ -88,12 +89,14 @@ def read_session(where: Where, session: str, rate: float) -> Drive:
 def read_gps(path: Path) -> NDArray[np.float64]:
     """Latitude (south negative) and longitude in degrees (n, 2), one row a video frame."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "The fixes").splitlines(), start=1):
         cells = line.replace(",", " ").split()
         if not cells:
             continue
         try:
             latitude, longitude = map(float, cells)
+            if not (abs(latitude) <= 80 and abs(longitude) <= 180):
+                raise ValueError
         except ValueError as error:
             raise SaaneError(
                 f"{path} line {number} is not `latitude,longitude`: copy the file again."

@@ -19,6 +19,7 @@ from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE, LatLonAlt
 from saane_ros.messages.image import ImageDecoder
+from saane_ros.reading import no_folder
 from saane_ros.types import Frame, Pose
 
 POSE_FILES = ("poses.csv", "poses.txt")
@@ -179,7 +180,7 @@ def find_pose_file(folder: Path) -> Path | None:
 def image_files(folder: Path) -> list[Path]:
     """The image files directly inside a folder, in natural order; SaaneError if there are none."""
     if not folder.is_dir():
-        raise SaaneError(f"There is no folder {folder}: name the folder that holds the images.")
+        raise no_folder(folder, "the folder that holds the images")
     files = [path for path in folder.iterdir() if is_image(path)]
     if not files:
         raise SaaneError(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from saane_ros.data.images.files import is_image, read_image, read_pixels
 from saane_ros.errors import SaaneError
+from saane_ros.reading import read_yaml
 from saane_ros.types import Rgb
 from saane_ros.weights.schema import read_mapping
 
@@ -62,13 +62,7 @@ class LabelledImages:
 
 def read_classes(path: Path) -> LabelClasses:
     """The classes in a YAML file with the keys `classes`, `dynamic` and `ignored`."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SaaneError(
-            f"File of classes {path} cannot be read ({error}): give a YAML file with the keys "
-            "classes, dynamic and ignored."
-        ) from error
+    values = read_yaml(path, "File of classes")
     problems: list[str] = []
     found = read_mapping(LabelClasses, values, "", problems)
     if found is not None:

@@ -7,19 +7,24 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.data.poses.columns import STAMP_SCALES, TURNS, UNITS, Column, column_names, unnamed
 from saane_ros.data.poses.track import course_orientations
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import LatLonAlt, to_enu
+from saane_ros.reading import read_text
 from saane_ros.types import Pose
 
 CAMERA_TO_BODY = np.array(((0.0, 0.0, 1.0), (-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)))
 """Axes of a camera (x right, y down, z forward) turned into those of a body (x forward, z up)."""
+_MOST_NS = 2**63
+WIDEST_YAW = 7.0
+"""Radians; larger ones are degrees, or were not brought back into one turn."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,12 @@ class PoseTable:
 def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
     """Read a pose file; its header tells the columns, or else its first line the format.
 
-    Header, in the first line or the last comment before it: `name` and/or `stamp` (seconds, or
-    `stamp_ns`), and `x,y[,z]` or `lat,lon[,alt]`, and `yaw` (radians) or `qx,qy,qz,qw` in any
-    order; without either the heading follows from the motion. Other common names of these
-    (`filename`, `latitude`, `tx`, `p_RS_R_x [m]`, `timestamp [ns]`) are known, other columns left.
+    Header, in the first line or the last comment before it: `name` and/or `stamp` (seconds), and
+    `x,y[,z]` (metres) or `lat,lon[,alt]`, and `yaw` (radians counter-clockwise from x), with
+    geographic positions `heading` (degrees clockwise from north), or `qx,qy,qz,qw` in any order;
+    without any the heading follows from the motion. Other common names of these (`filename`,
+    `latitude`, `tx`, `p_RS_R_x [m]`) and other units (`stamp_ns`, `time [ms]`, `yaw_deg`, `x_mm`)
+    are known, other columns left.
     TUM: `t x y z qx qy qz qw`, t in seconds.  EuRoC: 17 numbers, qw first.  KITTI: 12 numbers, the
     upper 3x4 of a camera's pose, turned into the body's convention.  hloc: `name qw qx qy qz tx ty
     tz`, and COLMAP's images.txt: of the world in the camera, turned round and into the body's axes.
@@ -50,10 +57,7 @@ def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
     `origin` is the zero of geographic positions, by default the first of them. Values that are not
     finite are passed on. Raises SaaneError.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SaaneError(f"The pose file {path} cannot be read as text: check its name.") from error
+    text = read_text(path, "The pose file")
     lines = [
         (number, line)
         for number, line in enumerate(text.splitlines(), start=1)
@@ -63,24 +67,24 @@ def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
         raise SaaneError(f"The pose file {path} is empty: give one pose per line.")
     first = _cells(lines[0][1])
     comments = [line for line in text.splitlines()[: lines[0][0] - 1] if line.strip()]
-    header = _column_names(_cells(comments[-1].strip("# \t"))) if comments else []
+    header = column_names(_cells(comments[-1].strip("# \t"))) if comments else []
     numbers = [_is_number(cell) for cell in first]
     if not comments or any("IMAGE_ID" in comment for comment in comments):
         images = [(n, row) for n, line in lines if (row := _image_of_colmap(line))]
         if images and images[0][0] == lines[0][0]:
             return _read_world_in_camera(path, images)
-    if len(header) == len(first) and {"name", "stamp", "stamp_ns"} & {*header}:
+    if len(header) == len(first) and {"name", "stamp"} & {column.name for column in header}:
         return _read_columns(path, header, lines, origin)
     if numbers == [False, *[True] * 7]:
         if _has_turns_last(path, lines):
-            return _read_columns(path, ["name", *_TUM[1:]], lines, origin)
+            return _read_columns(path, unnamed("name", *_TUM[1:]), lines, origin)
         return _read_world_in_camera(path, [(n, _cells(line)) for n, line in lines])
     if not _is_number(first[0]):
-        return _read_columns(path, _column_names(first), lines[1:], origin)
+        return _read_columns(path, column_names(first), lines[1:], origin)
     if len(first) == 8:
-        return _read_columns(path, list(_TUM), lines, origin)
+        return _read_columns(path, unnamed(*_TUM), lines, origin)
     if len(first) == 17:
-        return _read_columns(path, list(_EUROC), lines, origin)
+        return _read_columns(path, unnamed(*_EUROC), lines, origin)
     if len(first) == 12:
         return _read_kitti(path, lines)
     raise SaaneError(
@@ -89,25 +93,23 @@ def read_poses(path: Path, origin: LatLonAlt | None = None) -> PoseTable:
     )
 
 
-def parse_stamp(text: str) -> int | None:
-    """A stamp in nanoseconds from seconds, or from an integer of milli-, micro- or nanoseconds.
-
-    Integers of 13, 16 and 19 digits are those; anything else is seconds. None where no number.
+def parse_stamp(text: str, unit: str = "") -> int | None:
+    """A stamp in nanoseconds; of an unknown unit, integers of 13, 16 and 19 digits are milli-,
+    micro- and nanoseconds, anything else is seconds. None where no number.
     """
-    try:
-        value = Decimal(text.strip())
-    except InvalidOperation:
-        return None
-    if not value.is_finite() or abs(value) >= Decimal(10) ** 19:
-        return None
     digits = text.strip()
     scale = {13: 6, 16: 3, 19: 0}.get(len(digits), 9) if digits.isdigit() else 9
-    return round(value * Decimal(10) ** scale)
+    try:
+        value = Decimal(digits).scaleb(STAMP_SCALES.get(unit, scale))
+    except ArithmeticError:
+        return None
+    return round(value) if value.is_finite() and abs(value) < _MOST_NS else None
 
 
 def yaw_quaternion(yaw: float) -> tuple[float, float, float, float]:
-    """Quaternion (x, y, z, w) of a turn about the upward axis, yaw in radians."""
-    return (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
+    """Quaternion (x, y, z, w) of a turn about the upward axis, yaw in radians; NaN of infinity."""
+    half = yaw / 2 if math.isfinite(yaw) else math.nan
+    return (0.0, 0.0, math.sin(half), math.cos(half))
 
 
 def _read_kitti(path: Path, lines: list[tuple[int, str]]) -> PoseTable:
@@ -197,31 +199,6 @@ def rotation_of(quaternion: tuple[float, float, float, float]) -> NDArray[np.flo
 
 _TUM = ("stamp", "x", "y", "z", "qx", "qy", "qz", "qw")
 _EUROC = ("stamp", "x", "y", "z", "qw", "qx", "qy", "qz", *[""] * 9)
-_COLUMNS = {
-    "name": r"name|file_?name|file|image|image_?name",
-    "stamp_ns": r"(time_?)?stamp_?ns|time_ns",
-    "stamp": r"(time_?)?stamp(_?s)?|time(_s)?|t",
-    "x": r"x|t_?x|p(os(ition)?)?(_\w+)?_?x|east(ing)?",
-    "y": r"y|t_?y|p(os(ition)?)?(_\w+)?_?y|north(ing)?",
-    "z": r"z|t_?z|p(os(ition)?)?(_\w+)?_?z|up",
-    "lat": r"lat(itude)?",
-    "lon": r"lon(gitude)?|lng|long",
-    "alt": r"alt(itude)?",
-    "yaw": r"yaw",
-    **{f"q{axis}": rf"(q|rot|orientation)(_\w+)?_?{axis}" for axis in "xyzw"},
-}
-
-
-def _column_names(cells: list[str]) -> list[str]:
-    """The names that this package has for the columns of a header; empty where it has none."""
-    found = []
-    for cell in cells:
-        bare, _, rest = re.sub(r"[\[(]", "[", cell.lower()).partition("[")
-        unit = rest.strip(" ])")
-        bare = re.sub(r"[\s.]+", "_", bare.strip())
-        known = next((n for n, form in _COLUMNS.items() if re.fullmatch(form, bare)), "")
-        found.append("stamp_ns" if (known, unit) == ("stamp", "ns") else known)
-    return found
 
 
 def _cells(line: str) -> list[str]:
@@ -233,8 +210,9 @@ def _cells(line: str) -> list[str]:
 
 
 def _read_columns(
-    path: Path, header: list[str], lines: list[tuple[int, str]], origin: LatLonAlt | None
+    path: Path, columns: list[Column], lines: list[tuple[int, str]], origin: LatLonAlt | None
 ) -> PoseTable:
+    header, units = [column.name for column in columns], dict(columns)
     rows: list[tuple[int, dict[str, str]]] = []
     for number, line in lines:
         cells = _cells(line)
@@ -244,8 +222,9 @@ def _read_columns(
             )
         rows.append((number, dict(zip(header, cells, strict=True))))
     names = [row["name"] for _, row in rows] if "name" in header else None
-    column = next((c for c in ("stamp_ns", "stamp") if c in header), None)
-    stamps = None if column is None else [_stamp(path, n, row[column], column) for n, row in rows]
+    stamps = None
+    if "stamp" in header:
+        stamps = [_stamp(path, n, row["stamp"], units["stamp"]) for n, row in rows]
     if (names is None and stamps is None) or not rows:
         raise SaaneError(
             f"The pose file {path} has {'no rows' if not rows else 'neither name nor stamp'}: "
@@ -256,8 +235,8 @@ def _read_columns(
         raise SaaneError(
             f"The pose file {path} has more than one column for {', '.join(twice)}: keep one."
         )
-    positions, origin = _positions(path, header, rows, origin)
-    quaternions = _orientations(path, header, rows, positions)
+    positions, origin = _positions(path, units, rows, origin)
+    quaternions = _orientations(path, units, rows, positions)
     poses = [
         _pose(path, number, position.tolist(), quaternion)
         for (number, _), position, quaternion in zip(rows, positions, quaternions, strict=True)
@@ -266,7 +245,10 @@ def _read_columns(
 
 
 def _positions(
-    path: Path, header: list[str], rows: list[tuple[int, dict[str, str]]], origin: LatLonAlt | None
+    path: Path,
+    header: dict[str, str],
+    rows: list[tuple[int, dict[str, str]]],
+    origin: LatLonAlt | None,
 ) -> tuple[NDArray[np.float64], LatLonAlt | None]:
     geographic = "lat" in header and "lon" in header
     wanted = ("lat", "lon", "alt") if geographic else ("x", "y", "z")
@@ -275,7 +257,8 @@ def _positions(
             f"The pose file {path} has the columns {', '.join(filter(None, header))}: it needs "
             "x and y, or lat and lon."
         )
-    values = np.array([[_value(path, n, row, c, 0.0) for c in wanted] for n, row in rows])
+    values = np.array([[_value(path, n, row, c) for c in wanted] for n, row in rows])
+    values *= [UNITS[c].get(header.get(c, ""), 1.0) for c in wanted]
     if not geographic:
         return values, None
     finite = values[np.isfinite(values).all(axis=1)]
@@ -288,16 +271,33 @@ def _positions(
 
 def _orientations(
     path: Path,
-    header: list[str],
+    header: dict[str, str],
     rows: list[tuple[int, dict[str, str]]],
     positions: NDArray[np.float64],
 ) -> list[list[float]]:
     columns = ("qx", "qy", "qz", "qw")
     if all(name in header for name in columns):
-        return [[_value(path, n, row, c, 0.0) for c in columns] for n, row in rows]
-    if "yaw" in header:
-        return [list(yaw_quaternion(_value(path, n, row, "yaw", 0.0))) for n, row in rows]
-    return courses(positions).tolist()
+        return [[_value(path, n, row, c) for c in columns] for n, row in rows]
+    name = next((name for name in ("yaw", "heading") if name in header), None)
+    if name is None:
+        return courses(positions).tolist()
+    usual = "" if name == "yaw" else "deg"
+    turns = np.array([_value(path, n, row, name) for n, row in rows])
+    turns *= TURNS.get(header[name] or usual, 1.0)
+    if name == "heading":
+        if "lat" not in header:
+            raise SaaneError(
+                f"The pose file {path} has a heading beside x and y, which may be clockwise from "
+                "north or counter-clockwise from x: give yaw or yaw_deg, counter-clockwise from x."
+            )
+        turns = np.pi / 2 - turns
+    widest = float(np.abs(turns[np.isfinite(turns)]).max(initial=0.0))
+    if name == "yaw" and not header[name] and widest > WIDEST_YAW:
+        raise SaaneError(
+            f"The pose file {path} has a yaw of {widest:g}, which is no radians within a turn: "
+            "call the column yaw_deg, or write radians from -pi to pi."
+        )
+    return [list(yaw_quaternion(turn)) for turn in turns.tolist()]
 
 
 def courses(positions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -308,21 +308,19 @@ def courses(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return orientations
 
 
-def _value(path: Path, number: int, row: dict[str, str], column: str, missing: float) -> float:
+def _value(path: Path, number: int, row: dict[str, str], column: str) -> float:
+    """The number in a column, 0 where there is no such column."""
     if column not in row:
-        return missing
+        return 0.0
     if not _is_number(row[column]):
-        raise _bad_line(path, number, f"{row[column]!r} as {column}")
+        raise _bad_line(path, number, f"{row[column][:40]!r} as {column}")
     return float(row[column])
 
 
-def _stamp(path: Path, number: int, text: str, column: str) -> int:
-    try:
-        stamp = int(text) if column == "stamp_ns" else parse_stamp(text)
-    except ValueError:
-        stamp = None
+def _stamp(path: Path, number: int, text: str, unit: str) -> int:
+    stamp = parse_stamp(text, unit)
     if stamp is None:
-        raise _bad_line(path, number, f"{text!r} as {column}")
+        raise _bad_line(path, number, f"{text[:40]!r} as stamp")
     return stamp
 
 

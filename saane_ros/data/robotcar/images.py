@@ -26,6 +26,8 @@ _TO_BGR = {
     cv2.COLOR_BayerBG2RGB: cv2.COLOR_BayerBG2BGR,
 }
 
+_TIME_DIGITS = 17
+"""Microseconds of today have 16."""
 LONGEST_WAIT_NS = 250_000_000
 """A second without an image nearer than this is left out."""
 
@@ -139,4 +141,4 @@ def read_bayer(path: Path, pattern: int = BAYER["stereo"]) -> Rgb:
 
 def _is_time(text: str) -> bool:
     # isascii, as isdigit also holds for superscripts, which int() does not take.
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) < _TIME_DIGITS

@@ -33,6 +33,8 @@ from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError
 from saane_ros.messages.encode import bgr_to_jpeg_fields
 from saane_ros.progress import progress
+from saane_ros.reading import no_folder
+from saane_ros.types import Pose
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def convert(traversal: Path, out: Path, options: Conversion) -> ConversionReport
     origin. Raises SaaneError where there is no image.
     """
     if not traversal.is_dir():
-        raise SaaneError(f"There is no folder {traversal}: name the folder of a traversal.")
+        raise no_folder(traversal, "the folder of a traversal")
     listing = list_images(traversal, options.camera)
     if not listing.stamps_ns:
         raise SaaneError(
@@ -209,10 +211,13 @@ class _Sensor:
             if options.models is None:
                 raise SaaneError("Undistortion needs the lens tables: give the SDK's models/.")
             self.table = read_lens_table(options.models, options.camera, self.size)
+        self.pose: Pose | None = None
         if options.extrinsics is None or self.pinhole is None:
             report.notes.append(
                 "No static transforms, as extrinsics/ or models/ of the SDK is not given."
             )
+        else:
+            self.pose = camera_on_body(options.extrinsics, options.camera, self.pinhole)
 
     def encoded(self, stamp_ns: int) -> dict[str, Any]:
         """The image as the fields of its message."""
@@ -264,8 +269,8 @@ class _Sensor:
 def _write_constants(
     writer: BagWriter, stamp_ns: int, sensor: _Sensor, drive: DriveMessages | None
 ) -> None:
-    if sensor.options.extrinsics is not None and sensor.pinhole is not None:
-        pose = camera_on_body(sensor.options.extrinsics, sensor.options.camera, sensor.pinhole)
-        writer.write_static_transform(stamp_ns, pose, BODY_FRAME, sensor.options.camera_frame)
+    if sensor.pose is not None:
+        frame = sensor.options.camera_frame
+        writer.write_static_transform(stamp_ns, sensor.pose, BODY_FRAME, frame)
     if drive is not None:
         drive.write_origin(writer, stamp_ns)

@@ -15,6 +15,7 @@ from saane_ros.data.bags.storage import holds_bag
 from saane_ros.data.images.at_names import is_at_name, parse_at_name
 from saane_ros.data.images.files import is_image
 from saane_ros.data.images.folders import ImageFolder, natural_key
+from saane_ros.data.poses.signed_way import SignedWay, forward_axis
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.drives.truth import OFF_MAP, Truth, Whereabouts
@@ -171,13 +172,14 @@ def signed_travelled(
 ) -> NDArray[np.float64]:
     """Metres driven along the heading (n,), backwards negative, from the first of n poses.
 
-    positions: (n, 3).  orientations: quaternions xyzw (n, 4), x of the body forward.
+    As a node counts them.  positions: (n, 3).  orientations: quaternions xyzw (n, 4), x of the
+    body forward.
     """
-    x, y, z, w = orientations.T
-    forward = np.stack((1 - 2 * (y**2 + z**2), 2 * (x * y + z * w), 2 * (x * z - y * w)), axis=1)
-    heading = forward[1:] + forward[:-1]
-    heading /= np.maximum(np.linalg.norm(heading, axis=1, keepdims=True), 1e-12)
-    return np.concatenate(([0.0], np.cumsum((np.diff(positions, axis=0) * heading).sum(axis=1))))
+    way, metres = SignedWay(), []
+    for (x, y, z), turn in zip(positions.tolist(), orientations.tolist(), strict=True):
+        way.add((x, y, z), forward_axis(turn))
+        metres.append(way.metres)
+    return np.array(metres)
 
 
 def with_travelled(frames: Sequence[Frame]) -> list[Frame]:

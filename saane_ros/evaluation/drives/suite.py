@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets import open_datasets
@@ -30,6 +29,7 @@ from saane_ros.evaluation.drives.evaluation import evaluate_embedded
 from saane_ros.evaluation.drives.results import SAME_NAMES, DriveSource, Results, open_drive
 from saane_ros.evaluation.drives.truth import Truth, by_position, by_rows, mapped_rows
 from saane_ros.localization.localizer import Localizer
+from saane_ros.reading import read_yaml
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -66,10 +66,7 @@ class Suite:
 
 def read_suite(path: Path) -> Suite:
     """Read and check a suite's file; SaaneError names every mistake."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SaaneError(f"The suite {path} cannot be read as YAML: check it.") from error
+    values = read_yaml(path, "The suite")
     problems: list[str] = []
     suite = read_mapping(Suite, values, "", problems)
     for name, pair in suite.drives.items() if suite is not None else ():

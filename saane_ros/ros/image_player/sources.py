@@ -13,6 +13,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from saane_ros.data.bags import BagReader, RawMessage, TopicInfo
+from saane_ros.data.bags.storage import holds_bag
 from saane_ros.data.images.files import is_image, read_image
 from saane_ros.data.images.folders import image_files
 from saane_ros.errors import SaaneError
@@ -46,7 +47,7 @@ def open_source(settings: PlayerSettings, topics: Sequence[str]) -> Source:
             "Parameter source is empty: give a folder of images or a bag, -p source:=<path>."
         )
     path = Path(settings.source).expanduser()
-    if path.is_dir() and not _is_bag(path) and any(map(is_image, path.iterdir())):
+    if path.is_dir() and not holds_bag(path) and any(map(is_image, path.iterdir())):
         if topics:
             raise SaaneError(
                 f"{path} is a folder of images, which has no topics to choose from: leave the "
@@ -166,7 +167,3 @@ class ReadAhead:
             except queue.Full:
                 continue
         return False
-
-
-def _is_bag(path: Path) -> bool:
-    return any(path.glob("metadata.yaml")) or any(path.glob("*.mcap")) or any(path.glob("*.db3"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import math
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from typing import Any
 
 from saane_ros.data.poses.plausibility import (
     LONGEST_PAUSE_NS,
-    Displacement,
     Faults,
     PositionGate,
     Sample,
@@ -19,11 +17,11 @@ from saane_ros.data.poses.plausibility import (
     Vector,
     moment,
 )
+from saane_ros.data.poses.signed_way import SignedWay, forward_axis
 
 _KEPT = 2000  # samples, 40 s at 50 Hz
 _STALE_NS = 1_000_000_000
 _SLACK_M = 0.5
-_BAND_M = 0.02
 _SIDEWAYS_M = 20.0
 
 _Turn = tuple[float, float, float, float]
@@ -47,10 +45,8 @@ class TravelledDistance:
         self._sifter: StampSifter[tuple[int, _Moved]] = StampSifter(hold_first=False)
         self._restarts = 0
         self._gate: PositionGate[_Turn] = PositionGate(_SLACK_M, 1, self._faults)
-        self._displacement = Displacement(_BAND_M)
-        self._driven = 0.0
+        self._way = SignedWay()
         self._sideways = 0.0
-        self._heading: Vector | None = None
 
     def add(self, stamp_ns: int, position: Sequence[float], orientation: Sequence[float]) -> None:
         """Take a sample: metres (x, y, z), and a quaternion (x, y, z, w) of any length."""
@@ -115,38 +111,20 @@ class TravelledDistance:
         self._metres.clear()
 
     def _drive(self, sample: Sample[_Turn]) -> None:
-        heading = _forward(sample.item)
+        heading = forward_axis(sample.item)
         if heading is None:
             self._faults.note(
                 "no_heading",
                 "The odometry has no orientation, so driving backwards cannot be told: fill in "
                 "pose.pose.orientation.",
             )
-        moved = self._displacement.add(sample.position, sample.jumped)
-        if moved is not None:
-            self._driven += self._along(moved, heading)
-        if moved is not None or self._heading is None or sample.jumped:
-            self._heading = heading
+        self._check_sideways(self._way.add(sample.position, heading, sample.jumped))
         self._stamps.append(sample.stamp_ns)
-        self._metres.append(self._driven)
+        self._metres.append(self._way.metres)
 
-    def _along(self, moved: Vector, heading: Vector | None) -> float:
-        """The part of a displacement along the mean of the headings at its ends."""
-        length = math.hypot(*moved)
-        before = self._heading
-        if heading is None or before is None:
-            return length
-        mean = tuple(a + b for a, b in zip(before, heading, strict=True))
-        size = math.hypot(*mean)
-        if size < 1e-3:  # turned round between two samples: neither way is known
-            return 0.0
-        along = sum(m * h for m, h in zip(moved, mean, strict=True)) / size
-        self._check_sideways(length, abs(along))
-        return along
-
-    def _check_sideways(self, length: float, along: float) -> None:
+    def _check_sideways(self, across: float) -> None:
         """Odometry that drives across its heading mostly has no heading of the body."""
-        self._sideways = max(0.0, self._sideways + length - 2 * along)
+        self._sideways = max(0.0, self._sideways + across)
         if self._sideways > _SIDEWAYS_M:
             self._sideways = 0.0
             self._faults.note(
@@ -171,16 +149,3 @@ def pose_values(pose: Any) -> tuple[Vector, _Turn]:
     """Position and quaternion (x, y, z, w) of a geometry_msgs/Pose."""
     p, q = pose.position, pose.orientation
     return (p.x, p.y, p.z), (q.x, q.y, q.z, q.w)
-
-
-def _forward(turn: _Turn) -> Vector | None:
-    """The body's forward axis x in the frame of the positions; None of a zero quaternion."""
-    x, y, z, w = turn
-    square = x * x + y * y + z * z + w * w
-    if not 1e-12 < square < math.inf:
-        return None
-    return (
-        1 - 2 * (y * y + z * z) / square,
-        2 * (x * y + w * z) / square,
-        2 * (x * z - w * y) / square,
-    )

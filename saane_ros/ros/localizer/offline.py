@@ -41,6 +41,10 @@ class Outcome:
     reason: str = ""
 
 
+MOST = 1e6
+"""Images a second, or seconds an image."""
+
+
 @dataclass(frozen=True)
 class Pace:
     """How fast camera and model are.
@@ -55,8 +59,8 @@ class Pace:
 
     def __post_init__(self) -> None:
         for what, value in (("camera rate", self.camera_hz), ("inference time", self.inference_s)):
-            if not 0 <= value < float("inf"):
-                raise SaaneError(f"The {what} is {value:g}: give a number from 0 on.")
+            if not 0 <= value <= MOST:
+                raise SaaneError(f"The {what} is {value:g}: give a number from 0 to {MOST:g}.")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from saane_ros.data.datasets.ref_query import read_ground_truth
@@ -18,6 +17,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.localization.sequence import tolerance_steps
 from saane_ros.progress import progress
+from saane_ros.reading import read_yaml
 from saane_ros.route_map.cohort import Cohort
 from saane_ros.simulation import Town, Traverse, render_many
 from saane_ros.weights.schema import read_mapping
@@ -86,10 +86,7 @@ class EvidenceConfig:
 
 def read_evidence_config(path: Path) -> EvidenceConfig:
     """Read `config/train/evidence.yaml` or one like it."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SaaneError(f"The configuration {path} cannot be read as YAML: check it.") from error
+    values = read_yaml(path, "The configuration")
     problems: list[str] = []
     config = read_mapping(EvidenceConfig, values, "", problems)
     if config is None:

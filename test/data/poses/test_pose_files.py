@@ -144,7 +144,7 @@ def test_wrong_files_are_told(tmp_path: Path, text: str, message: str) -> None:
 
 def test_files_that_are_no_text_are_told(tmp_path: Path) -> None:
     (tmp_path / "p").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(SaaneError, match="cannot be read as text"):
+    with pytest.raises(SaaneError, match="no text in UTF-8"):
         read_poses(tmp_path / "p")
     with pytest.raises(SaaneError, match="cannot be read"):
         read_poses(tmp_path / "absent")
@@ -256,3 +256,50 @@ def test_other_names_of_the_columns(tmp_path: Path, header: str, columns: tuple[
 def test_two_columns_for_one_value_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SaaneError, match="more than one column for x"):
         read(tmp_path, "name,x,tx,y\na,1,2,3\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "yaw"),
+    [
+        ("name,x,y,yaw_deg", "a,1,2,90", math.pi / 2),
+        ("name,x,y,yaw [deg]", "a,1,2,-30", -math.pi / 6),
+        ("name,x,y,yaw(\u00b0)", "a,1,2,270", -math.pi / 2),
+        ("name,x,y,yaw_rad", "a,1,2,12.5", 12.5 - 4 * math.pi),
+        ("name,x_mm,y [cm],yaw", "a,1000,200,0.5", 0.5),
+        ("name,lat,lon,heading", "a,48,9,0", math.pi / 2),
+        ("name,lat,lon,heading_deg", "a,48,9,90", 0.0),
+        ("name,lat,lon,course [rad]", "a,48,9,1", math.pi / 2 - 1),
+    ],
+)
+def test_units_of_a_header_are_kept(tmp_path: Path, header: str, cells: str, yaw: float) -> None:
+    (pose,) = read(tmp_path, f"{header}\n{cells}\n").poses
+    assert math.remainder(yaw_of(pose.orientation) - yaw, 2 * math.pi) == pytest.approx(0, abs=1e-9)
+    expected = (0.0, 0.0, 0.0) if "lat" in header else (1.0, 2.0, 0.0)
+    assert pose.position == pytest.approx(expected, abs=1e-9)
+
+
+def yaw_of(quaternion: tuple[float, ...]) -> float:
+    return 2 * math.atan2(quaternion[2], quaternion[3])
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "told"),
+    [
+        ("name,x,y,heading_deg", "a,1,2,90", "give yaw or yaw_deg"),
+        ("name,x,y,yaw", "a,1,2,90", "yaw of 90, which is no radians"),
+        ("name,lat [rad],lon [rad]", "a,0.8,0.1", "unit that lat is not read in"),
+    ],
+)
+def test_what_may_be_another_unit_is_refused(
+    tmp_path: Path, header: str, cells: str, told: str
+) -> None:
+    with pytest.raises(SaaneError, match=told):
+        read(tmp_path, f"{header}\n{cells}\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "stamp"),
+    [("time_ms", "1500.25"), ("timestamp [us]", "1500250"), ("stamp_ns", "1500250000")],
+)
+def test_stamps_of_other_units(tmp_path: Path, header: str, stamp: str) -> None:
+    assert read(tmp_path, f"{header},x,y\n{stamp},1,2\n").stamps_ns == [1_500_250_000]

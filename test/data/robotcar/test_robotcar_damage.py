@@ -210,7 +210,9 @@ def test_a_place_that_cannot_be_written_is_told(
     world = write_world(tmp_path / "drive", seconds=0.4)
     (tmp_path / "file").touch()
     call = ["robotcar", "to-bag", str(world.traversal), "--out", str(tmp_path / "file" / "bag")]
-    assert main(call) == 1
+    with pytest.raises(SystemExit) as end:
+        main(call)
+    assert end.value.code == 2
     error = capsys.readouterr().err
-    assert "Not a directory at" in error
+    assert "file is no folder, name another place" in error
     assert "Traceback" not in error
