@@ -28,6 +28,7 @@ from saane_ros.data.images.folders import ImageFolder
 from saane_ros.files import sha256_of
 from saane_ros.messages.image import ImageDecoder
 from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.info import SEAL_NAME, sealed
 from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Frame, Pose
@@ -193,19 +194,23 @@ def maps(folder: Path) -> list[Case]:
                 chance: random.Random, f: Path = own / file.name, c: Any = change
             ) -> None:
                 c(chance)
-                sign(f)
+                sign(f, chance)
 
             cases.append(Case(f"{file.name} of {kind}", with_checksum, lambda p=own: read_map(p)))
     return cases
 
 
-def sign(file: Path) -> None:
-    """Write the checksum of a changed file into `map.yaml`."""
+def sign(file: Path, chance: random.Random) -> None:
+    """Write the checksum of a changed file into `map.yaml`, or often that of `map.yaml` itself."""
     info = file.parent / "map.yaml"
     if file != info:
         values = yaml.safe_load(info.read_text())
+        del values[SEAL_NAME]
         values["files"][file.name] = sha256_of(file)
-        info.write_text(yaml.safe_dump(values, sort_keys=False))
+        info.write_text(sealed(yaml.safe_dump(values, sort_keys=False)))
+    elif chance.random() < 0.8:
+        text = info.read_text(encoding="utf-8", errors="replace")
+        info.write_text(sealed(text.rpartition(f"{SEAL_NAME}:")[0] or text), encoding="utf-8")
 
 
 def read_map(path: Path) -> bool:

@@ -47,6 +47,8 @@ _MODEL: Given = {"--model": ["saane-town"]}
 _PLACES: Given = {"--models": ["models"], "--results": ["results"]}
 BASES: list[tuple[str, Given]] = [
     ("bag info", {"bag": ["drive"]}),
+    ("bag topics", {"bag": ["drive"]}),
+    ("map verify", {"maps": ["street.routemap", "other.routemap"]}),
     ("map build", {"--images": ["images"], "--every-metres": ["2"], "--out": _OUT}),
     ("map build", {**_BAG, "--pose-topic": ["/odom"], "--every-metres": ["2"], "--out": _OUT}),
     ("map info", {"map": _MAP, "--plot": ["plot.png"]}),
