@@ -164,8 +164,10 @@ def msls(root: Path) -> list[Files]:
             raws.append(f"k{i},{i == 5}")
         (place / "postprocessed.csv").write_text("\n".join(posts) + "\n")
         (place / "raw.csv").write_text("\n".join(raws) + "\n")
-        made += [place / "postprocessed.csv", place / "raw.csv"]
-    read = described(root, "reader: msls\ncities: [cph]")
+        rows = "".join(f"{i},True,{i % 2 == 0}\n" for i in ROWS)
+        (place / "subtask_index.csv").write_text(f",all,s2w\n{rows}")
+        made += [place / name for name in ("postprocessed.csv", "raw.csv", "subtask_index.csv")]
+    read = described(root, "reader: msls\ncities: [cph]\nprotocol: official\nsubtask: s2w")
     return [Files(f"msls {path.name} of {path.parent.name}", path, read) for path in made]
 
 

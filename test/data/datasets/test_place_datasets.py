@@ -146,6 +146,36 @@ def write_msls_part(folder: Path, rows: list[tuple[str, float, int, bool]]) -> N
     (folder / "raw.csv").write_text("\n".join(raws) + "\n")
 
 
+def test_msls_as_its_authors_load_it(tmp_path: Path) -> None:
+    """Two cities in one database, whose coordinates meet by chance; one of the subtask's rows."""
+    for city, offset in (("cph", 0), ("sf", 5)):
+        base = tmp_path / "msls" / "train_val" / city
+        queries = [("q0", offset, 5, False), ("q1", 9000, 6, False), ("q2", 3, 5, False)]
+        write_msls_part(base / "query", queries)
+        references = [("d0", 20, 5, False), ("d1", 24, 5, True), ("d2", 500, 8, False)]
+        write_msls_part(base / "database", [*references, ("d3", 22, 5, False)])
+        for part, chosen in (("query", "TTF"), ("database", "TTTF")):
+            rows = "".join(f"{i},True,{c == 'T'}\n" for i, c in enumerate(chosen))
+            (base / part / "subtask_index.csv").write_text(f",all,s2w\n{rows}")
+    (dataset,) = open_datasets("msls-val-official", tmp_path)
+    assert dataset.queries.names == ("q0.jpg", "q2.jpg", "q0.jpg", "q2.jpg")
+    assert dataset.references.names == ("d0.jpg", "d2.jpg", "d3.jpg") * 2
+    assert [rows.tolist() for rows in dataset.correct] == [[0, 2], [0, 2], [3, 5], [3, 5]]
+    assert "official: subtask all" in dataset.protocol
+    described = tmp_path / "s2w.yaml"
+    described.write_text("reader: msls\nfolder: msls\nprotocol: official\nsubtask: s2w\n")
+    (summer,) = open_datasets(str(described))
+    assert summer.queries.names == ("q0.jpg", "q0.jpg")
+    assert summer.references.names == ("d0.jpg", "d2.jpg") * 2
+    assert [rows.tolist() for rows in summer.correct] == [[0], [2]]
+    table = tmp_path / "msls" / "train_val" / "sf" / "query" / "subtask_index.csv"
+    table.write_text(",all\n0,True\n")
+    with pytest.raises(SaaneError, match="has 1 rows and"):
+        open_datasets("msls-val-official", tmp_path)
+    with pytest.raises(SaaneError, match="lacks s2w"):
+        open_datasets(str(described))
+
+
 def test_msls_cities_by_their_tables(tmp_path: Path) -> None:
     for city in ("cph", "sf"):
         base = tmp_path / "msls" / "train_val" / city
