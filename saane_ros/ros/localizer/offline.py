@@ -45,6 +45,10 @@ MOST = 1e6
 """Images a second, or seconds an image."""
 
 
+SLOWEST_HZ = 1e-6
+"""An image in eleven days; slower ones have a period beyond all stamps."""
+
+
 @dataclass(frozen=True)
 class Pace:
     """How fast camera and model are.
@@ -61,6 +65,11 @@ class Pace:
         for what, value in (("camera rate", self.camera_hz), ("inference time", self.inference_s)):
             if not 0 <= value <= MOST:
                 raise SaaneError(f"The {what} is {value:g}: give a number from 0 to {MOST:g}.")
+        if 0 < self.camera_hz < SLOWEST_HZ:
+            raise SaaneError(
+                f"The camera rate is {self.camera_hz:g}: give 0 for all images, or at least "
+                f"{SLOWEST_HZ:g}."
+            )
 
 
 @dataclass(frozen=True)

@@ -179,3 +179,9 @@ def test_wrong_paces_are_told(
     call = ["localize", "--map", str(route_map.path), "--bag", str(bag), "--image-topic", "/image"]
     assert main([*call, *extra]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", [1e-320, 1e-7])
+def test_a_rate_without_a_period_is_refused(rate: float) -> None:
+    with pytest.raises(SaaneError, match="give 0 for all images, or at least 1e-06"):
+        Pace(camera_hz=rate)
