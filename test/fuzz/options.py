@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 from bag_files import write_drive
 from fuzz.cases import Case
-from fuzz.fence import put_up
 from robotcar_world import write_sdk, write_world
 from scenes import ColourGridEmbedder, smooth_scene
 
@@ -136,7 +135,6 @@ def options(folder: Path) -> list[Case]:
     world = folder / "world"
     write_world_of_commands(world)
     _make_heavy_parts_light()
-    put_up(folder)
     cases = []
     for words, given in BASES:
         parser = leaf(words)

@@ -1,9 +1,10 @@
 """The fuzz of file formats: `make fuzz` runs it long, the suite shortly and always alike.
 
-Every format has a process of its own, in which good files are changed and read. Whatever happens,
-nothing but a `SaaneError` of one sentence may be raised, and neither memory nor time may be without
-a bound. Mutation n of a format is the same in every run: `--only poses --first 4711 --mutations 1`
-does one again.
+Every format has a process of its own, in which good files are changed and read, behind a fence:
+nothing is written elsewhere, not even to the user's cache. Whatever happens, nothing but a
+`SaaneError` of one sentence may be raised, and neither memory nor time may be without a bound.
+Mutation n of a format is the same in every run: `--only poses --first 4711 --mutations 1` does one
+again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.cases import Case, Format
+from fuzz.fence import put_up
 from fuzz.formats import FORMATS
 
 from saane_ros.errors import SaaneError
@@ -151,6 +153,7 @@ def _work(name: str, first: int, count: int, folder: Path, at: Any) -> None:
     warnings.simplefilter("ignore")  # libraries warn of what is damaged
     _limit_address_space()
     folder.mkdir()
+    put_up(folder)
     found = fuzz(FORMATS[name], first, count, folder, at)
     (folder / "figures.json").write_text(json.dumps(asdict(found)))
 

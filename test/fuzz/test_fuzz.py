@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from fuzz.cases import Case, Format
+from fuzz.formats import FORMATS
 from fuzz.mutations import mutated
-from fuzz.run import fuzz
+from fuzz.options import BASES, children
+from fuzz.run import fuzz, run
 
+from saane_ros.cli import build_parser
 from saane_ros.errors import SaaneError
 
 MUTATIONS = 1200
@@ -39,6 +43,28 @@ def test_nothing_but_told_failures_in_bounded_memory() -> None:
         # Or else a reader would give up wherever anything is wrong, or would look at nothing.
         assert one["accepted"], one["name"]
         assert one["refused"], one["name"]
+
+
+def commands(parser: argparse.ArgumentParser, words: str = "") -> list[str]:
+    """The words of every command that has none below it."""
+    below = children(parser)
+    found = [commands(child, f"{words} {name}".strip()) for name, child in below.items()]
+    return [one for some in found for one in some] if below else [words]
+
+
+def test_the_options_of_every_command_are_fuzzed() -> None:
+    assert set(commands(build_parser())) - {words for words, _ in BASES} == set()
+
+
+def test_no_format_writes_outside_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "new"
+    case = Case("one", lambda _: None, lambda: outside.write_text("x"), good=False)
+    monkeypatch.setitem(FORMATS, "leak", Format("leak", lambda _: [case], 100))
+    (figures,) = run(["leak"], 0, 1, 1)
+    assert [kind.split(":")[0] for kind in figures.faults] == ["PermissionError"]
+    assert not outside.exists()
 
 
 def test_what_goes_wrong_is_found_and_named(tmp_path: Path) -> None:
