@@ -91,13 +91,8 @@ class TravelledDistance:
         with self._lock:
             return dict(self._faults.counts)
 
-    @property
-    def last_fault(self) -> str:
-        """The last of `faults` in a sentence; empty where there was none."""
-        return self._faults.last
-
     def told(self) -> str:
-        """Both for a person; empty where there was no fault."""
+        """The faults counted by kind, and the last in words; empty where there was no fault."""
         with self._lock:
             return str(self._faults)
 

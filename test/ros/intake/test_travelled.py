@@ -60,7 +60,7 @@ def test_backwards_is_negative_and_without_orientation_it_counts_up() -> None:
     unsigned = fed(positions)
     assert unsigned.at(end) == pytest.approx(5.0, abs=0.05)
     assert unsigned.faults() == {"no_heading": len(x)}
-    assert "orientation" in unsigned.last_fault
+    assert "orientation" in unsigned.told()
 
 
 def test_standing_with_noise_of_two_millimetres_adds_nothing() -> None:
@@ -92,7 +92,7 @@ def test_nonsense_contributes_no_motion_and_is_counted(
     track = fed(positions, yaws)
     assert track.at(199 * STEP) == pytest.approx(199 * 5 / HZ, abs=0.15)
     assert sum(track.faults().values()) == 1
-    assert track.last_fault
+    assert track.told()
 
 
 def test_a_frame_set_anew_is_no_motion() -> None:
@@ -134,8 +134,8 @@ def test_images_of_another_clock_have_no_distance_and_it_is_said() -> None:
     track = fed(positions, yaws, start=1_700_000_000 * S)
     assert track.at(12 * S) is None
     assert track.faults() == {"other_clock": 1}
-    assert "1970-01-01" in track.last_fault
-    assert "2023-11-14" in track.last_fault
+    assert "1970-01-01" in track.told()
+    assert "2023-11-14" in track.told()
 
 
 def test_odometry_across_its_heading_is_told() -> None:
