@@ -212,8 +212,9 @@ def _play(arguments: Sequence[str] | None) -> int:
     try:
         while not player.finished.is_set():
             executor.spin_once(timeout_sec=0.1)
-    except ExternalShutdownException:
-        pass
+    except (ExternalShutdownException, RCLError):
+        if rclpy.ok():  # otherwise a signal ended the context while the executor used it
+            raise
     finally:
         player.stop()
         player.destroy_node()
