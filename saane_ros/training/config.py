@@ -62,6 +62,20 @@ class LabelFolders:
 
 
 @dataclass(frozen=True)
+class Movables:
+    """Labelled images out of which the copies of views get vehicles and people pasted into them.
+
+    images, labels: folders below the data folder.  classes: as of LabelFolders.  objects: names of
+    the classes that are cut out.
+    """
+
+    images: str
+    labels: str
+    classes: str
+    objects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What `saane train table` compares: heads of several systems and seeds on benchmarks.
 
@@ -89,6 +103,7 @@ class TrainingConfig:
     places: tuple[PlaceSource, ...] = (PlaceSource("towns"),)
     held_out: tuple[PlaceSource, ...] = (PlaceSource("towns"),)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    movables: Movables | None = None
     comparison: Comparison | None = None
     embedding: EmbeddingTraining = field(default_factory=EmbeddingTraining)
     segmentation: SegmentationTraining = field(default_factory=SegmentationTraining)
