@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
 from saane_ros.data.datasets import Dataset, open_datasets
 from saane_ros.embedding.loading import preprocessing_of
-from saane_ros.embedding.untrained import TrunkPooling
+from saane_ros.embedding.untrained import TrunkPooling, load_untrained
 from saane_ros.errors import SaaneError
+from saane_ros.evaluation.descriptors import describe
 from saane_ros.evaluation.metrics import RetrievalResult, RetrievalScores, evaluate_retrieval
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
 from saane_ros.evaluation.searches import search_descriptors
@@ -24,7 +26,7 @@ from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.route_map.postprocessing import MEAN, PROJECTIONS, STANDARDISE
-from saane_ros.training.features import FeatureCache, cached_features
+from saane_ros.training.features import Batches, FeatureCache, cached_features
 from saane_ros.training.initialisation import start_whitened
 from saane_ros.training.pipeline import on_fabric, shared_data, train_head, with_embedding
 from saane_ros.training.places import EmbeddingData
@@ -37,11 +39,10 @@ if TYPE_CHECKING:
 POOLS = ("max", "avg")
 POSTPROCESSED = ("untrained trunk, avg", "app", "app_att", "saane")
 """Systems of the second table."""
-POSTS = {"raw": RAW, "standardised": Processing(STANDARDISE)}
+POSTS = {"raw": RAW, "mean": Processing(MEAN), "standardised": Processing(STANDARDISE)}
 """Post-processing by its name in the table of systems; each traverse by its own statistics."""
 ALL_POSTS = {
     **POSTS,
-    "mean": Processing(MEAN),
     "mean, online": Processing(MEAN, online=True),
     "standardised, online": Processing(STANDARDISE, online=True),
     **{kind: Processing(kind) for kind in PROJECTIONS},
@@ -98,14 +99,61 @@ def compare(run: Run, results: Path) -> str:
     with fabric.rank_zero_first(local=False):
         benchmarks = [b for name in wanted.datasets for b in _benchmarks(run, network, name)]
     data = shared_data(run, network, fabric)
-    figures: list[Figures] = []
+    figures = _other_trunks(run, benchmarks) if fabric.is_global_zero else []
     for name, seed, head in _heads(run, network, data, fabric):
-        head.eval()
-        for benchmark in benchmarks:
-            figures += _measured(name, seed, head, benchmark, run.device)
+        for row, zeroed in _rows(name, seed, head).items():
+            for benchmark in benchmarks:
+                described = [
+                    describe_all(head, Zeroed(cache, zeroed) if zeroed else cache, run.device)
+                    for cache in (benchmark.queries, benchmark.references)
+                ]
+                figures += _measured(row, seed, benchmark.dataset, described[0], described[1])
         if fabric.is_global_zero:
             _write(results, run, benchmarks, figures)
     return table(figures)
+
+
+def _other_trunks(run: Run, benchmarks: Sequence[Benchmark]) -> list[Figures]:
+    """Rows of untrained trunks and fusions beside the configuration's own."""
+    assert run.config.comparison is not None
+    figures = []
+    for spec in run.config.comparison.untrained:
+        embedder = load_untrained(spec, run.weights, str(run.device), "fp32")
+        for dataset in (benchmark.dataset for benchmark in benchmarks):
+            described = [
+                describe(embedder, embedder.fingerprint, images, f"{spec} on {dataset.name}")
+                for images in (dataset.queries, dataset.references)
+            ]
+            rows = [part.descriptors for part in described]
+            figures += _measured(f"untrained {spec}", None, dataset, rows[0], rows[1])
+    return figures
+
+
+def _rows(name: str, seed: int | None, head: Head) -> dict[str, str]:
+    """Rows of a head by title, with the modality that is zeroed: each of a trained one that fuses."""
+    rows = {name: ""}
+    if seed is not None and head.uses_semantics:
+        rows |= {f"{name}, {part} zeroed": part for part in ("semantics", "appearance")}
+    return rows
+
+
+@dataclass(frozen=True)
+class Zeroed:
+    """Features without one of the two modalities, as a head gets them that lost that branch."""
+
+    batch_size = FeatureCache.batch_size
+    cache: FeatureCache
+    stream: str
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def batch(self, indices: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+        appearance, semantic = self.cache.batch(indices, device)
+        assert semantic is not None
+        if self.stream == "semantics":
+            return appearance, torch.zeros_like(semantic)
+        return torch.zeros_like(appearance), semantic
 
 
 def _heads(
@@ -159,11 +207,13 @@ def _benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
 
 
 def _measured(
-    name: str, seed: int | None, head: Head, benchmark: Benchmark, device: torch.device
+    name: str,
+    seed: int | None,
+    dataset: Dataset,
+    queries: NDArray[np.float32],
+    references: NDArray[np.float32],
 ) -> list[Figures]:
-    queries = describe_all(head, benchmark.queries, device)
-    references = describe_all(head, benchmark.references, device)
-    figures, dataset = [], benchmark.dataset
+    figures = []
     for post, how in ALL_POSTS.items():
         rows = processed(how, queries, references)
         result = _result(rows.queries, rows.references, dataset)

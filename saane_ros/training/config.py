@@ -96,11 +96,13 @@ class Comparison:
     """What `saane train table` compares: heads of several systems and seeds on benchmarks.
 
     datasets: names in config/datasets/ or YAML files.  systems: heads to be trained.
+    untrained: further trunks or fusions, `trunk:<trunk>:<pool>` as in `embedding/untrained.py`.
     """
 
     datasets: tuple[str, ...]
     systems: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    untrained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
