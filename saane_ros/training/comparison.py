@@ -26,7 +26,7 @@ from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.route_map.postprocessing import MEAN, PROJECTIONS, STANDARDISE
-from saane_ros.training.features import Batches, FeatureCache, cached_features
+from saane_ros.training.features import FeatureCache, cached_features
 from saane_ros.training.initialisation import start_whitened
 from saane_ros.training.pipeline import on_fabric, shared_data, train_head, with_embedding
 from saane_ros.training.places import EmbeddingData
@@ -130,7 +130,7 @@ def _other_trunks(run: Run, benchmarks: Sequence[Benchmark]) -> list[Figures]:
 
 
 def _rows(name: str, seed: int | None, head: Head) -> dict[str, str]:
-    """Rows of a head by title, with the modality that is zeroed: each of a trained one that fuses."""
+    """Titles of a head's rows and what is zeroed: each modality of a trained head that fuses."""
     rows = {name: ""}
     if seed is not None and head.uses_semantics:
         rows |= {f"{name}, {part} zeroed": part for part in ("semantics", "appearance")}
