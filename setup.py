@@ -53,6 +53,7 @@ setup(
         "train": ["scipy", "lightning-fabric", "tensorboard"],
         "transformers": ["transformers", "scipy"],
         "sralnet": ["h5py"],
+        "mosaic": ["tflite"],
         "test": [
             "pytest",
             "hypothesis",
@@ -66,6 +67,8 @@ setup(
             "transformers",
             "scipy",
             "h5py",
+            "tflite",
+            "ai-edge-litert",
             "colcon-common-extensions",
         ],
     },

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.model.dense_vlad import DenseVlad
+from saane_ros.model.mosaic import Mosaic, resized_from_origin
 from saane_ros.model.saane import SaaneNetwork, SaaneOutput
 from saane_ros.types import GRID_SIDE, Embedding, Rgb
 
@@ -74,8 +75,11 @@ class NetworkEmbedder:
 def enlarged_logits(semantics: nn.Module | None, logits: Tensor, size: Sequence[int]) -> Tensor:
     """Class scores (B, K, h, w) at `size`, float32, the way back that they came from the image.
 
-    A network that aligns corners on the way in must on the way out, or labels shift by some pixels.
+    A network that aligns corners or origins on the way in must on the way out, or labels shift by
+    some pixels.
     """
+    if isinstance(semantics, Mosaic):
+        return resized_from_origin(logits.float(), size)
     aligned = bool(getattr(semantics, "align_corners", False))
     return functional.interpolate(
         logits.float(), size=tuple(size), mode="bilinear", align_corners=aligned

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from saane_ros.errors import SaaneError
+
 System = Literal[
     "app",
     "app_sem",
@@ -54,7 +56,7 @@ class Semantics:
     classes: names by index, empty where a huggingface checkpoint brings them.
     """
 
-    network: Literal["light_pspnet", "unet", "pspnet", "huggingface"]
+    network: Literal["light_pspnet", "unet", "pspnet", "mosaic", "espnetv2", "huggingface"]
     weights: tuple[str, ...] = ()
     variant: Literal["csail", "semseg"] | None = None
     checkpoint: str | None = None
@@ -136,14 +138,17 @@ class WeightSource:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Everything about one model. path: the card's own file."""
+    """Everything about one model. path: the card's own file.
+
+    appearance: absent where nothing is made of a trunk, a segmentation that takes images.
+    """
 
     name: str
     system: System
-    appearance: Appearance
     preprocessing: Preprocessing
     weights: dict[str, WeightSource]
     licence: str
+    appearance: Appearance | None = None
     head: HeadCard = field(default_factory=HeadCard)
     description: str = ""
     trained_on: str = ""
@@ -177,7 +182,17 @@ class ModelCard:
     @property
     def trunk_channels(self) -> int:
         """Channels of a local feature."""
-        return TRUNK_CHANNELS[self.appearance.trunk] * self.appearance.width // 64
+        part = self.local_features
+        return TRUNK_CHANNELS[part.trunk] * part.width // 64
+
+    @property
+    def local_features(self) -> Appearance:
+        """`appearance`, for what cannot do without it; SaaneError."""
+        if self.appearance is None:
+            raise SaaneError(
+                f"Model {self.name} has no appearance trunk: give a model of another system."
+            )
+        return self.appearance
 
 
 def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
@@ -188,7 +203,7 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     """
     parts: dict[str, Any] = {
         "system": card.system,
-        "appearance": asdict(card.appearance),
+        "appearance": asdict(card.appearance) if card.appearance else None,
         "semantics": asdict(card.semantics) if card.semantics else None,
         "head": asdict(card.head),
         "preprocessing": asdict(card.preprocessing),
