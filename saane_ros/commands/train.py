@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saane_ros.commands.parsers import output_folder
+from saane_ros.commands.parsers import number, output_folder
 
 if TYPE_CHECKING:
     from saane_ros.training.run import Run
@@ -44,6 +44,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         ("filter", _filter, "one weight per class for a static filter"),
         ("export", _export, "card and weight files of a trained model"),
         ("table", _table, "heads of all systems and seeds, compared on benchmarks"),
+        ("sweep", _sweep, "heads of several widths C, compared on the same benchmarks"),
         ("evidence", _evidence, "what distances mean, and from when on a place is believed"),
     ):
         stage = stages.add_parser(
@@ -68,10 +69,19 @@ def add(subparsers: argparse._SubParsersAction) -> None:
             )
         if name == "export":
             stage.add_argument("--system", help="a head that the stage `table` trained, by name")
-        if name in ("segmentation", "table", "evidence"):
+        if name in ("segmentation", "table", "sweep", "evidence"):
             needed = name != "segmentation"
             stage.add_argument(
                 "--results", type=output_folder, required=needed, help="folder of figures"
+            )
+        if name == "sweep":
+            stage.add_argument(
+                "--channels",
+                nargs="+",
+                type=number(1, 4096, int),
+                default=[16, 32, 64, 128, 256, 512, 1024],
+                metavar="C",
+                help="widths of the head; by default 16 to 1024",
             )
         stage.set_defaults(run=run)
 
@@ -150,6 +160,12 @@ def _table(options: argparse.Namespace) -> None:
     from saane_ros.training.comparison import compare
 
     print(compare(_run(options), options.results))
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from saane_ros.training.sweep import sweep
+
+    print(sweep(_run(options), options.channels, options.results))
 
 
 def _evidence(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from saane_ros.embedding.untrained import TrunkPooling
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.metrics import RetrievalResult, RetrievalScores, evaluate_retrieval
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
+from saane_ros.evaluation.results_table import OVER_SETS
 from saane_ros.evaluation.searches import search_descriptors
 from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
@@ -96,13 +97,13 @@ def compare(run: Run, results: Path) -> str:
     run, fabric = on_fabric(run)
     network = run.network("saane" if run.card.semantics is not None else "app")
     with fabric.rank_zero_first(local=False):
-        benchmarks = [b for name in wanted.datasets for b in _benchmarks(run, network, name)]
+        benchmarks = [b for name in wanted.datasets for b in open_benchmarks(run, network, name)]
     data = shared_data(run, network, fabric)
     figures: list[Figures] = []
     for name, seed, head in _heads(run, network, data, fabric):
         head.eval()
         for benchmark in benchmarks:
-            figures += _measured(name, seed, head, benchmark, run.device)
+            figures += measured(name, seed, head, benchmark, run.device, ALL_POSTS)
         if fabric.is_global_zero:
             _write(results, run, benchmarks, figures)
     return table(figures)
@@ -144,7 +145,7 @@ def trained_head(run: Run, system: str, seed: int, data: EmbeddingData, fabric: 
     return head
 
 
-def _benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
+def open_benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
     """One benchmark a query set; sets of one dataset may share their references' features."""
     preprocessing, folder = preprocessing_of(run.card), run.out / "features"
     found = []
@@ -158,13 +159,19 @@ def _benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
     return found
 
 
-def _measured(
-    name: str, seed: int | None, head: Head, benchmark: Benchmark, device: torch.device
+def measured(
+    name: str,
+    seed: int | None,
+    head: Head,
+    benchmark: Benchmark,
+    device: torch.device,
+    posts: Mapping[str, Processing],
 ) -> list[Figures]:
+    """One line of figures a post-processing."""
     queries = describe_all(head, benchmark.queries, device)
     references = describe_all(head, benchmark.references, device)
     figures, dataset = [], benchmark.dataset
-    for post, how in ALL_POSTS.items():
+    for post, how in posts.items():
         rows = processed(how, queries, references)
         result = _result(rows.queries, rows.references, dataset)
         figures.append(
@@ -202,11 +209,11 @@ def table(figures: Sequence[Figures]) -> str:
     few = [name for name in systems if name in POSTPROCESSED]
     rows = [(system, post) for system in systems for post in POSTS]
     more = [(system, post) for system in few for post in ALL_POSTS]
-    return f"{_table(figures, rows, costs=False)}\n\n{_table(figures, more, costs=True)}"
+    return f"{table_of(figures, rows, costs=False)}\n\n{table_of(figures, more, costs=True)}"
 
 
-def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: bool) -> str:
-    columns = list(dict.fromkeys(title for f in figures for title in _columns(f)))
+def table_of(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: bool) -> str:
+    columns = list(dict.fromkeys(title for f in figures for title in columns_of(f)))
     title = "R@1 / AUC paper / AUC headline"
     titles = [title, *columns, *(["bytes a place", "ms a query"] if costs else [])]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
@@ -214,7 +221,7 @@ def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: b
         here = [f for f in figures if (f.system, f.post) == (system, post)]
         if not here:
             continue
-        cells = [_cell(column, [f for f in here if column in _columns(f)]) for column in columns]
+        cells = [_cell(column, here) for column in columns]
         if costs:
             sizes = sorted({f.descriptor_bytes for f in here})
             cells.append(f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}")
@@ -224,24 +231,24 @@ def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: b
     return "\n".join(lines)
 
 
-def _columns(figures: Figures) -> list[str]:
+def columns_of(figures: Figures) -> list[str]:
     """The columns of the table that these figures count for."""
     if not figures.group:
         return [figures.benchmark]
-    return [f"{figures.group} {word}" for word in _OVER_SETS]
+    return [f"{figures.group} {word}" for word in OVER_SETS]
 
 
-def _cell(column: str, found: Sequence[Figures]) -> str:
-    over_sets = next((f for word, f in _OVER_SETS.items() if column.endswith(f" {word}")), np.mean)
-    seeds = dict.fromkeys(f.seed for f in found)
-    spreads = []
-    for name in ("recall", "auc_paper", "auc_headline"):
-        of_seeds = [[getattr(f, name) for f in found if f.seed == seed] for seed in seeds]
-        spreads.append(_spread([float(over_sets(values)) for values in of_seeds]))
-    return " / ".join(spreads)
+def over_seeds(column: str, figures: Sequence[Figures], name: str) -> list[float]:
+    """A figure of a column seed by seed, of several query sets their average or worst."""
+    here = [f for f in figures if column in columns_of(f)]
+    over_sets = next((f for word, f in OVER_SETS.items() if column.endswith(f" {word}")), np.mean)
+    seeds = dict.fromkeys(f.seed for f in here)
+    return [float(over_sets([getattr(f, name) for f in here if f.seed == seed])) for seed in seeds]
 
 
-_OVER_SETS: dict[str, Callable[[Sequence[float]], Any]] = {"average": np.mean, "worst": np.min}
+def _cell(column: str, figures: Sequence[Figures]) -> str:
+    names = ("recall", "auc_paper", "auc_headline")
+    return " / ".join(_spread(over_seeds(column, figures, name)) for name in names)
 
 
 def _spread(values: Sequence[float]) -> str:
