@@ -81,22 +81,22 @@ def write_traversal(folder: Path, seconds: int, offset: float, look: Look = _gre
 
 
 def write_paper_datasets(root: Path) -> None:
-    """Every dataset of config/paper.yaml, small: the map 20 places, each drive 12 seconds or less.
+    """Every dataset of config/paper.yaml, small: maps of 12 places, drives of 4 to 6 seconds.
 
     What one drives by shows the same scene in every drive, with noise that grows from one to the
     next.
     """
     from saane_ros.data.datasets.st_lucia import QUERIES, REFERENCE
 
-    write_nordland(root, range(202, 222), winter_gain=0.3)
-    sessions = [(REFERENCE, 20), *((name, 8 + i % 3) for i, name in enumerate(QUERIES))]
+    write_nordland(root, range(202, 214), winter_gain=0.3)
+    sessions = [(REFERENCE, 12), *((name, 4 + i % 3) for i, name in enumerate(QUERIES))]
     for rank, (name, seconds) in enumerate(sessions):
         write_session(root / "st_lucia" / name, seconds, 0, _noisy(FPS, rank, 1000))
     traversals = (
-        ("2014-12-09-13-21-02", 16),
-        ("2014-12-10-18-10-50", 9),
-        ("2015-05-19-14-06-38", 14),
-        ("2015-02-03-08-45-10", 12),
+        ("2014-12-09-13-21-02", 12),
+        ("2014-12-10-18-10-50", 5),
+        ("2015-05-19-14-06-38", 11),
+        ("2015-02-03-08-45-10", 6),
     )
     for rank, (name, seconds) in enumerate(traversals):
         write_traversal(root / "robotcar" / name, seconds, 0.0, _noisy(16, 3 * rank, 2000))
