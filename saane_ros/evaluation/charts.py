@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saane_ros.evaluation.report_style import STYLE
 
 _WIDTH, _HEIGHT = 520, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 30, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 30, 40
 _LEGEND_ROW = 18
 _NAMES, _BAR, _BETWEEN = 130, 9, 9
 """Of a bar chart: room for the names, thickness of a bar, room between two names' bars."""

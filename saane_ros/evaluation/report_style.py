@@ -44,6 +44,7 @@ figcaption { padding: 9px 16px 11px; font-size: 14px; color: var(--quiet); }
 pre { background: var(--code); border: 1px solid var(--line); border-radius: 10px; margin: 0 0 12px;
   padding: 14px 16px; overflow-x: auto; font: 13px/1.6 ui-monospace, Menlo, Consolas, monospace; }
 .charts { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); }
+.charts figure { max-width: 760px; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--quiet); }
 svg .axis { stroke: var(--line); stroke-width: 1; fill: none; }
 .colour0 { color: var(--accent); } .colour1 { color: #d0812f; } .colour2 { color: #7b78c9; }

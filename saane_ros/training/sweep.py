@@ -39,8 +39,8 @@ def sweep(run: Run, channels: Sequence[int], results: Path) -> str:
     """Train the configuration's system at every width and seed that is not trained yet; the table.
 
     Finished heads are kept in `run.out`/channels-<C>/heads, those of the configuration's own width
-    shared with `saane train table`.  Writes <configuration>-channels.json, .md, and an .svg of the
-    areas for both conventions.
+    shared with `saane train table`.  Writes <configuration>-channels.json, .md, and a chart
+    for each convention of the area, -paper.svg and -headline.svg.
     """
     wanted = run.config.comparison
     if wanted is None:
@@ -83,9 +83,16 @@ def _table(figures: Sequence[Figures]) -> str:
     return table_of(figures, [(name, post) for name in names for post in RAW], costs=True)
 
 
-def sweep_chart(widths: Sequence[int], figures: Sequence[Figures], curve: str) -> str:
-    """Mean area over the seeds by width, a line a column of the table, as SVG."""
-    columns = list(dict.fromkeys(title for f in figures for title in columns_of(f)))[:SERIES]
+def sweep_charts(widths: Sequence[int], figures: Sequence[Figures], curve: str) -> list[str]:
+    """Mean area over the seeds by width, a line a column of the table, as SVG; six lines each."""
+    columns = list(dict.fromkeys(title for f in figures for title in columns_of(f)))
+    groups = [columns[start : start + SERIES] for start in range(0, len(columns), SERIES)]
+    return [_chart(widths, figures, curve, group) for group in groups]
+
+
+def _chart(
+    widths: Sequence[int], figures: Sequence[Figures], curve: str, columns: Sequence[str]
+) -> str:
     by_width = [[f for f in figures if f.system == f"C = {width}"] for width in widths]
     series = [
         Series(
@@ -105,8 +112,10 @@ def _write(stem: Path, system: str, widths: Sequence[int], figures: Sequence[Fig
     texts = {
         ".json": json.dumps(values, indent=1),
         ".md": _table(figures) + "\n",
-        **{f"-{c}.svg": svg_file(sweep_chart(widths, figures, c)) for c in CURVES},
     }
+    for curve in CURVES:
+        for number, drawn in enumerate(sweep_charts(widths, figures, curve), start=1):
+            texts[f"-{curve}{f'-{number}' if number > 1 else ''}.svg"] = svg_file(drawn)
     for suffix, text in texts.items():
         with replacing_file(stem.with_name(stem.name + suffix)) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ from saane_ros.training.comparison import Figures
 pytest.importorskip("lightning_fabric", reason="the extra train is not installed")
 pytest.importorskip("tensorboard", reason="the extra train is not installed")
 
-from saane_ros.training.sweep import sweep_chart
+from saane_ros.training.sweep import sweep_charts
 
 
 def test_every_width_is_trained_measured_and_drawn(
@@ -61,7 +61,8 @@ def test_the_chart_has_the_mean_over_seeds_by_powers_of_two() -> None:
         for seed in (0, 1)
         for drive, base in (("one", 0.0), ("two", 0.2))
     ]
-    root = ElementTree.fromstring(sweep_chart([16, 32, 64], figures, "paper"))
+    (drawn,) = sweep_charts([16, 32, 64], figures, "paper")
+    root = ElementTree.fromstring(drawn)
     lines = [
         [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
         for line in root.iter("polyline")
@@ -75,3 +76,6 @@ def test_the_chart_has_the_mean_over_seeds_by_powers_of_two() -> None:
     # The average of both drives is 0.1 above the worse one, the height of the axis is 1.
     height = 300 - 40 - 30
     assert lines[1][0][1] - lines[0][0][1] == pytest.approx(0.1 * height, abs=0.2)
+    more = [of(width, 0, f"other {n}", 0.5) for width in (16, 32, 64) for n in range(5)]
+    counts = [one.count("<polyline") for one in sweep_charts([16, 32, 64], figures + more, "paper")]
+    assert counts == [6, 1]
