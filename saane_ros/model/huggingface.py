@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from saane_ros.errors import SaaneError
+from saane_ros.model.normalisation import Renormalised
 from saane_ros.model.semantics_output import SemanticOutput
 
 TRIAL_SIDE = 128
@@ -25,9 +26,6 @@ class HuggingFaceSegmenter(nn.Module):
     images come normalised by `mean` and `std`; where the model was trained with others, they are
     converted.  channels: of the features.  class_names: by index, from the model's id2label.
     """
-
-    scale: Tensor
-    shift: Tensor
 
     def __init__(
         self,
@@ -42,11 +40,7 @@ class HuggingFaceSegmenter(nn.Module):
         config: Any = model.config
         names = {int(index): str(name) for index, name in config.id2label.items()}
         self.class_names = tuple(names[index] for index in sorted(names))
-        from_mean, from_std, to_mean, to_std = (
-            torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std, model_mean, model_std)
-        )
-        self.register_buffer("scale", from_std / to_std, persistent=False)
-        self.register_buffer("shift", (from_mean - to_mean) / to_std, persistent=False)
+        self.convert = Renormalised(mean, std, model_mean, model_std)
         self.classifier_name = _pixel_classifier(model, len(self.class_names))
         self.eval()
         self.channels = self._trial().features.shape[1]
@@ -57,7 +51,7 @@ class HuggingFaceSegmenter(nn.Module):
         features: what the last layer that knows of classes sees: the fused map of the decoder
         (pixels), or the pixel decoder's mask features (masks).
         """
-        pixels = images * self.scale + self.shift
+        pixels = self.convert(images)
         if self.classifier_name:
             return self._score_pixels(pixels)
         outputs = self.model(pixel_values=pixels)

@@ -17,13 +17,20 @@ BINS = (1, 2, 3, 6)
 
 
 class LightPspNet(nn.Module):
-    """Trunk features to a semantic tap and class logits, both at stride 8."""
+    """Trunk features to a semantic tap and class logits, both at stride 8.
+
+    squeeze: channels to which a wide stride 16 is reduced first, 0 to keep it.
+    """
 
     levels = ("stride8", "stride16")
 
-    def __init__(self, channels8: int, channels16: int, channels: int, classes: int) -> None:
+    def __init__(
+        self, channels8: int, channels16: int, channels: int, classes: int, squeeze: int = 0
+    ) -> None:
         super().__init__()
         self.channels = channels
+        self.squeeze = _conv(channels16, squeeze, 1) if squeeze else nn.Identity()
+        channels16 = squeeze or channels16
         branch = channels16 // len(BINS)
         self.pyramid = nn.ModuleList(_conv(channels16, branch, 1) for _ in BINS)
         self.context = _conv(channels16 + branch * len(BINS), channels, 3)
@@ -34,7 +41,7 @@ class LightPspNet(nn.Module):
 
     def forward(self, trunk: TrunkFeatures) -> SemanticOutput:
         """features: B x channels x h/8 x w/8.  logits: B x classes x h/8 x w/8."""
-        deep, fine = trunk.stride16, trunk.stride8
+        deep, fine = self.squeeze(trunk.stride16), trunk.stride8
         levels = [
             _resize(convolve(functional.adaptive_avg_pool2d(deep, bins)), deep.shape[-2:])
             for bins, convolve in zip(BINS, self.pyramid, strict=True)

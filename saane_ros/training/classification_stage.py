@@ -36,7 +36,7 @@ def train_classification(run: Run) -> float:
     trunk = build_trunk(card)
     given = load_card(options.trunk_of)
     files = find_weights(given, run.weights)
-    load_trunk(trunk, given, read_tensors(files[given.appearance.weights].path))
+    load_trunk(trunk, given, {key: read_tensors(file.path) for key, file in files.items()})
     head = build_card_head(card, trunk.channels16, 0, options.seed)
     assert isinstance(head, AmosNet)
     torch.manual_seed(options.seed)

@@ -81,8 +81,8 @@ def train_segmentation(run: Run, results: Path | None = None) -> dict[str, dict[
     ):
         raise SaaneError(f"{run.config.path} names no segmentation that could be trained.")
     given = run.given_weights()
-    if card.appearance.weights in given:
-        load_trunk(trunk, card, given[card.appearance.weights])
+    if set(card.trunk_weights) <= given.keys():
+        load_trunk(trunk, card, given)
         if run.config.segmentation.train_trunk:
             raise SaaneError(
                 f"{run.config.path} gives the trunk's weights and trains it: set "

@@ -104,7 +104,7 @@ class Run:
         """Appearance trunk and semantic network with their weights, given or trained before."""
         card = self.card
         files = self.given_weights()
-        needed = [card.appearance.weights, *(card.semantics.weights if card.semantics else ())]
+        needed = [*card.trunk_weights, *(card.semantics.weights if card.semantics else ())]
         for role in needed:
             if role in files:
                 continue

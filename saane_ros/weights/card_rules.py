@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from saane_ros.weights.cards import ModelCard, Semantics, WeightSource
+from saane_ros.weights.cards import (
+    TIMM,
+    TRUNK_CHANNELS,
+    Appearance,
+    ModelCard,
+    Semantics,
+    WeightSource,
+)
 from saane_ros.weights.class_lists import CLASS_LISTS, DYNAMIC_CLASSES
 
 NEEDED = {
@@ -18,9 +25,9 @@ NEEDED = {
 
 FOREIGN = {
     "light_pspnet": ("variant", "checkpoint", "short_side"),
-    "unet": ("variant", "checkpoint", "short_side"),
-    "pspnet": ("checkpoint", "channels"),
-    "huggingface": ("variant", "channels", "weights"),
+    "unet": ("variant", "checkpoint", "short_side", "squeeze"),
+    "pspnet": ("checkpoint", "channels", "squeeze"),
+    "huggingface": ("variant", "channels", "weights", "squeeze"),
 }
 
 APPEARANCE_ONLY = ("app", "app_att", "netvlad", "sralnet", "dense_vlad", "amosnet", "apanet")
@@ -68,14 +75,30 @@ def rule_problems(card: ModelCard) -> Iterator[str]:
 
 def _trunk_problems(card: ModelCard) -> Iterator[str]:
     part = card.appearance
-    if part.trunk != "resnet18" and part.width != 64:
-        yield "appearance.width is for resnet18 only"
-    if part.trunk != "resnet50" and part.stride_on != "conv2":
-        yield "appearance.stride_on is for resnet50 only"
+    yield from _architecture_problems("appearance", part)
+    for number, other in enumerate(card.beside):
+        yield from _architecture_problems(f"beside.{number}", other)
+        if other.trunk == "dense_sift" or not other.weights:
+            yield f"beside.{number} needs a trunk with weights"
+    if card.beside and part.trunk == "dense_sift":
+        yield "beside does not apply to dense_sift"
     if (part.trunk == "dense_sift") != (card.system == "dense_vlad"):
         yield f"appearance.trunk {part.trunk} does not go with system {card.system}"
     if (part.trunk == "dense_sift") != (not part.weights):
         yield f"appearance.weights is {part.weights!r} with trunk {part.trunk}"
+
+
+def _architecture_problems(where: str, part: Appearance) -> Iterator[str]:
+    timm = part.trunk.startswith(TIMM)
+    if not timm and part.trunk not in TRUNK_CHANNELS:
+        known = ", ".join(TRUNK_CHANNELS)
+        yield f"{where}.trunk is {part.trunk!r} instead of one of {known} or {TIMM}<name>"
+    if part.trunk != "resnet18" and part.width != 64:
+        yield f"{where}.width is for resnet18 only"
+    if part.trunk != "resnet50" and part.stride_on != "conv2":
+        yield f"{where}.stride_on is for resnet50 only"
+    if part.tap and not timm:
+        yield f"{where}.tap is for trunks of timm only"
 
 
 def _aggregation_problems(card: ModelCard) -> Iterator[str]:
@@ -84,6 +107,8 @@ def _aggregation_problems(card: ModelCard) -> Iterator[str]:
         yield f"system {card.system} {'needs' if part is None else 'has no'} aggregation"
     if part is None:
         return
+    if (card.beside or not card.trunk_channels) and not (part.project or part.whitening):
+        yield "aggregation over this trunk needs project or whitening"
     if part.words < 1 or min(part.shadows, part.project, part.whitening) < 0:
         yield "aggregation has a negative size or no words"
     if (part.shadows > 0) != (card.system == "sralnet"):
@@ -128,6 +153,7 @@ def _positive(card: ModelCard) -> Iterator[str]:
     }
     if card.semantics is not None:
         values["semantics.channels"] = card.semantics.channels or 1
+        values["semantics.squeeze"] = card.semantics.squeeze or 1
         values["semantics.short_side"] = card.semantics.short_side or 1
     for where, value in values.items():
         if not value > 0:
@@ -150,7 +176,7 @@ def _semantics_problems(semantics: Semantics) -> Iterator[str]:
 
 
 def _reference_problems(card: ModelCard) -> Iterator[str]:
-    used = [card.appearance.weights] if card.appearance.weights else []
+    used = list(card.trunk_weights)
     used += list(card.semantics.weights) if card.semantics else []
     used += [card.head.weights] if card.head.weights is not None else []
     used += [card.filter.weights] if card.filter and card.filter.weights is not None else []
@@ -170,6 +196,8 @@ def _source_problems(where: str, source: WeightSource) -> Iterator[str]:
         if source.file or source.url or source.sha256:
             yield f"{where} is torchvision's: file, url and sha256 come from torchvision"
         return
+    if source.package and not re.fullmatch(r"[A-Za-z_]\w*", source.package):
+        yield f"{where}.package is {source.package!r} instead of the name of a Python package"
     if not source.file:
         yield f"{where} needs file or torchvision"
     elif source.file != re.sub(r"[/\\\0]", "", source.file) or source.file.startswith("."):

