@@ -43,7 +43,8 @@ class AmosNet(PyramidHead):
 class CameraClassifier(nn.Module):
     """Trunk, head and a linear layer over cameras; only the first two make descriptors.
 
-    "softmax", as Chen et al. and SAANE have it: weights and a bias per camera over the pyramid.
+    "softmax", as Chen et al. and SAANE have it: weights and a bias per camera over the pyramid,
+    zero at first: random ones would undo what is pretrained before they say anything.
     "cosine" compares by angle, as the search for places does: logits are SCALE times the cosines
     of descriptor and camera weights (Wang et al. 2017, NormFace).
     """
@@ -52,6 +53,9 @@ class CameraClassifier(nn.Module):
         super().__init__()
         self.trunk, self.head, self.loss = trunk, head, loss
         self.classifier = nn.Linear(head.descriptor_size, cameras, bias=loss == "softmax")
+        if loss == "softmax":
+            nn.init.zeros_(self.classifier.weight)
+            nn.init.zeros_(self.classifier.bias)
 
     def describe(self, images: Tensor) -> Tensor:
         """Normalised images B x 3 x h x w to unit descriptors B x D."""
