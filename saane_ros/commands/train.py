@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saane_ros.commands.parsers import output_folder
+from saane_ros.commands.parsers import number, output_folder
+from saane_ros.errors import SaaneError
 
 if TYPE_CHECKING:
     from saane_ros.training.run import Run
@@ -18,6 +19,7 @@ examples:
   saane train export       --config config/train/saane-town.yaml --out out/train --models models
   saane train vocabulary   --config config/train/dense-vlad.yaml --data ~/data --out out/dense-vlad
   saane train weak         --config config/train/sralnet-vgg16.yaml --data ~/data --out out/sralnet
+  saane train pseudo-labels --teacher mosaic-ade31 --data ~/data --images webcams --out out/pseudo
   torchrun --nproc-per-node 4 -m saane_ros.cli train embedding --config ... --out ...
 
 A stage that was interrupted continues when it is started again with the same --out: after Ctrl-C
@@ -68,12 +70,87 @@ def add(subparsers: argparse._SubParsersAction) -> None:
             )
         if name == "export":
             stage.add_argument("--system", help="a head that the stage `table` trained, by name")
+        if name == "segmentation":
+            stage.add_argument(
+                "--labels", type=Path, help="an --out of pseudo-labels, searched first for labels"
+            )
         if name in ("segmentation", "table", "evidence"):
             needed = name != "segmentation"
             stage.add_argument(
                 "--results", type=output_folder, required=needed, help="folder of figures"
             )
         stage.set_defaults(run=run)
+    _add_pseudo_labels(stages)
+
+
+def _add_pseudo_labels(stages: argparse._SubParsersAction) -> None:
+    """Add the stage that needs no configuration: it makes what one may name."""
+    stage = stages.add_parser(
+        "pseudo-labels",
+        help="label maps of images by strong networks, for a light one to learn",
+        description="Label images by strong networks, for `saane train segmentation --labels`.",
+        epilog=EXAMPLES,
+    )
+    stage.add_argument(
+        "--teacher",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar=("MODEL", "COUNTERPARTS"),
+        help="a model with a segmentation, and a file that gives the student's name of its classes "
+        "if they differ; given again, for a second opinion on the classes that both know",
+    )
+    stage.add_argument("--images", type=Path, nargs="+", required=True, help="folders below --data")
+    stage.add_argument(
+        "--data", type=Path, default=Path(), help="folder that holds those of --images"
+    )
+    stage.add_argument("--out", type=output_folder, required=True, help="folder of label maps")
+    stage.add_argument(
+        "--classes", default="", help="file of classes or a model; default: the first teacher's own"
+    )
+    stage.add_argument(
+        "--confidence",
+        type=number(0, 1, float),
+        default=0.5,
+        help="least probability of a label, below it a pixel is ignored (default 0.5)",
+    )
+    stage.add_argument("--flip", action="store_true", help="average with the mirror image")
+    stage.add_argument(
+        "--scales",
+        type=number(0.25, 4, float),
+        nargs="+",
+        default=[1.0],
+        help="sizes of the input to average over (default 1)",
+    )
+    stage.add_argument("--weights", default="", help="folder of given weights, searched first")
+    stage.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    stage.set_defaults(run=_pseudo_labels)
+
+
+def _pseudo_labels(options: argparse.Namespace) -> None:
+    from saane_ros.training.pseudo_labels import PseudoLabels, report_table, write_pseudo_labels
+
+    teachers = []
+    for model, *files in options.teacher:
+        if len(files) > 1:
+            raise SaaneError(f"--teacher {model} has {len(files)} files of counterparts: give one.")
+        teachers.append((model, Path(files[0]) if files else None))
+    report = write_pseudo_labels(
+        PseudoLabels(
+            tuple(teachers),
+            tuple(options.images),
+            options.out,
+            options.data.expanduser(),
+            options.classes,
+            options.confidence,
+            options.flip,
+            tuple(options.scales),
+            options.weights,
+            options.device,
+        )
+    )
+    print(report_table(report))
+    print(f"labels of {report['images']} images, classes.yaml and report.json in {options.out}")
 
 
 def _run(options: argparse.Namespace) -> Run:
@@ -83,7 +160,8 @@ def _run(options: argparse.Namespace) -> Run:
 
     config = read_training_config(options.config)
     device = pick_device(options.device)
-    return Run(config, options.out, options.data.expanduser(), options.weights, device)
+    labels = getattr(options, "labels", None)
+    return Run(config, options.out, options.data.expanduser(), options.weights, device, labels)
 
 
 def _segmentation(options: argparse.Namespace) -> None:

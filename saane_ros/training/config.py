@@ -47,18 +47,34 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class LabelSource:
+    """Images and their label maps, in folders below the data folder (or that of pseudo-labels).
+
+    only, without: names of folders on the way to an image, to keep or to leave out.
+    classes, counterparts: of label maps with other classes than the student's: the files that name
+        theirs and the student's name of each, beside the configuration.
+    """
+
+    images: str
+    labels: str
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    classes: str = ""
+    counterparts: str = ""
+
+
+@dataclass(frozen=True)
 class LabelFolders:
-    """Label maps for the segmentation, in folders below the data folder.
+    """Label maps for the segmentation.
 
     classes: a file of classes beside the configuration, see `data/images/labelled.py`.
-    train, validation, test: the folders of images and of label maps; without a test split the
-        figures are those of the validation.
+    test: without it the figures are those of the validation.
     """
 
     classes: str
-    train: tuple[str, str]
-    validation: tuple[str, str]
-    test: tuple[str, str] | None = None
+    train: tuple[LabelSource, ...]
+    validation: tuple[LabelSource, ...]
+    test: tuple[LabelSource, ...] = ()
 
 
 @dataclass(frozen=True)

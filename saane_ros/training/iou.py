@@ -38,14 +38,22 @@ def merged_classes(confusion: Confusion, groups: Sequence[Iterable[int]]) -> Con
 
 
 def iou_report(
-    confusion: Confusion, names: Sequence[str], dynamic: Sequence[str] = ()
+    confusion: Confusion,
+    names: Sequence[str],
+    dynamic: Sequence[str] = (),
+    known: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Plain values: IoU by class, their mean, pixel accuracy, and the static/dynamic split."""
+    """Plain values: IoU by class, their mean, pixel accuracy, and the static/dynamic split.
+
+    known: the classes that the labels can hold; only their IoU counts, but to predict another
+    class on their pixels is a mistake.
+    """
     ious = intersection_over_union(confusion)
+    counted = range(len(names)) if known is None else known
     report: dict[str, Any] = {
-        "mIoU": float(np.nanmean(ious)),
+        "mIoU": float(np.nanmean(ious[list(counted)])),
         "pixel_accuracy": float(np.trace(confusion) / max(confusion.sum(), 1)),
-        "IoU": {name: float(iou) for name, iou in zip(names, ious, strict=True)},
+        "IoU": {names[i]: float(ious[i]) for i in counted},
     }
     if dynamic:
         moving = [i for i, name in enumerate(names) if name in dynamic]
@@ -58,13 +66,13 @@ def iou_report(
 
 def iou_table(reports: dict[str, dict[str, Any]]) -> str:
     """A text table: one column per split, one row per class and summary."""
-    splits = list(reports)
-    first = reports[splits[0]]
-    rows = [*((name, "IoU") for name in first["IoU"])]
-    rows += [(key, "") for key in first if key != "IoU"]
+    names = list(dict.fromkeys(name for report in reports.values() for name in report["IoU"]))
+    others = [key for key in next(iter(reports.values())) if key != "IoU"]
+    rows = [(name, [report["IoU"].get(name) for report in reports.values()]) for name in names]
+    rows += [(key, [report[key] for report in reports.values()]) for key in others]
     width = max(len(name) for name, _ in rows)
-    lines = [" " * width + "".join(f"{split:>12}" for split in splits)]
-    for name, inside in rows:
-        values = [(reports[s][inside] if inside else reports[s])[name] for s in splits]
-        lines.append(f"{name:<{width}}" + "".join(f"{value:12.3f}" for value in values))
+    lines = [" " * width + "".join(f"{split:>12}" for split in reports)]
+    for name, values in rows:
+        cells = (" " * 12 if value is None else f"{value:12.3f}" for value in values)
+        lines.append(f"{name:<{width}}" + "".join(cells).rstrip())
     return "\n".join(lines)

@@ -137,7 +137,7 @@ def _key(
         digest.update(tensor.cpu().numpy().tobytes())
     size = (preprocessing.height, preprocessing.width)
     digest.update(f"{tuple(levels)} {size} {copies} {scale}".encode())
-    digest.update(f"{len(images.class_names)} {images.ignored}".encode())
+    digest.update(f"{len(images.class_names)}".encode() + b"".join(images.tables))
     for path in (*images.images, *images.labels):
         status = path.stat()
         digest.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())

@@ -11,14 +11,20 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from saane_ros.data.images.labelled import LabelledImages, read_label_folder
+from saane_ros.data.images.labelled import (
+    LabelledImages,
+    counterparts,
+    joined,
+    read_classes,
+    read_label_folder,
+)
 from saane_ros.embedding.assembly import build_semantics, build_trunk, load_trunk
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.training.config import TrainingConfig
+from saane_ros.training.config import LabelSource, TrainingConfig
 from saane_ros.training.devices import launched_fabric
 from saane_ros.training.embedding_trainer import EmbeddingTrainer
 from saane_ros.training.export import export_model, trained_roles
@@ -57,12 +63,46 @@ def label_splits(run: Run) -> dict[str, LabelledImages]:
             "train": labelled_images(run.towns("training")),
             "validation": labelled_images(run.towns("validation"), every),
         }
-    folders = {"train": labels.train, "validation": labels.validation, "test": labels.test}
-    return {
-        split: read_label_folder(run.data / pair[0], run.data / pair[1], run.classes)
-        for split, pair in folders.items()
-        if pair is not None
+    sources = {"train": labels.train, "validation": labels.validation, "test": labels.test}
+    splits = {
+        split: joined([_read_source(source, run) for source in given])
+        for split, given in sources.items()
+        if given
     }
+    for split in ("train", "validation"):
+        if split not in splits:
+            raise SaaneError(f"{run.config.path} has no images under labels.{split}: add some.")
+    trained = set(splits["train"].images)
+    for split in splits.keys() - {"train"}:
+        shared = trained & set(splits[split].images)
+        if shared:
+            raise SaaneError(
+                f"{len(shared)} images of {run.config.path} are both in labels.train and in "
+                f"labels.{split}, such as {min(shared)}: part them by `only` and `without`."
+            )
+    return splits
+
+
+def _read_source(source: LabelSource, run: Run) -> LabelledImages:
+    beside = run.config.path.parent
+    classes = read_classes(beside / source.classes) if source.classes else run.classes
+    labels = run.data / source.labels
+    if run.labels is not None and (run.labels / source.labels).is_dir():
+        labels = run.labels / source.labels
+        made = read_classes(run.labels / "classes.yaml")
+        if made.classes != classes.classes:
+            raise SaaneError(
+                f"{run.labels} holds labels of other classes than {run.config.path}: give the "
+                "file that its labels.classes names to `saane train pseudo-labels --classes`."
+            )
+    found = read_label_folder(
+        run.data / source.images, labels, classes, source.only, source.without
+    )
+    if not source.classes:
+        return found
+    path = beside / source.counterparts if source.counterparts else None
+    own = run.classes.classes
+    return found.translated(own, counterparts(classes.classes, own, path))
 
 
 def train_segmentation(run: Run, results: Path | None = None) -> dict[str, dict[str, Any]]:
@@ -103,7 +143,9 @@ def train_segmentation(run: Run, results: Path | None = None) -> dict[str, dict[
     semantics.load_state_dict(load_file(run.trained_file("segmentation")))
     trunk.load_state_dict(load_file(run.trained_file("trunk")))
     reports = {
-        split: iou_report(trainer.confusion(images), images.class_names, card.semantics.dynamic)
+        split: iou_report(
+            trainer.confusion(images), images.class_names, card.semantics.dynamic, images.known
+        )
         for split, images in splits.items()
         if split != "train"
     }

@@ -37,6 +37,7 @@ class Run:
     """out: folder of checkpoints and features.  data: folder that the configuration's paths are in.
 
     weights: folder looked into first for the weight files that the configuration names.
+    labels: folder that `saane train pseudo-labels` wrote, looked into first for label maps.
     """
 
     config: TrainingConfig
@@ -44,6 +45,7 @@ class Run:
     data: Path = Path()
     weights: str = ""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    labels: Path | None = None
 
     @property
     def model(self) -> dict[str, Any]:

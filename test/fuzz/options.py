@@ -70,6 +70,7 @@ BASES: list[tuple[str, Given]] = [
     ("train filter", {"--config": ["sralnet-resnet18-class-weights.yaml"], "--out": _OUT}),
     ("train export", {"--config": ["saane-town.yaml"], "--out": _OUT, "--models": ["models"]}),
     ("train table", {"--config": ["saane-resnet18.yaml"], "--out": _OUT, "--results": ["results"]}),
+    ("train pseudo-labels", {"--teacher": ["saane-town"], "--images": ["night"], "--out": _OUT}),
     ("train evidence", {"--config": ["evidence.yaml"], "--out": _OUT, **_PLACES}),
     ("models list", {}),
     ("models verify", {"model": ["saane-town"]}),

@@ -19,7 +19,7 @@ from scipy.io import savemat
 from saane_ros.data.datasets import open_datasets, open_places
 from saane_ros.data.datasets.registry import READERS, read_description
 from saane_ros.data.images.folders import ImageFolder
-from saane_ros.data.images.labelled import read_classes
+from saane_ros.data.images.labelled import read_classes, read_counterparts
 from saane_ros.data.poses.files import read_poses
 from saane_ros.data.robotcar.extrinsics import camera_on_body
 from saane_ros.data.robotcar.images import list_images, sampled
@@ -89,9 +89,7 @@ def configurations(folder: Path) -> list[Files]:
     share, made = share_folder(), []
     for pattern, read in (
         ("models/*.yaml", lambda p: load_card(p).descriptor_size + 1),
-        ("config/train/[!ec]*.yaml", read_training_config),
-        ("config/train/evidence.yaml", read_evidence_config),
-        ("config/train/*.classes.yaml", read_classes),
+        ("config/train/*.yaml", training_file),
         ("config/drives/*.yaml", read_suite),
         ("config/localizer.yaml", lambda p: settings_from(read_settings(p))),
         ("config/datasets/*.yaml", read_description),
@@ -101,6 +99,17 @@ def configurations(folder: Path) -> list[Files]:
             shutil.copy(path, own)
             made.append(Files(own.name, own, lambda p=own, r=read: r(p)))
     return made
+
+
+def training_file(path: Path) -> object:
+    """By the second part of its name: `camvid.classes.yaml` is one of classes."""
+    kind = path.suffixes[-2] if len(path.suffixes) > 1 else path.stem
+    read = {
+        ".classes": read_classes,
+        ".counterparts": read_counterparts,
+        "train-evidence": read_evidence_config,
+    }
+    return read.get(kind, read_training_config)(path)
 
 
 def described(folder: Path, text: str) -> Callable[[], object]:

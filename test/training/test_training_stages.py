@@ -143,9 +143,9 @@ def test_training_learns_the_scenes_and_reports_the_split(tmp_path: Path) -> Non
         },
         "labels": {
             "classes": "scenes.classes.yaml",
-            "train": ["train/images", "train/labels"],
-            "validation": ["val/images", "val/labels"],
-            "test": ["val/images", "val/labels"],
+            "train": [{"images": "train/images", "labels": "train/labels"}],
+            "validation": [{"images": "val/images", "labels": "val/labels"}],
+            "test": [{"images": "val/images", "labels": "val/labels"}],
         },
         "segmentation": {
             "steps": 120,
