@@ -36,7 +36,7 @@ class AmosNet(PyramidHead):
         return functional.normalize(pyramid.float(), dim=1)
 
     def pyramid(self, appearance: Tensor) -> Tensor:
-        """F^A, B x C_A x H x W, to the pyramid as it is pooled, B x D: what a softmax classifies."""
+        """F^A, B x C_A x H x W, to the pooled pyramid, B x D, which a softmax classifies."""
         return self.pooling(self.projection(appearance))
 
 

@@ -46,7 +46,7 @@ def text_line(
 
 
 def label(text: str, height: int, widest: int) -> Rgb:
-    """Text in a strip of this height that is just as wide as it needs, and no wider than allowed."""
+    """Text in a strip of this height that is just as wide as it needs, but at most `widest`."""
     margin, thickness = max(2, height // 5), 1 + height // 40
     (_, unit_height), _ = cv2.getTextSize("Ag", _FONT, 1.0, thickness)
     wanted = _width(text, thickness) * (height - 2 * margin) / unit_height + 2 * margin

@@ -113,15 +113,15 @@ OUTPUTS = {
     "appearance": Topic(
         "~/attention/appearance",
         Image,
-        "while subscribed: attention over the image, from its smallest value (black) to its largest "
-        "(pale yellow); a bar along the lower edge tells both",
+        "while subscribed: attention over the image, from its smallest value (black) to its "
+        "largest (pale yellow); a bar along the lower edge tells both",
         PICTURE,
     ),
     "semantic": Topic(
         "~/attention/semantic",
         Image,
-        "while subscribed: attention over the image, from its smallest value (black) to its largest "
-        "(pale yellow); a bar along the lower edge tells both",
+        "while subscribed: attention over the image, from its smallest value (black) to its "
+        "largest (pale yellow); a bar along the lower edge tells both",
         PICTURE,
     ),
     "segmentation": Topic(
