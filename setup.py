@@ -55,6 +55,7 @@ setup(
         "train": ["scipy", "lightning-fabric", "tensorboard"],
         "transformers": ["transformers", "scipy"],
         "sralnet": ["h5py"],
+        "mosaic": ["tflite"],
         "test": [
             "pytest",
             "hypothesis",
@@ -68,6 +69,8 @@ setup(
             "transformers",
             "scipy",
             "h5py",
+            "tflite",
+            "ai-edge-litert",
             "colcon-common-extensions",
         ],
     },

@@ -1,4 +1,4 @@
-"""`saane evaluate`: models against datasets in one table, with predictions and a report."""
+"""`saane evaluate`: models against datasets in one table, a paper's table, and panels of both."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from saane_ros import __version__
 from saane_ros.commands.evaluate_drive import add_drive
-from saane_ros.commands.parsers import number, output_folder, threads
+from saane_ros.commands.parsers import command_parser, number, output_folder, threads
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 
 if TYPE_CHECKING:
     from saane_ros.data.datasets import Dataset
     from saane_ros.evaluation.evaluator import Evaluation
+    from saane_ros.evaluation.results_table import Section
     from saane_ros.evaluation.systems import InputSize, System
 
 EXAMPLES = """\
@@ -26,8 +27,11 @@ examples:
       --weights ~/weights --dataset grief_season corridor --root ~/data --out results/seasons
   saane evaluate --model scores/ descriptors.npz --dataset my/ref-and-query-folder
   saane evaluate --model saane-town --dataset robotcar --pair am-pm --root ~/data
+  saane evaluate --table config/paper.yaml --root ~/data --out results/paper
+  saane evaluate --model saane-resnet18 --dataset corridor --root ~/data --attention
   saane evaluate --list
   saane evaluate drive --help    a localizer on its route and off it
+  saane evaluate panels --help   pictures of what is found and attended to
 
 models:
   a card's name or path, with :app, :app_sem, ... for a part of its wiring;
@@ -43,7 +47,15 @@ datasets:
   a name that --list shows, a YAML file (copy config/datasets/example.yaml), or a folder with
   ref/ and query/ or with database/ and queries/ of '@' names.
 """
+PANEL_EXAMPLES = """\
+examples:
+  saane evaluate panels --model saane-resnet18 netvlad-resnet18 --dataset corridor --root ~/data
+  saane evaluate panels --model saane-resnet18 --dataset my/pairs --queries 0012.jpg 0431.jpg
 
+Writes panels.html: each query with what every model finds for it, right or wrong, its attention
+maps on one scale for the page, and its segmentation. Models and datasets are named as in
+`saane evaluate`.
+"""
 
 ROBOTCAR, PAIRS = "robotcar", ("am-pm", "sum-win")
 
@@ -57,16 +69,40 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "report.html.",
         epilog=EXAMPLES,
     )
+    _add_common(parser, "out/evaluation")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="YAML of a paper's table; its models and datasets unless others are named",
+    )
+    parser.add_argument(
+        "--pair", choices=PAIRS, help="of --dataset robotcar: one experiment; by default both"
+    )
+    parser.add_argument(
+        "--attention", action="store_true", help="tell which classes each modality attends to"
+    )
+    parser.add_argument("--list", action="store_true", help="list the described datasets and end")
+    parser.set_defaults(run=_run)
+    others = parser.add_subparsers(dest="evaluation", metavar="drive | panels")
+    add_drive(others)
+    panels = command_parser(
+        others, "panels", "show what models find, attend to and see", PANEL_EXAMPLES
+    )
+    _add_common(panels, "out/panels")
+    panels.add_argument(
+        "--queries", nargs="+", default=["6"], metavar="Q", help="how many, or their names"
+    )
+    panels.set_defaults(run=_run_panels, pair=None, table=None)
+
+
+def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
+    """Models, datasets, and how they are computed."""
     add_argument = parser.add_argument
     add_argument("--model", nargs="+", default=[], metavar="MODEL", help="see below")
     add_argument("--dataset", nargs="+", default=[], metavar="DATASET", help="see below")
-    add_argument(
-        "--pair", choices=PAIRS, help="of --dataset robotcar: one experiment; by default both"
-    )
     add_argument("--root", default="", help="folder that the datasets' folders lie in")
-    add_argument(
-        "--out", type=output_folder, default=Path("out/evaluation"), help="folder of the results"
-    )
+    add_argument("--out", type=output_folder, default=Path(out), help="folder of the results")
     add_argument("--weights", default="", help="folder (or trunk file) looked into first")
     add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
@@ -78,38 +114,93 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     size.add_argument(
         "--max-side", type=number(1, 8192, int), help="longer input side, keeping the aspect"
     )
-    add_argument("--list", action="store_true", help="list the described datasets and end")
-    parser.set_defaults(run=_run)
-    add_drive(parser.add_subparsers(dest="evaluation", metavar="drive"))
 
 
 def _run(options: argparse.Namespace) -> None:
     if options.list:
         _list()
         return
+    from saane_ros.evaluation.evaluation_report import write_report
+    from saane_ros.evaluation.memory import machine_in_words
+    from saane_ros.evaluation.model_notes import training_notes
+    from saane_ros.evaluation.predictions import write_predictions
+    from saane_ros.evaluation.published_table import published_sections, read_published_table
+    from saane_ros.evaluation.results_table import as_text, blocks
+
+    table = None if options.table is None else read_published_table(options.table)
+    if table is not None:
+        options.model = options.model or table.models
+        options.dataset = options.dataset or table.datasets
+    found, opened = _opened(options)
+    evaluations = _all_rows(found, opened)
+    rows = blocks(evaluations)
+    names = {spec: one.name for spec, one in opened.items() if one}
+    sections = [] if table is None else published_sections(table, evaluations, names, found)
+    if options.attention:
+        sections += _attention(found, opened)
+    command, machine = _command(options), machine_in_words(_device(opened))
+    notes = training_notes(options.model)
+    _write_json(evaluations, sections, notes, command, machine, options.out / "results.json")
+    write_predictions(evaluations, options.out / "predictions.csv")
+    embedders = {one.name: one.embedder for one in opened.values() if one and one.embedder}
+    made = f"{command}\n# on {machine}"
+    write_report(evaluations, rows, embedders, made, options.out / "report.html", sections)
+    print(as_text(rows))
+    for section in sections:
+        print(f"\n{section.text()}")
+    for model, note in notes.items():
+        print(f"{model} was trained on: {note}")
+    print(f"\nwrote {options.out}/results.json, predictions.csv and report.html; on {machine}")
+
+
+def _run_panels(options: argparse.Namespace) -> None:
+    from saane_ros.evaluation.panels import chosen_queries, write_panels
+
+    found, opened = _opened(options)
+    queries = {
+        dataset.name: chosen_queries(dataset, options.queries)
+        for datasets in found.values()
+        for dataset in datasets
+    }
+    embedders = {one.name: one.embedder for one in opened.values() if one and one.embedder}
+    path = options.out / "panels.html"
+    evaluations = _all_rows(found, opened)
+    write_panels(evaluations, embedders, queries, _command(options), path)
+    print(f"wrote {path}: {sum(map(len, queries.values()))} queries, {len(opened)} models")
+
+
+def _opened(
+    options: argparse.Namespace,
+) -> tuple[dict[str, list[Dataset]], dict[str, System | None]]:
+    """The datasets by the names that open them, and the models by theirs."""
     if not options.model or not options.dataset:
         raise SaaneError("An evaluation needs --model and --dataset: see saane evaluate --help.")
     from saane_ros.data.datasets import open_datasets
-    from saane_ros.evaluation.evaluation_report import write_report
-    from saane_ros.evaluation.model_notes import training_notes
-    from saane_ros.evaluation.predictions import write_predictions
-    from saane_ros.evaluation.results_table import as_text, blocks
 
-    names = _dataset_names(options)
-    datasets = [one for name in names for one in open_datasets(name, options.root)]
-    opened = {spec: _model(spec, options) for spec in options.model}
-    evaluations = [row for dataset in datasets for row in _rows(dataset, opened)]
-    found = blocks(evaluations)
-    command = _command(options)
-    notes = training_notes(options.model)
-    _write_json(evaluations, notes, command, options.out / "results.json")
-    write_predictions(evaluations, options.out / "predictions.csv")
-    embedders = {one.name: one.embedder for one in opened.values() if one and one.embedder}
-    write_report(evaluations, found, embedders, command, options.out / "report.html")
-    print(as_text(found))
-    for model, note in notes.items():
-        print(f"{model} was trained on: {note}")
-    print(f"\nwrote {options.out}/results.json, predictions.csv and report.html")
+    found = {name: open_datasets(name, options.root) for name in _dataset_names(options)}
+    return found, {spec: _model(spec, options) for spec in options.model}
+
+
+def _all_rows(
+    found: dict[str, list[Dataset]], opened: dict[str, System | None]
+) -> list[Evaluation]:
+    return [row for several in found.values() for one in several for row in _rows(one, opened)]
+
+
+def _attention(found: dict[str, list[Dataset]], opened: dict[str, System | None]) -> list[Section]:
+    """Attention by class of every model that has both, over the different images of each name."""
+    from saane_ros.evaluation.class_attention import class_attention
+
+    sections = []
+    for name, datasets in found.items():
+        lists = {i.key: i for one in datasets for i in (one.references, one.queries)}
+        for system in opened.values():
+            if system is not None and system.embedder is not None:
+                attended = class_attention(system.embedder, list(lists.values()))
+                sections += [attended.section(name)] if attended else []
+    if not sections:
+        print("No model of the table has both attention and a segmentation.\n")
+    return sections
 
 
 def _dataset_names(options: argparse.Namespace) -> list[str]:
@@ -147,6 +238,12 @@ def _model(spec: str, options: argparse.Namespace) -> System | None:
     )
 
 
+def _device(opened: dict[str, System | None]) -> str:
+    """Of the first model that computes something."""
+    known = [str(one.embedder.device) for one in opened.values() if one and one.embedder]
+    return known[0] if known else "cpu"
+
+
 def _size(options: argparse.Namespace) -> InputSize | None:
     from saane_ros.evaluation.systems import InputSize
 
@@ -163,12 +260,19 @@ def _list() -> None:
 
 
 def _write_json(
-    evaluations: list[Evaluation], notes: dict[str, str], command: str, path: Path
+    evaluations: list[Evaluation],
+    sections: list[Section],
+    notes: dict[str, str],
+    command: str,
+    machine: str,
+    path: Path,
 ) -> None:
     content = {
         "command": command,
+        "machine": machine,
         "version": __version__,
         "trained_on": notes,
+        "sections": [section.as_dict() for section in sections],
         "rows": [evaluation.as_dict() for evaluation in evaluations],
     }
     with replacing_file(path) as temporary:
@@ -177,8 +281,13 @@ def _write_json(
 
 def _command(options: argparse.Namespace) -> str:
     """The command that gives these results again."""
-    parts = ["saane", "evaluate", "--model", *options.model, "--dataset", *options.dataset]
-    for name in ("root", "weights", "device", "precision", "threads", "max_side", "pair"):
+    queries = getattr(options, "queries", [])
+    parts = ["saane", "evaluate", *(["panels"] if queries else [])]
+    for name, values in (("model", options.model), ("dataset", options.dataset)):
+        parts += [f"--{name}", *values]
+    parts += ["--queries", *queries] if queries else []
+    parts += ["--attention"] if getattr(options, "attention", False) else []
+    for name in ("table", "root", "weights", "device", "precision", "threads", "max_side", "pair"):
         value = getattr(options, name)
         if value and value != "auto":
             parts += [f"--{name.replace('_', '-')}", str(value)]

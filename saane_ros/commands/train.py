@@ -46,6 +46,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         ("filter", _filter, "one weight per class for a static filter"),
         ("export", _export, "card and weight files of a trained model"),
         ("table", _table, "heads of all systems and seeds, compared on benchmarks"),
+        ("sweep", _sweep, "heads of several widths C, compared on the same benchmarks"),
         ("evidence", _evidence, "what distances mean, and from when on a place is believed"),
     ):
         stage = stages.add_parser(
@@ -74,10 +75,19 @@ def add(subparsers: argparse._SubParsersAction) -> None:
             stage.add_argument(
                 "--labels", type=Path, help="an --out of pseudo-labels, searched first for labels"
             )
-        if name in ("segmentation", "table", "evidence"):
+        if name in ("segmentation", "table", "sweep", "evidence"):
             needed = name != "segmentation"
             stage.add_argument(
                 "--results", type=output_folder, required=needed, help="folder of figures"
+            )
+        if name == "sweep":
+            stage.add_argument(
+                "--channels",
+                nargs="+",
+                type=number(1, 4096, int),
+                default=[16, 32, 64, 128, 256, 512, 1024],
+                metavar="C",
+                help="widths of the head; by default 16 to 1024",
             )
         stage.set_defaults(run=run)
     _add_pseudo_labels(stages)
@@ -228,6 +238,12 @@ def _table(options: argparse.Namespace) -> None:
     from saane_ros.training.comparison import compare
 
     print(compare(_run(options), options.results))
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from saane_ros.training.sweep import sweep
+
+    print(sweep(_run(options), options.channels, options.results))
 
 
 def _evidence(options: argparse.Namespace) -> None:

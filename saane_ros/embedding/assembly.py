@@ -12,11 +12,13 @@ from saane_ros.model.amosnet import AmosNet
 from saane_ros.model.apanet import ApaNet, ApaNetMultiModal
 from saane_ros.model.appearance import ResNetTrunk, Trunk
 from saane_ros.model.dense_vlad import DenseVlad
+from saane_ros.model.espnetv2 import EspNetV2
 from saane_ros.model.fused_trunk import FusedTrunk
 from saane_ros.model.heads import Head, HeadSizes, build_head
 from saane_ros.model.huggingface import load_segmenter
+from saane_ros.model.mosaic import Mosaic
 from saane_ros.model.netvlad import NetVlad
-from saane_ros.model.normalisation import Renormalised
+from saane_ros.model.normalisation import Renormalisation
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.semantics import LightPspNet
@@ -37,6 +39,7 @@ from saane_ros.weights.checkpoints import (
 from saane_ros.weights.matconvnet import check_average_image
 from saane_ros.weights.netvlad_layouts import netvlad_head, netvlad_trunk
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
+from saane_ros.weights.tflite_files import mosaic_tensors
 
 UNTRAINED_SEED = 0
 NETVLAD_LAYOUTS = ("nanne", "patch_netvlad", "hloc")
@@ -47,12 +50,13 @@ Tensors = Mapping[str, Tensor]
 
 def build_trunk(card: ModelCard) -> Trunk:
     """The appearance trunk of a card, without its weights; several where others stand beside it."""
-    first = _single_trunk(card.appearance)
+    first = _single_trunk(card.local_features)
     if not card.beside:
         return first
     mean, std = card.preprocessing.mean, card.preprocessing.std
     others = [
-        (_single_trunk(part), Renormalised(mean, std, part.mean, part.std)) for part in card.beside
+        (_single_trunk(part), Renormalisation(mean, std, part.mean, part.std))
+        for part in card.beside
     ]
     return FusedTrunk(first, others)
 
@@ -65,24 +69,33 @@ def _single_trunk(part: Appearance) -> Trunk:
     return ResNetTrunk(part.trunk, part.width, part.stride_on)
 
 
-def build_semantics(card: ModelCard, trunk: Trunk) -> nn.Module | None:
-    """The semantic network of a card, without its weights unless it is a Hugging Face model."""
-    part = card.semantics
+def build_semantics(card: ModelCard, trunk: Trunk | None) -> nn.Module | None:
+    """The semantic network of a card, without its weights unless it is a Hugging Face model.
+
+    trunk: what it is built on, None for the segmentations that take images.
+    """
+    part, images = card.semantics, card.preprocessing
     if part is None:
         return None
     if part.network == "light_pspnet":
         assert part.channels is not None
+        assert trunk is not None
         return LightPspNet(
             trunk.channels8, trunk.channels16, part.channels, len(part.classes), part.squeeze
         )
     if part.network == "unet":
         assert part.channels is not None
+        assert trunk is not None
         return UNet(trunk, part.channels, len(part.classes))
     if part.network == "pspnet":
         assert part.variant is not None
         return PspNet(part.variant, len(part.classes))
+    if part.network == "mosaic":
+        return Mosaic(len(part.classes), images.mean, images.std)
+    if part.network == "espnetv2":
+        return EspNetV2(len(part.classes), images.mean, images.std)
     assert part.checkpoint is not None
-    return load_segmenter(part.checkpoint, card.preprocessing.mean, card.preprocessing.std)
+    return load_segmenter(part.checkpoint, images.mean, images.std)
 
 
 def build_card_head(card: ModelCard, c_a: int, c_s: int, seed: int | None = None) -> Head:
@@ -173,10 +186,11 @@ def own_centroids(head: VladHead, tensors: Tensors, what: str) -> Tensor:
 
 
 def fill_trunks(
-    trunk: Trunk, semantics: nn.Module | None, card: ModelCard, files: Mapping[str, Tensors]
+    trunk: Trunk | None, semantics: nn.Module | None, card: ModelCard, files: Mapping[str, Tensors]
 ) -> None:
-    """Load appearance trunk and semantic network alone."""
-    load_trunk(trunk, card, files)
+    """Load appearance trunk, where there is one, and semantic network alone."""
+    if trunk is not None:
+        load_trunk(trunk, card, files)
     if card.semantics is not None and card.semantics.weights:
         tensors = merged([files[key] for key in card.semantics.weights], "The segmentation")
         load_semantics(semantics, card, tensors)
@@ -185,7 +199,7 @@ def fill_trunks(
 def load_trunk(trunk: Trunk, card: ModelCard, files: Mapping[str, Tensors]) -> None:
     """Load the trunk, or each of several from its own file."""
     if not isinstance(trunk, FusedTrunk):
-        _load_single(trunk, card, files[card.appearance.weights])
+        _load_single(trunk, card, files[card.local_features.weights])
         return
     for part, key in zip(trunk.parts, card.trunk_weights, strict=True):
         _load_single(part, card, files[key])
@@ -209,4 +223,6 @@ def load_semantics(semantics: nn.Module | None, card: ModelCard, tensors: Tensor
         tensors = pspnet_tensors(
             tensors, str(card.semantics.variant), f"The segmentation of {card.name}"
         )
+    if isinstance(semantics, Mosaic):
+        tensors = mosaic_tensors(tensors)
     load_strict(semantics, tensors, f"The segmentation of {card.name}")

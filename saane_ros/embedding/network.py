@@ -11,7 +11,9 @@ from torch.nn import functional
 
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.model.dense_vlad import DenseVlad
+from saane_ros.model.mosaic import Mosaic, resized_from_origin
 from saane_ros.model.saane import SaaneNetwork, SaaneOutput
+from saane_ros.model.timm_trunk import TimmTrunk
 from saane_ros.types import GRID_SIDE, Embedding, Rgb
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -35,7 +37,11 @@ class NetworkEmbedder:
         self.descriptor_size = network.descriptor_size
         self.device, self.dtype = device, DTYPES[precision]
         self.preprocessing = preprocessing
-        self.network = network.eval().to(device=device, dtype=self.dtype)
+        self.network = network.eval()
+        for module in list(network.modules()):
+            if isinstance(module, TimmTrunk):
+                module.fold()
+        self.network.to(device=device, dtype=self.dtype)
 
     @torch.inference_mode()
     def embed(
@@ -74,8 +80,11 @@ class NetworkEmbedder:
 def enlarged_logits(semantics: nn.Module | None, logits: Tensor, size: Sequence[int]) -> Tensor:
     """Class scores (B, K, h, w) at `size`, float32, the way back that they came from the image.
 
-    A network that aligns corners on the way in must on the way out, or labels shift by some pixels.
+    A network that aligns corners or origins on the way in must on the way out, or labels shift by
+    some pixels.
     """
+    if isinstance(semantics, Mosaic):
+        return resized_from_origin(logits.float(), size)
     aligned = bool(getattr(semantics, "align_corners", False))
     return functional.interpolate(
         logits.float(), size=tuple(size), mode="bilinear", align_corners=aligned

@@ -17,7 +17,7 @@ from saane_ros.evaluation.evaluator import Evaluation
 from saane_ros.evaluation.metrics import HEADLINE, SAANE_COMPARABLE, precision_recall
 from saane_ros.evaluation.protocols import FOOTNOTES
 from saane_ros.evaluation.report import Picture, Report
-from saane_ros.evaluation.results_table import TITLES, Block
+from saane_ros.evaluation.results_table import TITLES, Block, Section
 from saane_ros.types import Rgb
 from saane_ros.visualization import Tile, attention_tile, side_by_side
 
@@ -34,9 +34,18 @@ def write_report(
     embedders: dict[str, NetworkEmbedder],
     command: str,
     path: Path,
+    sections: Sequence[Section] = (),
 ) -> None:
-    """`embedders` by name of the system: those whose attention maps can be shown."""
+    """`embedders` by name of the system: those whose attention maps can be shown.
+
+    sections: tables of all datasets together, shown first.
+    """
     report = Report("Evaluation", "Place recognition of every model on every dataset.")
+    for section in sections:
+        report.heading(section.title)
+        report.paragraph(section.words)
+        report.table(section.columns, section.rows)
+        report.charts(section.charts)
     for block in found:
         report.heading(block.title)
         report.paragraph(block.words)

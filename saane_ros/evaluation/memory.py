@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.types import Rgb
 
 TRIES = 3
+CPUS = Path("/proc/cpuinfo")
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 """Written to clear_refs it makes the peak start anew at what is resident (Linux, proc(5))."""
@@ -43,6 +46,18 @@ def measured_memory(embedder: NetworkEmbedder, image: Rgb) -> Memory:
     tries = [peak_added(lambda: embedder.embed([image]), embedder.device) for _ in range(TRIES)]
     known = [one for one in tries if one is not None]
     return Memory(model_bytes(embedder.network), max(known, default=None))
+
+
+def machine_in_words(device: str) -> str:
+    """What times were measured on: the GPU, or the processor and the threads of PyTorch."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    names = {""}
+    with suppress(OSError):
+        lines = CPUS.read_text(encoding="ascii", errors="replace").splitlines()
+        names = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
+    name = " and ".join(sorted(names)) or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads"
 
 
 def model_bytes(network: nn.Module) -> int:

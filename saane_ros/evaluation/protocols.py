@@ -12,7 +12,8 @@ FOOTNOTES = (
     "** headline: window+R2, recall = TP / queries with a match, never above Recall@1.",
     "R3: recall = TP / correct answers. R at 100 % and 99 % precision: on the headline curve.",
     "embed ms: one image in batches of 8 on this machine; search ms: one query, exhaustive, "
-    "with its post-processing; recorded rows: as their authors measured.",
+    "with its post-processing; pair us: that by reference; recorded rows: as their authors "
+    "measured.",
     "model MB: parameters and buffers; embed MB: the most resident memory (of a GPU: allocated) "
     "that embedding one image adds, libraries' lasting buffers left out; -: not known.",
 )

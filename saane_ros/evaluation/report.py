@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.report_style import STYLE
@@ -27,12 +28,16 @@ class Number:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its caption; `tone` ("good", "bad", "warn") colours a short verdict."""
+    """A picture with its caption; `tone` ("good", "bad", "warn") colours a short verdict.
+
+    scale: what the darkest and the brightest of inferno's colours stand for, of an attention map.
+    """
 
     image: Rgb
     caption: str
     verdict: str = ""
     tone: str = ""
+    scale: tuple[str, str] | None = None
 
 
 class Report:
@@ -44,6 +49,9 @@ class Report:
 
     def heading(self, text: str) -> None:
         self._parts.append(f"<h2>{escape(text)}</h2>")
+
+    def subheading(self, text: str, depth: int = 1) -> None:
+        self._parts.append(f"<h{2 + depth}>{escape(text)}</h{2 + depth}>")
 
     def paragraph(self, text: str, quiet: bool = False) -> None:
         self._parts.append(f"<p{_class('note' if quiet else '')}>{escape(text)}</p>")
@@ -75,12 +83,21 @@ class Report:
 
     def pictures(self, pictures: Sequence[Picture]) -> None:
         """Pictures one below the other, as JPEG inside the file."""
-        figures = "".join(
-            f'<figure><img alt="{escape(one.caption)}" src="{_data_uri(one.image)}">'
-            f"<figcaption>{_verdict(one)}{escape(one.caption)}</figcaption></figure>"
-            for one in pictures
+        self._parts.append(f'<div class="pictures">{"".join(map(_figure, pictures))}</div>')
+
+    def tiles(self, pictures: Sequence[Picture]) -> None:
+        """Small pictures, as many side by side as have room; the tone colours their border too."""
+        figures = "".join(_figure(one, one.tone) for one in pictures)
+        self._parts.append(f'<div class="tiles">{figures}</div>')
+
+    def legend(self, colours: Sequence[tuple[str, Sequence[int]]]) -> None:
+        """What colours (red, green, blue) stand for."""
+        entries = "".join(
+            f'<span><i style="background:rgb({",".join(str(int(part)) for part in rgb)})"></i>'
+            f"{escape(name)}</span>"
+            for name, rgb in colours
         )
-        self._parts.append(f'<div class="pictures">{figures}</div>')
+        self._parts.append(f'<div class="legend">{entries}</div>')
 
     def charts(self, charts: Sequence[tuple[str, str]]) -> None:
         """(svg, caption) pairs, side by side where there is room; the SVG is taken as it is."""
@@ -111,6 +128,34 @@ class Report:
 
 def _class(name: str) -> str:
     return f' class="{name}"' if name else ""
+
+
+def _figure(picture: Picture, border: str = "") -> str:
+    return (
+        f"<figure{_class(border)}>"
+        f'<img alt="{escape(picture.caption)}" src="{_data_uri(picture.image)}">{_scale(picture)}'
+        f"<figcaption>{_verdict(picture)}{escape(picture.caption)}</figcaption></figure>"
+    )
+
+
+def _scale(picture: Picture) -> str:
+    if picture.scale is None:
+        return ""
+    low, high = map(escape, picture.scale)
+    bar = f'<i style="background:linear-gradient(to right,{",".join(_INFERNO)})"></i>'
+    return f'<div class="scale">{low}{bar}{high}</div>'
+
+
+def _inferno(stops: int) -> list[str]:
+    """Colours of the map of `overlay_attention` from its lowest to its highest value."""
+    levels = np.linspace(0, 255, stops).round().astype(np.uint8)[:, None]
+    return [
+        f"rgb({red},{green},{blue})"
+        for blue, green, red in cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, 0].tolist()
+    ]
+
+
+_INFERNO = _inferno(9)
 
 
 def _verdict(picture: Picture) -> str:

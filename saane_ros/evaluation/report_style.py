@@ -13,6 +13,7 @@ body { margin: 0; background: var(--paper); color: var(--ink);
 main { max-width: 1120px; margin: 0 auto; padding: 48px 24px 72px; }
 h1 { font-size: 34px; line-height: 1.15; letter-spacing: -0.02em; margin: 0 0 12px; }
 h2 { font-size: 21px; letter-spacing: -0.01em; margin: 52px 0 12px; }
+h3 { font-size: 15px; font-weight: 600; margin: 22px 0 10px; }
 p { margin: 0 0 14px; max-width: 76ch; }
 .lead { font-size: 18px; color: var(--quiet); margin-bottom: 28px; }
 .note { color: var(--quiet); font-size: 14px; }
@@ -46,6 +47,21 @@ pre { background: var(--code); border: 1px solid var(--line); border-radius: 10p
 svg text { font: 12px system-ui, sans-serif; fill: var(--quiet); }
 svg .axis { stroke: var(--line); stroke-width: 1; fill: none; }
 .colour0 { color: var(--accent); } .colour1 { color: #d0812f; } .colour2 { color: #7b78c9; }
-.colour3 { color: var(--quiet); }
+.colour3 { color: var(--quiet); } .colour4 { color: #b34f7a; } .colour5 { color: #4f8fd0; }
+svg .base { stroke: var(--quiet); stroke-width: 1; fill: none; }
+svg .spread { stroke: var(--ink); stroke-width: 1; fill: none; }
+h4 { font-size: 13px; font-weight: 600; color: var(--quiet); margin: 4px 0 8px; }
+.tiles { display: grid; gap: 10px; margin: 0 0 2px;
+  grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); }
+.tiles figure { border-width: 3px; }
+.tiles figcaption { padding: 6px 9px 8px; font-size: 12.5px; line-height: 1.4; }
+.tiles .good { border-color: var(--good); } .tiles .bad { border-color: var(--bad); }
+.tiles .good b { color: var(--good); } .tiles .bad b { color: var(--bad); }
+.scale { display: flex; gap: 8px; align-items: center; padding: 7px 9px 0; font-size: 12.5px;
+  font-variant-numeric: tabular-nums; }
+.scale i { flex: 1; height: 9px; border-radius: 2px; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 0 0 14px; font-size: 14px; }
+.legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px;
+  border: 1px solid var(--line); margin-right: 6px; }
 @media print { body { background: #fff; } figure, .number, .scroll { break-inside: avoid; } }
 """

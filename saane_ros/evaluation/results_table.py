@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from saane_ros.evaluation.protocols import FOOTNOTES, split_in_words
 
 UNKNOWN = "-"
 MARKS = {SAANE_COMPARABLE: "*", HEADLINE: "**"}
+OVER_SETS: dict[str, Callable[..., Any]] = {"average": np.mean, "worst": np.min}
+"""How the query sets of one dataset are told together."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,33 @@ class Block:
     best: int
 
 
+@dataclass(frozen=True)
+class Section:
+    """One more table: what it says in words, its columns, and rows that begin with a name.
+
+    charts: (SVG, caption), shown in the report alone.
+    """
+
+    title: str
+    words: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    charts: Sequence[tuple[str, str]] = ()
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        return "\n".join(
+            [f"{self.title}: {self.words}", *(aligned(line, widths) for line in lines)]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, cells as they are printed."""
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return {"title": self.title, "words": self.words, "rows": rows}
+
+
 def _curve(cell: str) -> Column:
     title = cell.replace("windowed", "window") + MARKS.get(cell, "")
     return Column(title, lambda row: row.result.curves[cell].auc)
@@ -49,6 +79,12 @@ def _recall(count: int) -> Column:
 def _error(quantile: float) -> Column:
     title = f"err p{100 * quantile:g} m"
     return Column(title, lambda row: row.errors.get(quantile), ".1f")
+
+
+def pair_us(row: Evaluation) -> float | None:
+    """Microseconds of comparing a query with one reference."""
+    search_ms = row.search.search_ms
+    return None if search_ms is None else 1000 * search_ms / len(row.dataset.references)
 
 
 def _megabytes(size: int | None) -> float | None:
@@ -69,6 +105,7 @@ COLUMNS = (
     Column("bytes", lambda row: row.search.descriptor_bytes, "d"),
     Column("embed ms", lambda row: row.search.embed_ms, ".1f"),
     Column("search ms", lambda row: row.search.search_ms, ".2f"),
+    Column("pair us", pair_us, ".2f"),
     Column("model MB", lambda row: _megabytes(row.search.memory.model), ".1f"),
     Column("embed MB", lambda row: _megabytes(row.search.memory.added), ".0f"),
 )
@@ -102,7 +139,8 @@ def _group_block(name: str, rows: Sequence[Evaluation]) -> Block:
         values = np.array([[column.value(row) for column in SCORES] for row in own], np.float64)
         means.append(float(np.mean([row.result.headline_auc for row in own])))
         blanks = [""] * (len(COLUMNS) - len(SCORES))
-        for word, line in (("average", values.mean(axis=0)), ("worst", values.min(axis=0))):
+        for word, over in OVER_SETS.items():
+            line = over(values, axis=0)
             cells.append([f"{system} ({word})", *(f"{v:.3f}" for v in line), *blanks])
     sets = len({row.dataset.name for row in rows})
     return Block(name, f"average and worst of {sets} query sets", cells, 2 * int(np.argmax(means)))

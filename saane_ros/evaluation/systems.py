@@ -14,10 +14,11 @@ from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.descriptors import describe
-from saane_ros.evaluation.memory import measured_memory
+from saane_ros.evaluation.memory import Memory, measured_memory
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
 from saane_ros.evaluation.searches import Search, search_descriptors
 from saane_ros.reading import read_arrays
+from saane_ros.types import Rgb
 
 STRIDE = 16
 WRITE_AGAIN = "write it with numpy.save or numpy.savez"
@@ -69,6 +70,7 @@ class ModelSystem:
     ) -> None:
         self.name = name
         self._embedder, self._processing, self._size = embedder, processing, size
+        self._memory: dict[tuple[int, ...], Memory] = {}
 
     @property
     def embedder(self) -> NetworkEmbedder:
@@ -94,8 +96,16 @@ class ModelSystem:
             references.milliseconds,
             f"{height}x{width}",
             rows.query_ms,
-            measured_memory(embedder, dataset.queries.read(0)),
+            self._memory_for(dataset.queries.read(0)),
         )
+
+    def _memory_for(self, image: Rgb) -> Memory:
+        """Measured once for images of one size at one input size."""
+        preprocessing = self._embedder.preprocessing
+        key = (preprocessing.height, preprocessing.width, *image.shape)
+        if key not in self._memory:
+            self._memory[key] = measured_memory(self._embedder, image)
+        return self._memory[key]
 
 
 class DescriptorSystem:

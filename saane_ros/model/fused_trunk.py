@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from saane_ros.model.appearance import Trunk, TrunkFeatures
 from saane_ros.model.heads import align_semantics
-from saane_ros.model.normalisation import Renormalised
+from saane_ros.model.normalisation import Renormalisation
 
 
 class FusedTrunk(Trunk):
@@ -19,7 +19,7 @@ class FusedTrunk(Trunk):
     The finer strides are the first trunk's alone.
     """
 
-    def __init__(self, first: Trunk, others: Sequence[tuple[Trunk, Renormalised]]) -> None:
+    def __init__(self, first: Trunk, others: Sequence[tuple[Trunk, Renormalisation]]) -> None:
         super().__init__()
         self.first = first
         self.others = nn.ModuleList(trunk for trunk, _ in others)

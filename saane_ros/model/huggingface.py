@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from saane_ros.errors import SaaneError
-from saane_ros.model.normalisation import Renormalised
+from saane_ros.model.normalisation import Renormalisation
 from saane_ros.model.semantics_output import SemanticOutput
 
 TRIAL_SIDE = 128
@@ -40,7 +40,7 @@ class HuggingFaceSegmenter(nn.Module):
         config: Any = model.config
         names = {int(index): str(name) for index, name in config.id2label.items()}
         self.class_names = tuple(names[index] for index in sorted(names))
-        self.convert = Renormalised(mean, std, model_mean, model_std)
+        self.renormalisation = Renormalisation(mean, std, model_mean, model_std)
         self.classifier_name = _pixel_classifier(model, len(self.class_names))
         self.eval()
         self.channels = self._trial().features.shape[1]
@@ -51,7 +51,7 @@ class HuggingFaceSegmenter(nn.Module):
         features: what the last layer that knows of classes sees: the fused map of the decoder
         (pixels), or the pixel decoder's mask features (masks).
         """
-        pixels = self.convert(images)
+        pixels = self.renormalisation(images)
         if self.classifier_name:
             return self._score_pixels(pixels)
         outputs = self.model(pixel_values=pixels)

@@ -89,19 +89,10 @@ class SaaneNetwork(nn.Module):
         if isinstance(self.semantics, (LightPspNet, UNet)):
             output: SemanticOutput = self.semantics(trunk)
         else:
-            output = self.semantics(self._enlarged(images))
+            output = self.semantics(enlarged(images, self.semantic_short_side))
         height, width = trunk.stride16.shape[-2:]
         semantic = align_semantics(output.features, (height, width))
         return TrunkOutput(trunk.stride16, semantic, output.logits)
-
-    def _enlarged(self, images: Tensor) -> Tensor:
-        short = min(images.shape[-2:])
-        if self.semantic_short_side is None or short >= self.semantic_short_side:
-            return images
-        scale = self.semantic_short_side / short
-        return functional.interpolate(
-            images, scale_factor=scale, mode="bilinear", align_corners=False
-        )
 
     def forward(self, images: Tensor, labels: bool = False) -> SaaneOutput:
         """Normalised images B x 3 x h x w to descriptors, attention and, if asked, logits."""
@@ -124,6 +115,15 @@ class SaaneNetwork(nn.Module):
         height, width = features.appearance.shape[-2:]
         static = self.static_filter(features.logits, (height, width)).to(features.appearance.dtype)
         return self.head.filtered(features.appearance, features.semantic, static), static
+
+
+def enlarged(images: Tensor, short_side: int | None) -> Tensor:
+    """Images B x 3 x h x w at least that many pixels high and wide, for a network of its own."""
+    short = min(images.shape[-2:])
+    if short_side is None or short >= short_side:
+        return images
+    scale = short_side / short
+    return functional.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
 def _weighted(attention: Tensor | None, static: Tensor | None) -> Tensor | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import Trunk, TrunkFeatures
@@ -38,6 +39,7 @@ class TimmTrunk(Trunk):
         taps = {f"stride{nodes[module]}": module for module in nodes if nodes[module] in STRIDES}
         if tap:
             taps["stride16"] = tap
+        self._folded = False
         self._keys = tuple(model.state_dict())
         self.network = _cut(name, model, taps)
         channels = {key: value.shape[1] for key, value in self._trial(name).items()}
@@ -47,6 +49,8 @@ class TimmTrunk(Trunk):
 
     def forward(self, images: Tensor) -> TrunkFeatures:
         """Images B x 3 x h x w, normalised, to the features of all strides."""
+        if self._folded:
+            images = images.contiguous(memory_format=torch.channels_last)
         found = self.network(images)
         return TrunkFeatures(*(found.get(f"stride{stride}") for stride in STRIDES))
 
@@ -57,6 +61,25 @@ class TimmTrunk(Trunk):
         start = nodes.index(outputs["stride8"]) + 1 if "stride8" in outputs else 0
         names = [node.target for node in nodes[start:] if node.op == "call_module"]
         return nn.ModuleList(self.network.get_submodule(name) for name in names)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Put every BatchNorm into the convolution before it: equal up to rounding, and faster.
+
+        For trunks that are not trained any more; their state dict is another one afterwards.
+        """
+        for node in self.network.graph.nodes:
+            before = node.args[0] if node.op == "call_module" else None
+            if before is None or before.op != "call_module" or len(before.users) > 1:
+                continue
+            norm = self.network.get_submodule(node.target)
+            convolution = self.network.get_submodule(before.target)
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d):
+                _fold_into(convolution, norm)
+                rest = [getattr(norm, name, nn.Identity()) for name in ("drop", "act")]
+                self.network.set_submodule(node.target, nn.Sequential(*rest))
+        self._folded = True
+        self.to(memory_format=torch.channels_last)
 
     def own_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Of a checkpoint of the whole network what this part of it has, under its own names.
@@ -114,6 +137,21 @@ def _infos(model: nn.Module) -> list[dict[str, Any]]:
     """timm's own list of layers that end a stage; the last one of every stride counts."""
     infos: Any = getattr(model, "feature_info", [])
     return list(infos)
+
+
+def _fold_into(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    convolution.weight, bias = fuse_conv_bn_weights(
+        convolution.weight,
+        convolution.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
+    convolution.bias = bias
 
 
 def _cut(name: str, model: nn.Module, taps: dict[str, str]) -> Any:

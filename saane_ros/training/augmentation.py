@@ -7,11 +7,13 @@ can be given the same weather: what differs between them is then the place alone
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from saane_ros.training.movables import Cutout, with_movables
 from saane_ros.types import Rgb
 
 
@@ -22,7 +24,9 @@ class Augmentation:
     photometric: strength of gain, gamma, contrast, colour cast and saturation, 0: none.
     night: probability of a synthetic night.  grey: of losing colour.  blur: of low resolution.
     shift: largest displacement of the image's corners, as a share of its sides.
-    occluders: largest number of pasted patches.
+    slide: largest displacement of a view's window to either side, as a share of its width.
+    occluders: largest number of things in the way: vehicles and people where the configuration has
+        `movables`, patches of the image itself where not.
     """
 
     photometric: float = 1.0
@@ -30,15 +34,23 @@ class Augmentation:
     grey: float = 0.15
     blur: float = 0.3
     shift: float = 0.08
+    slide: float = 0.0
     occluders: int = 2
 
 
 def augmented(
-    image: Rgb, options: Augmentation, style: np.random.Generator, own: np.random.Generator
+    image: Rgb,
+    options: Augmentation,
+    style: np.random.Generator,
+    own: np.random.Generator,
+    movables: Sequence[Cutout] = (),
 ) -> Rgb:
     """Viewpoint and occluders from the image's `own` generator, the look from that of the style."""
     image = viewpoint_shift(image, own, options.shift)
-    image = occluded(image, own, options.occluders)
+    if movables:
+        image = with_movables(image, movables, own, options.occluders)
+    else:
+        image = occluded(image, own, options.occluders)
     night, grey, blur = style.random(3)
     image = photometric(image, style, options.photometric)
     if night < options.night:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
 from saane_ros.data.datasets import Dataset, open_datasets
 from saane_ros.embedding.loading import preprocessing_of
-from saane_ros.embedding.untrained import TrunkPooling
+from saane_ros.embedding.untrained import TrunkPooling, load_untrained
 from saane_ros.errors import SaaneError
+from saane_ros.evaluation.descriptors import describe
 from saane_ros.evaluation.metrics import RetrievalResult, RetrievalScores, evaluate_retrieval
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
+from saane_ros.evaluation.results_table import OVER_SETS
 from saane_ros.evaluation.searches import search_descriptors
 from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
@@ -37,11 +40,10 @@ if TYPE_CHECKING:
 POOLS = ("max", "avg")
 POSTPROCESSED = ("untrained trunk, avg", "app", "app_att", "saane")
 """Systems of the second table."""
-POSTS = {"raw": RAW, "standardised": Processing(STANDARDISE)}
+POSTS = {"raw": RAW, "mean": Processing(MEAN), "standardised": Processing(STANDARDISE)}
 """Post-processing by its name in the table of systems; each traverse by its own statistics."""
 ALL_POSTS = {
     **POSTS,
-    "mean": Processing(MEAN),
     "mean, online": Processing(MEAN, online=True),
     "standardised, online": Processing(STANDARDISE, online=True),
     **{kind: Processing(kind) for kind in PROJECTIONS},
@@ -96,16 +98,60 @@ def compare(run: Run, results: Path) -> str:
     run, fabric = on_fabric(run)
     network = run.network("saane" if run.card.semantics is not None else "app")
     with fabric.rank_zero_first(local=False):
-        benchmarks = [b for name in wanted.datasets for b in _benchmarks(run, network, name)]
+        benchmarks = [b for name in wanted.datasets for b in open_benchmarks(run, network, name)]
     data = shared_data(run, network, fabric)
-    figures: list[Figures] = []
+    figures = _other_trunks(run, benchmarks) if fabric.is_global_zero else []
     for name, seed, head in _heads(run, network, data, fabric):
-        head.eval()
-        for benchmark in benchmarks:
-            figures += _measured(name, seed, head, benchmark, run.device)
+        for row, zeroed in _rows(name, seed, head).items():
+            for benchmark in benchmarks:
+                rows = described(head, benchmark, run.device, zeroed)
+                figures += measured(row, seed, benchmark.dataset, rows, ALL_POSTS)
         if fabric.is_global_zero:
             _write(results, run, benchmarks, figures)
     return table(figures)
+
+
+def _other_trunks(run: Run, benchmarks: Sequence[Benchmark]) -> list[Figures]:
+    """Rows of untrained trunks and fusions beside the configuration's own."""
+    assert run.config.comparison is not None
+    figures = []
+    for spec in run.config.comparison.untrained:
+        embedder = load_untrained(spec, run.weights, str(run.device), "fp32")
+        for dataset in (benchmark.dataset for benchmark in benchmarks):
+            rows = [
+                describe(embedder, embedder.fingerprint, images, f"{spec} on {dataset.name}")
+                for images in (dataset.queries, dataset.references)
+            ]
+            pair = rows[0].descriptors, rows[1].descriptors
+            figures += measured(f"untrained {spec}", None, dataset, pair, ALL_POSTS)
+    return figures
+
+
+def _rows(name: str, seed: int | None, head: Head) -> dict[str, str]:
+    """Titles of a head's rows and what is zeroed: each modality of a trained head that fuses."""
+    rows = {name: ""}
+    if seed is not None and head.uses_semantics:
+        rows |= {f"{name}, {part} zeroed": part for part in ("semantics", "appearance")}
+    return rows
+
+
+@dataclass(frozen=True)
+class Zeroed:
+    """Features without one of the two modalities, as a head gets them that lost that branch."""
+
+    batch_size = FeatureCache.batch_size
+    cache: FeatureCache
+    stream: str
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def batch(self, indices: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+        appearance, semantic = self.cache.batch(indices, device)
+        assert semantic is not None
+        if self.stream == "semantics":
+            return appearance, torch.zeros_like(semantic)
+        return torch.zeros_like(appearance), semantic
 
 
 def _heads(
@@ -144,7 +190,7 @@ def trained_head(run: Run, system: str, seed: int, data: EmbeddingData, fabric: 
     return head
 
 
-def _benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
+def open_benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
     """One benchmark a query set; sets of one dataset may share their references' features."""
     preprocessing, folder = preprocessing_of(run.card), run.out / "features"
     found = []
@@ -158,13 +204,28 @@ def _benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
     return found
 
 
-def _measured(
-    name: str, seed: int | None, head: Head, benchmark: Benchmark, device: torch.device
+def described(
+    head: Head, benchmark: Benchmark, device: torch.device, zeroed: str = ""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Descriptors of a benchmark's queries and references; zeroed: a modality that is left out."""
+    head.eval()
+    queries, references = (
+        describe_all(head, Zeroed(cache, zeroed) if zeroed else cache, device)
+        for cache in (benchmark.queries, benchmark.references)
+    )
+    return queries, references
+
+
+def measured(
+    name: str,
+    seed: int | None,
+    dataset: Dataset,
+    descriptors: tuple[NDArray[np.float32], NDArray[np.float32]],
+    posts: Mapping[str, Processing],
 ) -> list[Figures]:
-    queries = describe_all(head, benchmark.queries, device)
-    references = describe_all(head, benchmark.references, device)
-    figures, dataset = [], benchmark.dataset
-    for post, how in ALL_POSTS.items():
+    """One line of figures a post-processing."""
+    figures, (queries, references) = [], descriptors
+    for post, how in posts.items():
         rows = processed(how, queries, references)
         result = _result(rows.queries, rows.references, dataset)
         figures.append(
@@ -202,11 +263,11 @@ def table(figures: Sequence[Figures]) -> str:
     few = [name for name in systems if name in POSTPROCESSED]
     rows = [(system, post) for system in systems for post in POSTS]
     more = [(system, post) for system in few for post in ALL_POSTS]
-    return f"{_table(figures, rows, costs=False)}\n\n{_table(figures, more, costs=True)}"
+    return f"{table_of(figures, rows, costs=False)}\n\n{table_of(figures, more, costs=True)}"
 
 
-def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: bool) -> str:
-    columns = list(dict.fromkeys(title for f in figures for title in _columns(f)))
+def table_of(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: bool) -> str:
+    columns = list(dict.fromkeys(title for f in figures for title in columns_of(f)))
     title = "R@1 / AUC paper / AUC headline"
     titles = [title, *columns, *(["bytes a place", "ms a query"] if costs else [])]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
@@ -214,7 +275,7 @@ def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: b
         here = [f for f in figures if (f.system, f.post) == (system, post)]
         if not here:
             continue
-        cells = [_cell(column, [f for f in here if column in _columns(f)]) for column in columns]
+        cells = [_cell(column, here) for column in columns]
         if costs:
             sizes = sorted({f.descriptor_bytes for f in here})
             cells.append(f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}")
@@ -224,24 +285,24 @@ def _table(figures: Sequence[Figures], rows: Sequence[tuple[str, str]], costs: b
     return "\n".join(lines)
 
 
-def _columns(figures: Figures) -> list[str]:
+def columns_of(figures: Figures) -> list[str]:
     """The columns of the table that these figures count for."""
     if not figures.group:
         return [figures.benchmark]
-    return [f"{figures.group} {word}" for word in _OVER_SETS]
+    return [f"{figures.group} {word}" for word in OVER_SETS]
 
 
-def _cell(column: str, found: Sequence[Figures]) -> str:
-    over_sets = next((f for word, f in _OVER_SETS.items() if column.endswith(f" {word}")), np.mean)
-    seeds = dict.fromkeys(f.seed for f in found)
-    spreads = []
-    for name in ("recall", "auc_paper", "auc_headline"):
-        of_seeds = [[getattr(f, name) for f in found if f.seed == seed] for seed in seeds]
-        spreads.append(_spread([float(over_sets(values)) for values in of_seeds]))
-    return " / ".join(spreads)
+def over_seeds(column: str, figures: Sequence[Figures], name: str) -> list[float]:
+    """A figure of a column seed by seed, of several query sets their average or worst."""
+    here = [f for f in figures if column in columns_of(f)]
+    over_sets = next((f for word, f in OVER_SETS.items() if column.endswith(f" {word}")), np.mean)
+    seeds = dict.fromkeys(f.seed for f in here)
+    return [float(over_sets([getattr(f, name) for f in here if f.seed == seed])) for seed in seeds]
 
 
-_OVER_SETS: dict[str, Callable[[Sequence[float]], Any]] = {"average": np.mean, "worst": np.min}
+def _cell(column: str, figures: Sequence[Figures]) -> str:
+    names = ("recall", "auc_paper", "auc_headline")
+    return " / ".join(_spread(over_seeds(column, figures, name)) for name in names)
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -78,15 +78,31 @@ class LabelFolders:
 
 
 @dataclass(frozen=True)
+class Movables:
+    """Labelled images out of which the copies of views get vehicles and people pasted into them.
+
+    images, labels: folders below the data folder.  classes: as of LabelFolders.  objects: names of
+    the classes that are cut out.
+    """
+
+    images: str
+    labels: str
+    classes: str
+    objects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What `saane train table` compares: heads of several systems and seeds on benchmarks.
 
     datasets: names in config/datasets/ or YAML files.  systems: heads to be trained.
+    untrained: further trunks or fusions, `trunk:<trunk>:<pool>` as in `embedding/untrained.py`.
     """
 
     datasets: tuple[str, ...]
     systems: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    untrained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,7 @@ class TrainingConfig:
     places: tuple[PlaceSource, ...] = (PlaceSource("towns"),)
     held_out: tuple[PlaceSource, ...] = (PlaceSource("towns"),)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    movables: Movables | None = None
     comparison: Comparison | None = None
     embedding: EmbeddingTraining = field(default_factory=EmbeddingTraining)
     segmentation: SegmentationTraining = field(default_factory=SegmentationTraining)

@@ -42,6 +42,8 @@ class EmbeddingTraining:
     share: of the way from the start to the end of training that the head is kept at, see
         `blends.py`; 1: the best by validation instead.
     style_mixing: probability of an image to show a style mixed with another's, `style_mixing.py`.
+    modality_dropout: probability that a batch lacks its appearance, and the same that it lacks its
+        semantics, so that each has to serve alone.
     patience: validations without a better score after which training ends, 0: never.
     precision: "fp32", "bf16" (mixed; the features of the trunks too), or "auto", which is bf16 for
         the head alone on CUDA and fp32 on the CPU.
@@ -59,6 +61,7 @@ class EmbeddingTraining:
     groups: int = 0
     same_occasions: bool = False
     style_mixing: float = 0.0
+    modality_dropout: float = 0.0
     share: float = 1.0
     validate_every: int = 1000
     patience: int = 0
@@ -144,7 +147,7 @@ class EmbeddingTrainer(Trainer):
     def loss(self, indices: NDArray[np.int64]) -> Tensor:
         """The triplet loss of a batch, of which this process computes its share."""
         self.model.train()
-        own = self.model(*self._share(indices)).descriptor
+        own = self.model(*self._dropped(*self._share(indices))).descriptor
         descriptors = gathered(self.fabric, own.float())
         classes = self.labels[torch.from_numpy(indices)].to(self.fabric.device)
         triplets = sample_triplets(descriptors, classes, self.options.n_eff, self.generator)
@@ -163,6 +166,16 @@ class EmbeddingTrainer(Trainer):
         )
         assert appearance is not None
         return appearance, semantic
+
+    def _dropped(self, appearance: Tensor, semantic: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The batch without one of its modalities now and then, drawn alike by all processes."""
+        chance = self.options.modality_dropout
+        if not chance or semantic is None or not self.head.uses_semantics:
+            return appearance, semantic
+        drawn = float(torch.rand((), generator=self.generator))
+        if drawn < chance:
+            return torch.zeros_like(appearance), semantic
+        return appearance, torch.zeros_like(semantic) if drawn > 1 - chance else semantic
 
     def _learning_rate(self, step: int) -> float:
         if self.options.schedule == "constant":

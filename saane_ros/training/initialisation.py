@@ -1,4 +1,4 @@
-"""Starting a head at the untrained trunk's own pooled descriptor, plain or whitened.
+"""Starting a head at the untrained trunks' own pooled descriptor, plain or whitened.
 
 PyTorch's defaults begin with a random mixture of channels; from there a small training set never
 wins back what the mixture lost. From the trunk's own descriptor training can only add.
@@ -21,6 +21,10 @@ CELLS = 4
 """Features are averaged over the finest cells of the pyramid before their moments are taken."""
 SAMPLES = 1000
 SHRINKAGE = 0.1
+SEMANTIC_SHARE = 0.25
+"""Of the channels that a whitened start gives to the semantics."""
+SEMANTIC_WEIGHT = 0.5
+"""Of the semantics at a whitened start, the appearance counting 1: as much drowns nothing."""
 
 
 @torch.no_grad()
@@ -50,17 +54,43 @@ def _start_at_trunk(head: Head) -> None:
 
 @torch.no_grad()
 def start_whitened(head: Head, cache: FeatureCache, seed: int) -> None:
-    """As `start_at_trunk`, but the first projection whitens the training set's features.
+    """As `start_at_trunk`, but the first projections whiten the training set's features.
 
     Whitened is the moment about zero: the first projection has no bias that could take a mean
     out, but most of the moment is the mean, so its direction is what is turned down most. It is
     the linear relative of standardising descriptors.
+
+    Where there are semantics, both branches are alive: each is whitened into channels of its own,
+    so that their sum holds both, and the semantics begin at SEMANTIC_WEIGHT.
     """
     start_at_trunk(head, seed)
-    weight = head.get_parameter("fusion1.appearance.weight")
-    rows = np.linspace(0, len(cache) - 1, min(len(cache), SAMPLES)).astype(np.int64)
-    matrix = whitening(cell_moment(cache.appearance, np.unique(rows)), weight.shape[0])
-    weight.copy_(matrix[:, :, None, None])
+    rows = np.unique(np.linspace(0, len(cache) - 1, min(len(cache), SAMPLES)).astype(np.int64))
+    appearance = head.get_parameter("fusion1.appearance.weight")
+    channels = appearance.shape[0]
+    own = round(channels * SEMANTIC_SHARE) if head.uses_semantics else 0
+    first = whitening(cell_moment(cache.appearance, rows), channels - own)
+    appearance.copy_(functional.pad(first, (0, 0, 0, own))[:, :, None, None])
+    if not head.uses_semantics:
+        return
+    assert cache.semantic is not None
+    second = whitening(cell_moment(cache.semantic, rows), own)
+    second *= SEMANTIC_WEIGHT * _energy_ratio(cache, rows, first, second)
+    semantic = head.get_parameter("fusion1.semantic.weight")
+    semantic.copy_(functional.pad(second, (0, 0, channels - own, 0))[:, :, None, None])
+    if hasattr(head, "fusion2"):
+        nn.init.dirac_(head.get_parameter("fusion2.semantic.weight"))
+
+
+def _energy_ratio(
+    cache: FeatureCache, rows: NDArray[np.int64], appearance: Tensor, semantic: Tensor
+) -> float:
+    """How much longer projected cells of the appearance are than those of the semantics."""
+    assert cache.semantic is not None
+    energies = [
+        torch.trace(matrix.double() @ cell_moment(features, rows) @ matrix.double().T)
+        for matrix, features in ((appearance, cache.appearance), (semantic, cache.semantic))
+    ]
+    return float((energies[0] / energies[1]).sqrt())
 
 
 def cell_moment(features: NDArray[np.float16], rows: NDArray[np.int64]) -> Tensor:

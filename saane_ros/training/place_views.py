@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from saane_ros.data.images.files import read_image
 from saane_ros.data.images.lists import list_key
 from saane_ros.training.augmentation import Augmentation, augmented
+from saane_ros.training.movables import Cutout
 from saane_ros.types import Rgb
 
 Window = tuple[float, float, float, float]
@@ -45,6 +46,7 @@ class PlaceViews:
     occasions: NDArray[np.int64]
     sources: NDArray[np.int64]
     augmentation: Augmentation = field(default_factory=Augmentation)
+    movables: tuple[Cutout, ...] = ()
 
     def __len__(self) -> int:
         return len(self.views)
@@ -53,18 +55,35 @@ class PlaceViews:
     def key(self) -> str:
         """Changes with any file, window, copy or option of the augmentation."""
         parts = [f"{v.window} {v.copy} {v.source}" for v in self.views]
-        return list_key([v.path for v in self.views], [*parts, repr(self.augmentation)])
+        cut = [f"{zlib.crc32(c.pixels.tobytes())} {c.foot}" for c in self.movables]
+        return list_key([v.path for v in self.views], [*parts, repr(self.augmentation), *cut])
 
     def read(self, index: int) -> Rgb:
         """The pixels of one view; the same bytes every time."""
         view = self.views[index]
-        image = windowed(read_image(view.path), view.window)
+        whole = read_image(view.path)
         if view.copy == 0:
-            return image
+            return windowed(whole, view.window)
         style = np.random.default_rng([zlib.crc32(view.source.encode()), view.copy])
         name = f"{view.path.parent.name}/{view.path.name}{view.window}"
         own = np.random.default_rng([zlib.crc32(name.encode()), view.copy])
-        return augmented(image, self.augmentation, style, own)
+        window = slid(view.window, self.augmentation.slide, own)
+        image = windowed(whole, window)
+        return augmented(image, self.augmentation, style, own, self.movables)
+
+
+def slid(window: Window, share: float, random: np.random.Generator) -> Window:
+    """A slightly narrower window beside the given one, as another lane or heading would show it.
+
+    It slides by up to `share` of its width to either side, as far as the image reaches.
+    """
+    if share <= 0:
+        return window
+    left, top, width, height = window
+    narrower = width * (1 - random.uniform(0, share))
+    centre = left + width / 2 + width * random.uniform(-share, share)
+    start = min(max(centre - narrower / 2, 0.0), 1 - narrower)
+    return start, top, narrower, height
 
 
 def windowed(image: Rgb, window: Window) -> Rgb:
@@ -100,7 +119,9 @@ class Row:
 
 
 def expanded(
-    sources: Sequence[tuple[str, Sequence[Row], int, int]], augmentation: Augmentation
+    sources: Sequence[tuple[str, Sequence[Row], int, int]],
+    augmentation: Augmentation,
+    movables: tuple[Cutout, ...] = (),
 ) -> PlaceViews:
     """Views of several sources, each given as name, rows, windows per image and copies per view.
 
@@ -126,6 +147,7 @@ def expanded(
         occasions[order],
         numbers[order],
         augmentation,
+        movables,
     )
 
 

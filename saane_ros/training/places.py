@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from saane_ros.data.images.labelled import read_classes, read_label_folder
 from saane_ros.data.images.places import read_places
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.training.features import FeatureCache, cached_features
+from saane_ros.training.movables import Cutout, read_cutouts
 from saane_ros.training.place_sources import PlaceSource, read_rows
 from saane_ros.training.place_views import PlaceViews, expanded
 from saane_ros.training.run import Run
 from saane_ros.training.validation import Retrieval, condition_retrievals, place_retrieval
+
+MOST_CUTOUTS = 300
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,16 @@ def _views(run: Run, sources: Sequence[PlaceSource], purpose: str) -> PlaceViews
         towns = read_places(run.towns(purpose) / "images") if source.kind == "towns" else None
         rows = read_rows(source, run.data, towns)
         parts.append((source.name, rows, source.crops, source.copies))
-    return expanded(parts, run.config.augmentation)
+    return expanded(parts, run.config.augmentation, _movables(run))
+
+
+def _movables(run: Run) -> tuple[Cutout, ...]:
+    wanted = run.config.movables
+    if wanted is None:
+        return ()
+    classes = read_classes(run.config.path.parent / wanted.classes)
+    images = read_label_folder(run.data / wanted.images, run.data / wanted.labels, classes)
+    return read_cutouts(images, wanted.objects, MOST_CUTOUTS)
 
 
 def require_disjoint(training: PlaceViews, held_out: PlaceViews) -> None:

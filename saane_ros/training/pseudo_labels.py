@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from saane_ros.data.images.files import is_image, read_image
 from saane_ros.data.images.folders import natural_key
@@ -145,12 +146,11 @@ def _made_by(
     teachers = []
     for (name, _), segmentation, own in zip(options.teachers, loaded, meant, strict=True):
         names = {segmentation.class_names[a]: classes.classes[b] for a, b in own.items()}
-        networks = {"trunk": segmentation.trunk, "network": segmentation.network}
         digest = tensors_digest(
             {
                 f"{part}.{key}": value
-                for part, network in networks.items()
-                for key, value in network.state_dict().items()
+                for part in ("trunk", "network")
+                for key, value in _tensors(getattr(segmentation, part))
             }
         )
         size = [segmentation.preprocessing.height, segmentation.preprocessing.width]
@@ -165,6 +165,10 @@ def _made_by(
         "flip": options.flip,
         "scales": list(options.scales),
     }
+
+
+def _tensors(network: nn.Module | None) -> Iterable[tuple[str, Tensor]]:
+    return network.state_dict().items() if network is not None else ()
 
 
 def _check_maker(out: Path, made_by: dict[str, Any]) -> None:

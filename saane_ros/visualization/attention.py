@@ -17,20 +17,26 @@ _SMALLEST = 14
 """Pixels of height: below, the figures of a scale cannot be read any more."""
 
 
-def overlay_attention(image: Rgb, attention: NDArray[np.float32], opacity: float) -> Rgb:
+def overlay_attention(
+    image: Rgb,
+    attention: NDArray[np.float32],
+    opacity: float,
+    limits: tuple[float, float] | None = None,
+) -> Rgb:
     """Lay an attention map (h, w) over an image (H, W, 3); same size out.
 
     The map is enlarged bilinearly and coloured by inferno, a perceptually uniform map, from its
     own smallest value, black, to its largest, pale yellow: maps are often nearly flat. The scale
     along the lower edge tells both, as two pictures cannot be compared without; a picture of less
-    than 56 x 28 pixels has no room for it.
+    than 56 x 28 pixels has no room for it.  limits: ends of a scale that several pictures share;
+    whoever gives them shows it once, and none is drawn.
     """
     height, width = image.shape[:2]
-    low, high = attention_range(attention)
+    low, high = attention_range(attention) if limits is None else limits
     values = (np.nan_to_num(np.asarray(attention, np.float32)) - low) / max(high - low, 1e-12)
     enlarged = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
     picture = blend(image, _coloured(enlarged), opacity)
-    if min(height // 2, width // 4) >= _SMALLEST:
+    if limits is None and min(height // 2, width // 4) >= _SMALLEST:
         strip = _scale(low, high, width, max(_SMALLEST, height // _SHARE))
         picture[-len(strip) :] = strip
     return picture

@@ -20,6 +20,8 @@ NEEDED = {
     "light_pspnet": ("channels", "classes", "weights"),
     "unet": ("channels", "classes", "weights"),
     "pspnet": ("variant", "classes", "weights"),
+    "mosaic": ("classes", "weights"),
+    "espnetv2": ("classes", "weights"),
     "huggingface": ("checkpoint",),
 }
 
@@ -27,9 +29,13 @@ FOREIGN = {
     "light_pspnet": ("variant", "checkpoint", "short_side"),
     "unet": ("variant", "checkpoint", "short_side", "squeeze"),
     "pspnet": ("checkpoint", "channels", "squeeze"),
+    "mosaic": ("variant", "checkpoint", "channels", "squeeze"),
+    "espnetv2": ("variant", "checkpoint", "channels", "squeeze"),
     "huggingface": ("variant", "channels", "weights", "squeeze"),
 }
 
+ON_TRUNK = ("light_pspnet", "unet")
+"""Semantic networks that take the trunk's features; the others take images."""
 APPEARANCE_ONLY = ("app", "app_att", "netvlad", "sralnet", "dense_vlad", "amosnet", "apanet")
 VLAD_SYSTEMS = ("netvlad", "sralnet", "dense_vlad")
 
@@ -75,6 +81,12 @@ def rule_problems(card: ModelCard) -> Iterator[str]:
 
 def _trunk_problems(card: ModelCard) -> Iterator[str]:
     part = card.appearance
+    takes_images = card.semantics is not None and card.semantics.network not in ON_TRUNK
+    if (part is None) != (card.system == "segmentation" and takes_images):
+        needs = "needs" if part is None else "with a network that takes images has no"
+        yield f"system {card.system} {needs} appearance"
+    if part is None:
+        return
     yield from _architecture_problems("appearance", part)
     for number, other in enumerate(card.beside):
         yield from _architecture_problems(f"beside.{number}", other)
@@ -118,7 +130,9 @@ def _aggregation_problems(card: ModelCard) -> Iterator[str]:
     if part.layout == "centroids":
         if card.system != "sralnet" or part.whitening or part.project:
             yield "aggregation.layout centroids is for sralnet without project and whitening"
-    elif part.layout != "own" and (card.system != "netvlad" or card.appearance.trunk != "vgg16"):
+    elif part.layout != "own" and (
+        card.system != "netvlad" or card.appearance is None or card.appearance.trunk != "vgg16"
+    ):
         yield f"aggregation.layout {part.layout} is for netvlad with trunk vgg16"
     if card.system == "dense_vlad" and part.project:
         yield "aggregation.project does not apply to dense_vlad"
@@ -143,7 +157,7 @@ def _filter_problems(card: ModelCard) -> Iterator[str]:
 
 def _positive(card: ModelCard) -> Iterator[str]:
     values: dict[str, Any] = {
-        "appearance.width": card.appearance.width,
+        "appearance.width": card.appearance.width if card.appearance else 1,
         "head.channels": card.head.channels,
         "head.reduction": card.head.reduction,
         "head.levels": min(card.head.levels, default=0),

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from saane_ros.errors import SaaneError
+
 System = Literal[
     "app",
     "app_sem",
@@ -71,7 +73,7 @@ class Semantics:
     classes: names by index, empty where a huggingface checkpoint brings them.
     """
 
-    network: Literal["light_pspnet", "unet", "pspnet", "huggingface"]
+    network: Literal["light_pspnet", "unet", "pspnet", "mosaic", "espnetv2", "huggingface"]
     weights: tuple[str, ...] = ()
     variant: Literal["csail", "semseg"] | None = None
     checkpoint: str | None = None
@@ -157,14 +159,17 @@ class WeightSource:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Everything about one model. path: the card's own file."""
+    """Everything about one model. path: the card's own file.
+
+    appearance: absent where nothing is made of a trunk, a segmentation that takes images.
+    """
 
     name: str
     system: System
-    appearance: Appearance
     preprocessing: Preprocessing
     weights: dict[str, WeightSource]
     licence: str
+    appearance: Appearance | None = None
     head: HeadCard = field(default_factory=HeadCard)
     description: str = ""
     trained_on: str = ""
@@ -199,14 +204,23 @@ class ModelCard:
     @property
     def trunk_weights(self) -> tuple[str, ...]:
         """Keys of the weight files of all trunks."""
-        return tuple(part.weights for part in (self.appearance, *self.beside) if part.weights)
+        parts = [self.appearance, *self.beside]
+        return tuple(part.weights for part in parts if part is not None and part.weights)
 
     @property
     def trunk_channels(self) -> int:
         """Channels of a local feature; 0 where only timm knows."""
-        if self.appearance.trunk.startswith(TIMM):
-            return 0
-        return TRUNK_CHANNELS[self.appearance.trunk] * self.appearance.width // 64
+        part = self.local_features
+        return 0 if part.trunk.startswith(TIMM) else TRUNK_CHANNELS[part.trunk] * part.width // 64
+
+    @property
+    def local_features(self) -> Appearance:
+        """`appearance`, for what cannot do without it; SaaneError."""
+        if self.appearance is None:
+            raise SaaneError(
+                f"Model {self.name} has no appearance trunk: give a model of another system."
+            )
+        return self.appearance
 
 
 def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
@@ -217,7 +231,7 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     """
     parts: dict[str, Any] = {
         "system": card.system,
-        "appearance": asdict(card.appearance),
+        "appearance": asdict(card.appearance) if card.appearance else None,
         "semantics": asdict(card.semantics) if card.semantics else None,
         "head": asdict(card.head),
         "preprocessing": asdict(card.preprocessing),
@@ -225,10 +239,9 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     }
     # Absent parts leave no trace, so that maps made before there were such parts stay valid.
     parts |= {name: asdict(part) for name, part in card.optional_parts().items()}
-    if not card.appearance.tap:
-        parts["appearance"].pop("tap")
-    if card.semantics is not None and not card.semantics.squeeze:
-        parts["semantics"].pop("squeeze")
+    for stream, key in (("appearance", "tap"), ("semantics", "squeeze")):
+        if parts[stream] and not parts[stream][key]:
+            parts[stream].pop(key)
     if card.beside:
         parts["beside"] = [asdict(replace(part, weights="")) for part in card.beside]
     if card.aggregation is not None and not card.aggregation.residual_gate:

@@ -38,6 +38,17 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(" ".join(text.split()).split(", "))
 
 
-CLASS_LISTS = {"ade20k": _names(_ADE20K), "cityscapes": _names(_CITYSCAPES)}
+CLASS_LISTS = {
+    "ade20k": _names(_ADE20K),
+    "ade20k_top31": ("other", *_names(_ADE20K)[:31]),
+    "cityscapes": _names(_CITYSCAPES),
+    "cityscapes_background": (*_names(_CITYSCAPES), "background"),
+}
+"""ade20k_top31: the most frequent ones, as MLPerf Mobile has them; their order is ADE20K's own."""
 
-DYNAMIC_CLASSES = {"ade20k": _names(_ADE20K_DYNAMIC), "cityscapes": _names(_CITYSCAPES_DYNAMIC)}
+DYNAMIC_CLASSES = {
+    "ade20k": _names(_ADE20K_DYNAMIC),
+    "ade20k_top31": ("sky", "person", "car"),
+    "cityscapes": _names(_CITYSCAPES_DYNAMIC),
+    "cityscapes_background": _names(_CITYSCAPES_DYNAMIC),
+}

@@ -15,12 +15,13 @@ from saane_ros.errors import SaaneError
 from saane_ros.reading import parsing
 from saane_ros.weights.centroid_files import read_centroids
 from saane_ros.weights.matconvnet import read_matconvnet
+from saane_ros.weights.tflite_files import read_tflite
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a weight file by name, in its own dtype.
 
-    .safetensors, PyTorch, MatConvNet's .mat, or .h5 with SRALNet's centroids.
+    .safetensors, PyTorch, .tflite, MatConvNet's .mat, or .h5 with SRALNet's centroids.
 
     A PyTorch file may hold the tensors directly or under "state_dict". Code in it is never run:
     a file that needs code is refused with a SaaneError, as is a damaged one.
@@ -29,6 +30,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return read_matconvnet(path)
     if path.suffix == ".h5":
         return read_centroids(path)
+    if path.suffix == ".tflite":
+        return read_tflite(path)
     with parsing(f"Weight file {path} cannot be read", "get the file again from its source"):
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scenes import smooth_scene
 
-from saane_ros.evaluation.charts import Axis, Series, chart
+from saane_ros.evaluation.charts import Axis, Bars, Series, bar_chart, chart, svg_file
 from saane_ros.evaluation.report import Number, Picture, Report
 
 VOID = {"meta", "img"}
@@ -125,3 +125,34 @@ def test_a_long_legend_takes_rows_and_stays_inside() -> None:
     assert len({y for _, y in found.values()}) == 3
     assert top < min(y for _, y in found.values())
     assert top + height == 300
+
+
+def test_bars_begin_at_the_base_and_carry_their_spread() -> None:
+    bars = [
+        Bars("near", np.array([1.5, 0.5, np.nan]), np.array([0.25, 0.0, 0.0])),
+        Bars("far", np.array([1.0, 9.0, 1.25]), np.array([0.0, 0.0, 0.5])),
+    ]
+    text = bar_chart(["road", "a < b", "sky"], bars, Axis("times the mean", 0, 2), 1.0)
+    root = ElementTree.fromstring(text)
+    drawn = [{k: float(r.attrib[k]) for k in ("x", "y", "width")} for r in root.iter("rect")]
+    assert len(drawn) == 5  # what is not known has no bar
+    base = drawn[0]["x"]
+    unit = 2 * drawn[0]["width"]
+    assert unit > 100
+    assert drawn[2]["x"] + drawn[2]["width"] == base  # below the base it ends there
+    assert drawn[2]["width"] == unit / 2
+    assert drawn[1]["width"] == 0
+    assert drawn[3]["width"] == unit  # cut off at the end of the axis
+    spreads = [p.attrib["d"] for p in root.iter("path") if p.get("class") == "spread"]
+    start, end = map(float, re.match(r"M([\d.]+) [\d.]+H([\d.]+)", spreads[0]).groups())
+    assert abs(start - (base + unit / 4)) < 0.2
+    assert abs(end - (base + 3 * unit / 4)) < 0.2
+    assert drawn[1]["y"] - drawn[0]["y"] < drawn[2]["y"] - drawn[1]["y"]
+    assert {"road", "a < b", "sky", "near", "far"} <= {t.text for t in root.iter("text")}
+
+
+def test_a_chart_alone_is_a_file_with_its_colours() -> None:
+    line = Series("line", np.array([1.0, 2.0]), np.array([0.0, 1.0]))
+    root = ElementTree.fromstring(svg_file(chart([line], Axis("x", 1, 2), Axis("y", 0, 1))))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert ".colour0" in str(root.find("{http://www.w3.org/2000/svg}style").text)  # type: ignore[union-attr]

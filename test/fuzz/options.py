@@ -39,6 +39,10 @@ from saane_ros.weights.store import search_folders
 Given = dict[str, Sequence[str]]
 """Values by option, or by the name of a positional argument."""
 _SUITE = "drives: {one: {map: images, poses: images/poses.csv, drive: night, truth: same-names}}\n"
+_TABLE = (
+    "source: a\ncolumns: [{title: b, dataset: pairs}]\n"
+    "rows: [{title: c, model: scores.npz, published: [1.0]}]\n"
+)
 _MAP, _OUT = ["street.routemap"], ["made"]
 _BAG: Given = {"--bag": ["drive"], "--image-topic": ["/camera/image"]}
 _TRUTH: Given = {"--truth": ["same-names"]}
@@ -60,6 +64,8 @@ BASES: list[tuple[str, Given]] = [
     ("localize", {"--map": _MAP, **_BAG, "--truth-topic": ["/odom"], "--poses-out": ["p.tum"]}),
     ("robotcar to-bag", {"traversal": ["2014-12-09-13-21-02"], "--out": _OUT}),
     ("evaluate", {"--model": ["scores.npz"], "--dataset": ["pairs"], "--out": _OUT}),
+    ("evaluate", {"--table": ["table.yaml"], "--attention": [], "--root": ["."], "--out": _OUT}),
+    ("evaluate panels", {"--model": ["scores.npz"], "--dataset": ["pairs"], "--out": _OUT}),
     ("evaluate drive", {"--map": _MAP, "--drive": ["night"], **_TRUTH, "--out": _OUT}),
     ("evaluate drive", {"--suite": ["suite.yaml"], "--data": ["."], **_MODEL, "--out": _OUT}),
     ("train segmentation", {"--config": ["camvid-resnet18.yaml"], "--out": _OUT}),
@@ -71,6 +77,7 @@ BASES: list[tuple[str, Given]] = [
     ("train export", {"--config": ["saane-town.yaml"], "--out": _OUT, "--models": ["models"]}),
     ("train table", {"--config": ["saane-resnet18.yaml"], "--out": _OUT, "--results": ["results"]}),
     ("train pseudo-labels", {"--teacher": ["saane-town"], "--images": ["night"], "--out": _OUT}),
+    ("train sweep", {"--config": ["saane-town.yaml"], "--out": _OUT, "--results": ["results"]}),
     ("train evidence", {"--config": ["evidence.yaml"], "--out": _OUT, **_PLACES}),
     ("models list", {}),
     ("models verify", {"model": ["saane-town"]}),
@@ -84,6 +91,7 @@ VALUES = (
     "night",
     *("text.txt", "text.txt/below", "images", "images/0.png", "images/poses.csv", "drive", "pairs"),
     *("drive/drive.mcap", "street.routemap", "street.routemap/map.yaml", "scores.npz", "made"),
+    "table.yaml",
     *("suite.yaml", "saane-town.yaml", "localizer.yaml", "bomb.yaml", "2014-12-09-13-21-02"),
     *("/dev/null", "/dev/full", "/proc/self/mem", "/proc/nothing", "a" * 300, "a/" * 2100),
     *("nan", "inf", "-inf", "-1", "0", "1e308", "1e-320", "9" * 25, "9" * 5000, "1:2:3", "5:1"),
@@ -117,6 +125,7 @@ def write_world_of_commands(folder: Path) -> None:
     write_sdk(folder, (24, 32))
     np.savez(folder / "scores.npz", similarity=np.eye(4))
     (folder / "suite.yaml").write_text(_SUITE)
+    (folder / "table.yaml").write_text(_TABLE)
     config = share_folder() / "config"
     for path in (*config.glob("train/*.yaml"), config / "localizer.yaml"):
         shutil.copy(path, folder)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.model.fused_trunk import FusedTrunk
-from saane_ros.model.normalisation import Renormalised
+from saane_ros.model.normalisation import Renormalisation
 from saane_ros.model.timm_trunk import TimmTrunk
 from saane_ros.weights.checkpoints import load_strict
 from saane_ros.weights.tensors import read_tensors
@@ -130,7 +130,7 @@ def test_last_stage_is_everything_behind_stride_8():
 
 def test_fused_trunks_stack_what_each_gives_for_its_own_normalisation(images):
     first, second = ResNetTrunk("resnet18").eval(), TimmTrunk("mobilenetv3_small_050").eval()
-    fused = FusedTrunk(first, [(second, Renormalised(*IMAGENET, *LITE))]).eval()
+    fused = FusedTrunk(first, [(second, Renormalisation(*IMAGENET, *LITE))]).eval()
     pixels = images
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in IMAGENET)
     other_mean, other_std = (torch.tensor(values).view(1, 3, 1, 1) for values in LITE)
@@ -142,3 +142,18 @@ def test_fused_trunks_stack_what_each_gives_for_its_own_normalisation(images):
     assert torch.equal(found.stride8, own.stride8)
     torch.testing.assert_close(found.stride16[:, :256], own.stride16)
     torch.testing.assert_close(found.stride16[:, 256:], others, atol=1e-4, rtol=1e-4)
+
+
+def test_folded_norms_change_nothing_but_rounding(images):
+    trunk = TimmTrunk("tf_efficientnet_lite0", "blocks.5.0.bn1").eval()
+    for module in trunk.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+    with torch.no_grad():
+        before = trunk(images)
+        trunk.fold()
+        after = trunk(images)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in trunk.modules())
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)

@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_bytes_and_a_finished_run_keeps_its_head(
     tmp_path: Path, start: str
 ) -> None:
     """The head has fewer channels than the trunk, so its start needs a random matrix."""
-    options = replace(OPTIONS, start=start, share=0.5)  # type: ignore[arg-type]
+    options = replace(OPTIONS, start=start, share=0.5, modality_dropout=0.3)  # type: ignore[arg-type]
     fabric = launched_fabric("cpu")
     files = []
     for ambient, folder in ((1, "first"), (2, "second"), (3, "first")):

@@ -13,11 +13,13 @@ import yaml
 from hugging_face_files import save_mask2former, save_segformer
 from pspnet_files import checkpoint
 from safetensors.torch import load_file, save_file
+from tflite_networks import mosaic_bytes
 
 from saane_ros.cli import main
 from saane_ros.embedding.loading import load_embedder
 from saane_ros.files import sha256_of
 from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.espnetv2 import EspNetV2
 from saane_ros.training.config import read_training_config
 from saane_ros.training.export import card_in_training, trained_roles
 
@@ -58,7 +60,24 @@ def hugging_face(save: Any, folder: Path) -> tuple[dict[str, Any], dict[str, Any
     return {"network": "huggingface", "checkpoint": str(folder / "checkpoint")}, {}
 
 
-@pytest.mark.parametrize("kind", ["csail", "semseg", "segformer", "mask2former"])
+def mosaic(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    pytest.importorskip("tflite", reason="needs the extra mosaic")
+    path = folder / "mosaic.tflite"
+    path.write_bytes(mosaic_bytes())
+    files = {"segmentation": {"file": path.name, "sha256": sha256_of(path)}}
+    return {"network": "mosaic", "classes": "ade20k_top31", "short_side": 96}, files
+
+
+def espnetv2(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    path = folder / "espnetv2.pth"
+    torch.save(EspNetV2().state_dict(), path)
+    files = {"segmentation": {"file": path.name, "sha256": sha256_of(path)}}
+    return {"network": "espnetv2", "classes": "cityscapes_background"}, files
+
+
+@pytest.mark.parametrize(
+    "kind", ["csail", "semseg", "mosaic", "espnetv2", "segformer", "mask2former"]
+)
 def test_a_head_trains_exports_and_loads_behind(kind: str, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     weights.mkdir()
@@ -66,6 +85,8 @@ def test_a_head_trains_exports_and_loads_behind(kind: str, tmp_path: Path) -> No
     save_file(ResNetTrunk("resnet18", WIDTH).state_dict(), weights / "trunk.safetensors")
     if kind in ("csail", "semseg"):
         semantics, files = pspnet(kind, weights)
+    elif kind in ("mosaic", "espnetv2"):
+        semantics, files = {"mosaic": mosaic, "espnetv2": espnetv2}[kind](weights)
     else:
         save = {"segformer": save_segformer, "mask2former": save_mask2former}[kind]
         semantics, files = hugging_face(save, weights)

@@ -37,10 +37,9 @@ def test_every_system_starts_at_the_pooled_trunk(system: str) -> None:
     torch.testing.assert_close(head(appearance, semantic).descriptor, expected)
 
 
-@pytest.mark.parametrize("system", ["app", "saane"])
-def test_whitened_cells_have_a_nearly_equal_moment(system: str) -> None:
+def test_whitened_cells_have_a_nearly_equal_moment() -> None:
     features = cache(200)
-    head = build_head(system, SIZES)
+    head = build_head("app", SIZES)
     start_whitened(head, features, 0)
     weight = head.get_parameter("fusion1.appearance.weight")[:, :, 0, 0].detach()
     before = cell_moment(features.appearance, np.arange(200)).float()
@@ -59,3 +58,24 @@ def test_fewer_outputs_keep_the_strongest_directions() -> None:
     assert matrix.shape == (2, 4)
     assert set(matrix.abs().argmax(dim=1).tolist()) == {0, 1}
     assert whitening(moment, 6).shape == (6, 4)
+
+
+@pytest.mark.parametrize("system", ["app_sem", "app_att_sem_att", "saane"])
+def test_both_branches_are_alive_in_channels_of_their_own(system: str) -> None:
+    """The whitened start is the stack of both, whitened apart, the semantics half as long."""
+    features = cache(200)
+    head = build_head(system, SIZES)
+    start_whitened(head, features, 0)
+    rows = np.arange(200)
+    parts = []
+    for stream, outputs in ((features.appearance, 6), (features.semantic, 2)):
+        matrix = whitening(cell_moment(stream, rows), outputs)
+        cells = torch.from_numpy(stream[rows]).float()
+        parts.append(torch.einsum("oc,nchw->nohw", matrix, cells))
+    lengths = [float(functional.adaptive_avg_pool2d(p, 4).square().sum()) for p in parts]
+    stacked = torch.cat([parts[0], 0.5 * (lengths[0] / lengths[1]) ** 0.5 * parts[1]], dim=1)
+    pooled = [functional.adaptive_avg_pool2d(stacked, n).flatten(1) for n in (4, 3, 2, 1)]
+    expected = scaled_unit(torch.cat(pooled, dim=1))
+    with torch.no_grad():
+        found = head(*features.batch(rows, torch.device("cpu"))).descriptor
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saane_ros.data.images.labelled import IGNORED
-from saane_ros.training.iou import confusion_of, intersection_over_union, iou_report
+from saane_ros.training.iou import (
+    confusion_of,
+    intersection_over_union,
+    iou_report,
+    iou_table,
+)
 from saane_ros.training.label_augmentation import augment, rescaled
 
 
@@ -47,6 +52,19 @@ def test_the_static_dynamic_split_is_the_iou_of_merged_maps() -> None:
     assert report["dynamic_IoU"] == pytest.approx(split[1])
     assert report["static_dynamic_IoU"] == pytest.approx(np.mean(split))
     assert report["mIoU"] == pytest.approx(np.mean(naive_iou(labels, predicted, 3)))
+
+
+def test_only_classes_that_labels_can_hold_count_but_every_mistake_on_them_does() -> None:
+    labels = np.array([[0, 0, 0, 2, 2, 255]], np.uint8)
+    predicted = np.array([[0, 0, 1, 2, 1, 1]])
+    report = iou_report(confusion_of(labels, predicted, 3), ("sky", "roof", "car"), (), (0, 2))
+    assert report["IoU"] == {"sky": 2 / 3, "car": 1 / 2}
+    assert report["mIoU"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert report["pixel_accuracy"] == 3 / 5
+    table = iou_table({"all": {**report, "IoU": {"roof": 0.25}}, "common": report}).splitlines()
+    assert table[1].split() == ["roof", "0.250"]
+    assert table[2].split() == ["sky", "0.667"]
+    assert table[-1].split() == ["pixel_accuracy", "0.600", "0.600"]
 
 
 @settings(max_examples=40, deadline=None)

@@ -20,7 +20,7 @@ from saane_ros.training.augmentation import (
     viewpoint_shift,
 )
 from saane_ros.training.place_sources import PlaceSource, read_rows
-from saane_ros.training.place_views import expanded, windowed, windows
+from saane_ros.training.place_views import expanded, slid, windowed, windows
 from saane_ros.training.sampling import ClassBatchSampler
 
 
@@ -138,6 +138,19 @@ def test_occluders_leave_most_of_the_image_and_take_only_its_own_pixels() -> Non
     ]
     assert min(changed) == 0.0
     assert 0.01 < max(changed) < 0.2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_window_slides_to_the_side_by_its_share_and_stays_in_the_image(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for window in ((0.25, 0.4, 0.25, 0.6), (0.0, 0.0, 1.0, 1.0), (0.75, 0.0, 0.25, 1.0)):
+        left, top, width, height = slid(window, 0.25, random)
+        assert (top, height) == window[1::2]
+        assert 0 <= left <= left + width <= 1 + 1e-12
+        assert 0.75 * window[2] <= width <= window[2]
+        moved = left + width / 2 - window[0] - window[2] / 2
+        assert abs(moved) <= 0.25 * window[2] + 1e-12
+    assert slid((0.1, 0.2, 0.3, 0.4), 0.0, random) == (0.1, 0.2, 0.3, 0.4)
 
 
 def test_no_strength_is_no_change_of_light() -> None:

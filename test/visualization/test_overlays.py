@@ -88,6 +88,14 @@ def test_the_scale_shows_the_colours_in_order_between_figures(height: int, width
         assert (side.min(axis=2) > 150).any()
 
 
+def test_a_given_scale_is_absolute_and_not_drawn() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    attention = np.array([[0.4, 0.4], [0.4, 0.6]], np.float32)
+    shown = overlay_attention(image, attention, 1.0, (0.0, 1.0))
+    np.testing.assert_array_equal(shown[0, 0], inferno(np.array(102)))
+    np.testing.assert_array_equal(shown[-1, -1], inferno(np.array(153)))
+
+
 def test_the_figures_of_two_ranges_differ() -> None:
     image = np.full((240, 320, 3), 90, np.uint8)
     one, other = (

@@ -100,6 +100,14 @@ def test_built_in_classes_stand_at_their_published_indices():
     moving = [ade.index(name) for name in DYNAMIC_CLASSES["ade20k"]]
     assert moving == [2, 12, 20, 76, 80, 83, 90, 92, 102, 103, 116, 126, 127, 149]
     assert [cityscapes.index(n) for n in DYNAMIC_CLASSES["cityscapes"]] == list(range(10, 19))
+    assert CLASS_LISTS["cityscapes_background"] == (*cityscapes, "background")
+    # MLPerf Mobile's list: 0 for all other classes, then the 31 most frequent.
+    top = CLASS_LISTS["ade20k_top31"]
+    known = {0: "other", 1: "wall", 3: "sky", 7: "road", 13: "person", 21: "car", 31: "armchair"}
+    assert len(top) == 32
+    assert {index: top[index] for index in known} == known
+    for name, moving in DYNAMIC_CLASSES.items():
+        assert set(moving) <= set(CLASS_LISTS[name])
 
 
 @pytest.mark.parametrize(
@@ -131,6 +139,18 @@ def test_built_in_classes_stand_at_their_published_indices():
         ({"weights.head.torchvision": "X"}, ("come from torchvision",)),
         ({"weights": []}, ("weights must be a mapping",)),
         ({"appearance": "resnet18"}, ("appearance must be a mapping",)),
+        ({"appearance": None}, ("system saane needs appearance", "weights.trunk is used by")),
+        (
+            {"system": "segmentation", "appearance": None},
+            ("system segmentation needs appearance",),
+        ),
+        (
+            {"system": "segmentation", "semantics.network": "mosaic"},
+            (
+                "system segmentation with a network that takes images has no appearance",
+                "semantics.channels does not apply to mosaic",
+            ),
+        ),
     ],
 )
 def test_every_mistake_is_named(changes, told):

@@ -13,8 +13,9 @@ import yaml
 from safetensors.torch import save_file
 
 from saane_ros.commands import models
-from saane_ros.embedding.assembly import build_network
+from saane_ros.embedding.assembly import build_network, build_semantics, build_trunk
 from saane_ros.embedding.loading import load_embedder
+from saane_ros.embedding.segmenting import load_segmentation
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.weights.card_files import load_card, parse_card
@@ -90,6 +91,69 @@ def test_verify_hashes_and_loads(tiny, capsys):
     (result,) = embedder.embed([image], labels=True)
     assert result.descriptor.shape == (240,)
     assert np.linalg.norm(result.descriptor) == pytest.approx(10, rel=1e-5)
+
+
+@pytest.mark.parametrize("network", ["mosaic", "espnetv2"])
+def test_a_segmentation_of_images_needs_no_trunk(network, tmp_path, cache, capsys):
+    torch.manual_seed(3)
+    values = {
+        "name": "street",
+        "system": "segmentation",
+        "semantics": {"network": network, "weights": "net", "classes": list("abcde")},
+        "preprocessing": {"height": 64, "width": 96},
+        "weights": {"net": {"file": "net.safetensors", "sha256": "0" * 64}},
+        "licence": "Apache-2.0",
+    }
+    built = build_semantics(parse_card(yaml.safe_dump(values), tmp_path / "street.yaml"), None)
+    save_file(built.state_dict(), tmp_path / "net.safetensors")
+    values["weights"]["net"]["sha256"] = sha256_of(tmp_path / "net.safetensors")
+    (tmp_path / "street.yaml").write_text(yaml.safe_dump(values))
+    saane("verify", str(tmp_path / "street.yaml"))
+    assert capsys.readouterr().out.splitlines()[1] == "street: loads; 5 classes"
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    segmentation = load_segmentation(str(tmp_path / "street.yaml"), device="cpu")
+    logits = segmentation.logits([image])
+    assert logits.shape == (1, 5, 64, 96)
+    pixels = segmentation.preprocessing([image], torch.device("cpu"))
+    with torch.no_grad():
+        own = built.eval()(pixels).logits
+    # Corners are kept by both ways of enlarging.
+    torch.testing.assert_close(logits[..., 0, 0], own[..., 0, 0], rtol=1e-4, atol=1e-5)
+    assert np.array_equal(segmentation.labels([image]), logits.argmax(1).numpy().astype(np.uint8))
+    with pytest.raises(SaaneError, match="labels pixels and has no descriptor"):
+        load_embedder(str(tmp_path / "street.yaml"), device="cpu")
+    with pytest.raises(SaaneError, match="Model street has no appearance trunk"):
+        build_trunk(load_card(tmp_path / "street.yaml"))
+
+
+def test_small_images_are_enlarged_for_a_network_of_their_own(tmp_path, cache):
+    torch.manual_seed(4)
+    values = copy.deepcopy(CARD)
+    values["semantics"] = {
+        "network": "espnetv2",
+        "weights": "segmentation",
+        "classes": list("abcd"),
+        "short_side": 96,
+    }
+    del values["head"]["weights"], values["weights"]["head"]
+    network = build_network(parse_card(yaml.safe_dump(values), tmp_path / "tiny.yaml"))
+    for key, module in (("trunk", network.appearance), ("segmentation", network.semantics)):
+        path = tmp_path / f"tiny.{key}.safetensors"
+        save_file(module.state_dict(), path)
+        values["weights"][key]["sha256"] = sha256_of(path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values))
+    segmentation = load_segmentation(str(tmp_path / "tiny.yaml"), device="cpu")
+    image = np.random.default_rng(1).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    pixels = segmentation.preprocessing([image], torch.device("cpu"))
+    with torch.no_grad():
+        larger = torch.nn.functional.interpolate(pixels, (96, 144), mode="bilinear")
+        own = network.semantics(larger).logits
+    expected = torch.nn.functional.interpolate(own, (64, 96), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(segmentation.logits([image]), expected, rtol=1e-4, atol=1e-5)
+    (embedding,) = load_embedder(str(tmp_path / "tiny.yaml"), device="cpu").embed(
+        [image], labels=True
+    )
+    assert np.array_equal(embedding.labels, segmentation.labels([image])[0])
 
 
 def test_verify_names_a_changed_file(tiny, capsys):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from official_layouts import START_US, write_session, write_traversal
 from scenes import smooth_scene
 
 from saane_ros.data.datasets import open_datasets
@@ -19,26 +20,6 @@ from saane_ros.data.robotcar.lens import read_lens_table
 from saane_ros.data.robotcar.poses import body_orientation, read_pose_record
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import to_utm
-
-FPS = 15
-NORTH_PER_FRAME = 1e-5
-"""Degrees of latitude, 1.1 m."""
-
-
-def write_session(folder: Path, seconds: int, start: int) -> None:
-    """A drive north whose frames show their number; GPS repeats for 6 frames."""
-    folder.mkdir(parents=True)
-    video = cv2.VideoWriter(
-        str(folder / "webcam_video.avi"), cv2.VideoWriter_fourcc(*"MJPG"), FPS, (64, 48)
-    )
-    assert video.isOpened()
-    lines = []
-    for frame in range(seconds * FPS):
-        video.write(np.full((48, 64, 3), frame, np.uint8))
-        latitude = 27.5 - (start + frame // 6 * 6) * NORTH_PER_FRAME
-        lines.append(f"{latitude:.7f},153.0")
-    video.release()
-    (folder / "fGPS.txt").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="module")
@@ -100,35 +81,6 @@ def test_latitude_is_negated_and_a_broken_line_is_told(tmp_path: Path) -> None:
     path.write_text("27.5,153.0\nnothing\n")
     with pytest.raises(SaaneError, match="line 2"):
         read_gps(path)
-
-
-INS = (
-    "timestamp,ins_status,latitude,longitude,altitude,northing,easting,down,utm_zone,"
-    "velocity_north,velocity_east,velocity_down,roll,pitch,yaw"
-)
-START_US = 1_418_132_416_000_000
-
-
-def write_traversal(folder: Path, seconds: int, offset: float) -> None:
-    """16 raw images a second of a drive north at 8 m/s, INS at 50 Hz."""
-    (folder / "stereo" / "centre").mkdir(parents=True)
-    (folder / "gps").mkdir()
-    stamps = [START_US + i * 62_500 for i in range(16 * seconds)]
-    for i, stamp in enumerate(stamps):
-        cv2.imwrite(
-            str(folder / "stereo" / "centre" / f"{stamp}.png"), np.full((8, 8), i % 256, np.uint8)
-        )
-    listed = [*stamps, stamps[-1] + 62_500]  # its chunk was not downloaded
-    (folder / "stereo.timestamps").write_text("".join(f"{stamp} 1\n" for stamp in listed))
-    rows = [INS]
-    for i in range(50 * seconds + 50):
-        stamp, north = START_US - 500_000 + i * 20_000, offset + 8 * (i * 0.02 - 0.5)
-        rows.append(
-            f"{stamp},INS_SOLUTION_GOOD,51.7,-1.2,110.0,{5735000 + north},620000.0,-110.0,30U,"
-            "8,0,0,0.0,0.0,0.0"
-        )
-    rows.append(f"{START_US + 10},SOLUTION_FREE,0,0,0,0,0,0,30U,0,0,0,0,0,0")
-    (folder / "gps" / "ins.csv").write_text("\n".join(rows) + "\n")
 
 
 def test_robotcar_pairs_two_traversals(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from official_layouts import write_nordland
 from scenes import smooth_scene
 
 from saane_ros.data.datasets import open_datasets, open_places
@@ -111,14 +112,6 @@ def test_an_at_tree_as_places(tmp_path: Path) -> None:
     places = open_places(write_yaml(tmp_path / "tree.yaml", text))
     sizes = sorted(places.labels.count(label) for label in set(places.labels))
     assert sizes == [1, 1, 2]
-
-
-def write_nordland(root: Path, numbers: list[int]) -> None:
-    names = [f"images-{number:05d}.png" for number in numbers]
-    for season in ("summer", "winter"):
-        for name in names:
-            write_image(root / "nordland" / season / name)
-    (root / "nordland" / "cleanImageNames.txt").write_text("\n".join(names) + "\n")
 
 
 def test_both_named_subsets_of_nordland(tmp_path: Path) -> None:
