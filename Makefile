@@ -22,7 +22,7 @@ VENV_OPTIONS :=
 EXTRA := $(ROS_WHEELS)
 endif
 
-.PHONY: setup demo test lint fuzz bench results clean
+.PHONY: setup demo test lint fuzz bench results poster clean
 
 setup: $(STAMP)
 
@@ -58,7 +58,7 @@ bench: setup
 TRAIN_FOLDERS = --data "$(DATA)" --weights "$(WEIGHTS)"
 COMPARED := trunk:resnet18:max saane-town saane-resnet18-app saane-resnet18-app-sem \
 	saane-resnet18-app-att saane-resnet18-app-att-sem-att saane-resnet18 saane-resnet18:mean \
-	saane-resnet50 saane-resnet50:mean amosnet-resnet18 apanet-resnet18 apanet-mm-resnet18 \
+	saane-resnet50 saane-resnet50:mean amosnet-resnet18-cosine apanet-resnet18 apanet-mm-resnet18 \
 	dense-vlad netvlad-resnet18 netvlad-resnet18-weak netvlad-resnet18-filter \
 	sralnet-resnet18 sralnet-resnet18-weak sralnet-resnet18-filter sralnet-resnet18-unet \
 	sralnet-resnet18-class-weights
@@ -77,6 +77,29 @@ results: setup
 		--dataset corridor grief_season nordland_64x32 town-night town-snow --root "$(DATA)" \
 		--weights "$(WEIGHTS)" --device cpu --threads 1 --out results/comparison \
 		> results/comparison/table.txt
+
+# The poster's arms on VGG-16 and on ResNet-50: NetVLAD with SRALNet's words, SRALNet, and that with a
+# U-Net and with a Mask2Former filter. DATA holds pitts250k/ and sral_centroids.h5; needs a GPU.
+TRAIN := $(RUN) -m saane_ros.cli train
+poster: setup
+	$(TRAIN) pseudo-labels --teacher sralnet-vgg16-mask2former \
+		--classes config/train/cityscapes.classes.yaml --images pitts250k/000 pitts250k/006 \
+		$(TRAIN_FOLDERS) --out "$(DATA)/pitts250k-labels"
+	stage() { $(TRAIN) $$1 --config config/train/$$2.yaml $(TRAIN_FOLDERS) --out out/poster/$$3 $$4; }; \
+	for trunk in vgg16 resnet50; do \
+		sralnet=sralnet-$$trunk; \
+		for arm in netvlad-$$trunk $$sralnet; do \
+			stage vocabulary $$arm $$arm && stage weak $$arm $$arm && \
+				stage export $$arm $$arm --models=out/poster/models || exit 1; \
+		done; \
+		stage segmentation $$sralnet-unet $$sralnet || exit 1; \
+		for arm in $$sralnet-unet $$sralnet-mask2former; do \
+			stage export $$arm $$sralnet --models=out/poster/models || exit 1; \
+		done; \
+	done
+	mkdir -p results/poster
+	$(RUN) -m saane_ros.cli evaluate --model out/poster/models/*.yaml --dataset pitts30k-test \
+		--root "$(DATA)" --weights "$(WEIGHTS)" --out results/poster > results/poster/table.txt
 
 clean:
 	rm -rf $(VENV) out build install log

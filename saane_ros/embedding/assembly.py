@@ -181,7 +181,7 @@ def load_head(network: SaaneNetwork | DenseVlad, card: ModelCard, tensors: Tenso
 
 
 def own_centroids(head: VladHead, tensors: Tensors, what: str) -> Tensor:
-    """SRALNet's published centroids (K, 1 + S, D), of the sizes of a head."""
+    """SRALNet's published centroids (K, 1 + S, D), of the sizes of a head; S is 0 for NetVLAD."""
     return fitting_centroids(tensors, head.words, head.shadows, head.centroids.shape[1], what)
 
 

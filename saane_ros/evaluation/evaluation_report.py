@@ -19,11 +19,12 @@ from saane_ros.evaluation.protocols import FOOTNOTES
 from saane_ros.evaluation.report import Picture, Report
 from saane_ros.evaluation.results_table import TITLES, Block, Section
 from saane_ros.types import Rgb
-from saane_ros.visualization import Tile, overlay_attention, side_by_side
+from saane_ros.visualization import Tile, attention_tile, side_by_side
 
 SERIES_PER_CHART = 4
 MATRIX_SIDE = 360
 WORST = 4
+TILE_HEIGHT = 240
 ATTENTION_OPACITY = 0.55
 
 
@@ -138,18 +139,21 @@ def _panel(evaluation: Evaluation, query: int, embedder: NetworkEmbedder | None)
     columns = max(len(tiles), len(attended))
     tiles += [Tile("", None)] * (columns - len(tiles)) + attended
     caption = _caption(dataset, evaluation, query, right)
-    return Picture(side_by_side(tiles, caption, columns=columns), caption, "wrong", "bad")
+    return Picture(side_by_side(tiles, caption, TILE_HEIGHT, columns), caption, "wrong", "bad")
 
 
 def _attention_tiles(shown: Sequence[Rgb], embedder: NetworkEmbedder | None) -> list[Tile]:
-    """Every attention map of the query and of what was found, stretched to its own range."""
+    """Every attention map of the query and of what was found, each on a scale of its own."""
     if embedder is None:
         return []
     query, found = embedder.embed(shown, attention=True)
     return [
-        Tile(
+        attention_tile(
             f"{modality} attention, {what}",
-            overlay_attention(image, one.attention[modality], ATTENTION_OPACITY, stretch=True),
+            image,
+            one.attention[modality],
+            ATTENTION_OPACITY,
+            TILE_HEIGHT,
         )
         for modality in query.attention
         for what, image, one in (("query", shown[0], query), ("found", shown[1], found))

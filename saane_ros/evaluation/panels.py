@@ -147,10 +147,9 @@ def _maps(shown: Shown, row: int) -> Iterator[Picture]:
     for one in shown.seen.get(row, ()):
         grey = cv2.cvtColor(cv2.cvtColor(one.image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         for modality, values in one.embedding.attention.items():
-            low, high = _range(shown, modality)
-            scaled = (values - low) / max(high - low, 1e-12)
+            limits = low, high = _range(shown, modality)
             yield Picture(
-                overlay_attention(np.asarray(grey, np.uint8), scaled, ATTENTION_OPACITY),
+                overlay_attention(np.asarray(grey, np.uint8), values, ATTENTION_OPACITY, limits),
                 f"{modality} attention, {values.min():.3f} to {values.max():.3f}",
                 one.what,
                 scale=(f"{low:.3f}", f"{high:.3f}"),

@@ -6,6 +6,8 @@ with a pyramid. SAANE gives it the same backbone as the others.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,6 +15,7 @@ from saane_ros.model.appearance import Trunk
 from saane_ros.model.fusion import Projection
 from saane_ros.model.heads import Fused, HeadSizes, PyramidHead
 
+Loss = Literal["softmax", "cosine"]
 SCALE = 30.0
 """Of the cosines; without it a softmax over numbers of at most one stays flat."""
 
@@ -32,18 +35,27 @@ class AmosNet(PyramidHead):
     def normalised(self, pyramid: Tensor) -> Tensor:
         return functional.normalize(pyramid.float(), dim=1)
 
+    def pyramid(self, appearance: Tensor) -> Tensor:
+        """F^A, B x C_A x H x W, to the pooled pyramid, B x D, which a softmax classifies."""
+        return self.pooling(self.projection(appearance))
+
 
 class CameraClassifier(nn.Module):
     """Trunk, head and a linear layer over cameras; only the first two make descriptors.
 
-    The layer compares by angle, as the search for places does: logits are SCALE times the cosines
-    of descriptor and class weights (Wang et al. 2017, NormFace).
+    "softmax", as Chen et al. and SAANE have it: weights and a bias per camera over the pyramid,
+    zero at first: random ones would undo what is pretrained before they say anything.
+    "cosine" compares by angle, as the search for places does: logits are SCALE times the cosines
+    of descriptor and camera weights (Wang et al. 2017, NormFace).
     """
 
-    def __init__(self, trunk: Trunk, head: AmosNet, cameras: int) -> None:
+    def __init__(self, trunk: Trunk, head: AmosNet, cameras: int, loss: Loss = "softmax") -> None:
         super().__init__()
-        self.trunk, self.head = trunk, head
-        self.classifier = nn.Linear(head.descriptor_size, cameras, bias=False)
+        self.trunk, self.head, self.loss = trunk, head, loss
+        self.classifier = nn.Linear(head.descriptor_size, cameras, bias=loss == "softmax")
+        if loss == "softmax":
+            nn.init.zeros_(self.classifier.weight)
+            nn.init.zeros_(self.classifier.bias)
 
     def describe(self, images: Tensor) -> Tensor:
         """Normalised images B x 3 x h x w to unit descriptors B x D."""
@@ -51,5 +63,7 @@ class CameraClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images B x 3 x h x w to logits B x cameras."""
+        if self.loss == "softmax":
+            return self.classifier(self.head.pyramid(self.trunk(images).stride16))
         weights = functional.normalize(self.classifier.weight, dim=1)
         return SCALE * functional.linear(self.describe(images), weights)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.embedding.preprocessing import Preprocessing, resized
-from saane_ros.model.amosnet import CameraClassifier
+from saane_ros.model.amosnet import CameraClassifier, Loss
 from saane_ros.training.augmentation import augmented
 from saane_ros.training.blends import copy_of, try_blends
 from saane_ros.training.place_views import PlaceViews
@@ -29,6 +29,7 @@ class ClassificationTraining:
     """SGD over the places of the configuration, each a class, under a cosine schedule.
 
     trunk_of: model card whose trunk weights training starts from.
+    loss: cross entropy of logits ("softmax", the papers') or of scaled cosines, see `amosnet.py`.
     learning_rate: of head and classifier.  trunk_rate: of the trunk, as a share of that: what is
         pretrained is lost where it moves as fast as what is new.
     augment: every image is drawn in another light, viewpoint and weather, see `augmentation.py`.
@@ -38,6 +39,7 @@ class ClassificationTraining:
     """
 
     trunk_of: str = ""
+    loss: Loss = "softmax"
     steps: int = 1000
     batch: int = 32
     learning_rate: float = 0.001
@@ -99,17 +101,21 @@ class ClassificationTrainer(Trainer):
         return self.best
 
     def begin(self) -> None:
-        """Class weights begin at the descriptor of a view of the class (Qi et al. 2018).
+        """With cosines, class weights begin at the descriptor of a view (Qi et al. 2018).
 
         From random ones the first gradients would say nothing, and undo what is pretrained.
         """
+        if self.model.loss == "cosine":
+            self._begin_at_views()
+        super().begin()
+
+    def _begin_at_views(self) -> None:
         rows = [int(rows[0]) for rows in self.places.by_place]
         shares = np.array_split(rows, max(1, len(rows) // self.options.batch))
         batches = (self._pixels(share, augment=False) for share in shares)
         weights = described(self.model, batches, self.device, self.options.bf16)
         with torch.no_grad():
             self.model.classifier.weight.copy_(weights)
-        super().begin()
 
     def step(self, step: int) -> float:
         """One batch; returns its cross entropy."""

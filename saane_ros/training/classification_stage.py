@@ -44,7 +44,7 @@ def train_classification(run: Run) -> float:
     views = training_views(run)
     preprocessing = preprocessing_of(card)
     trainer = ClassificationTrainer(
-        CameraClassifier(trunk, head, len(np.unique(views.labels))),
+        CameraClassifier(trunk, head, len(np.unique(views.labels)), options.loss),
         preprocessing,
         views,
         _held_out_measure(run, preprocessing),

@@ -120,7 +120,7 @@ def train_segmentation(run: Run, results: Path | None = None) -> dict[str, dict[
         or "segmentation" not in trained_roles(run.model)
     ):
         raise SaaneError(f"{run.config.path} names no segmentation that could be trained.")
-    given = run.given_weights()
+    given = run.given_weights() | run.fine_tuned_trunk()
     if set(card.trunk_weights) <= given.keys():
         load_trunk(trunk, card, given)
         if run.config.segmentation.train_trunk:

@@ -102,6 +102,20 @@ class Run:
         stage = "embedding" if role == "head" else "segmentation"
         return self.out / stage / f"{role}.safetensors"
 
+    def fine_tuned_trunk(self) -> dict[str, Tensors]:
+        """The trunk that weak supervision left, by its key; none where it keeps the given one.
+
+        What learns behind that trunk learns from it, not from the one that it began as.
+        """
+        if not self.config.weak.train_trunk:
+            return {}
+        file = self.trained_file("trunk")
+        if not file.is_file():
+            raise SaaneError(
+                f"{file} does not exist: run `saane train weak` with the same --out first."
+            )
+        return {self.card.appearance.weights: load_file(file)}
+
     def frozen_trunks(self) -> tuple[Trunk, nn.Module | None]:
         """Appearance trunk and semantic network with their weights, given or trained before."""
         card = self.card

@@ -34,7 +34,7 @@ class ScalarLog:
 class TrainingLog(ScalarLog):
     """Also pictures of `views` with the attention that the head gives them.
 
-    Each map is stretched to its own range: early in training they are nearly flat.
+    Each map is on a scale of its own, drawn below it: early in training they are nearly flat.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class TrainingLog(ScalarLog):
             if values is None:
                 continue
             for row, value in zip(self.rows, values[:, 0].float().cpu().numpy(), strict=True):
-                picture = overlay_attention(self.views.read(row), value, OPACITY, stretch=True)
+                picture = overlay_attention(self.views.read(row), value, OPACITY)
                 name = f"attention/{modality}/{row}"
                 self.writer.add_image(name, picture, step, dataformats="HWC")
         self.writer.flush()

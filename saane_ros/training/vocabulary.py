@@ -45,6 +45,7 @@ class VocabularyTraining:
     segmentation: the model card that tells SRALNet's representative features from those of
     shadows.  candidates: clusters that shadows are chosen from.
     centroids: a file of SRALNet's centroids below the data folder, taken instead of clusters.
+    A NetVLAD with either has the words of the SRALNet with the same options.
     """
 
     images: int = 500
@@ -112,24 +113,26 @@ class Learner:
             head.projection.weight.copy_(weight[:, :, None, None])
             head.projection.bias.copy_(bias)
         features = head.local_features(raw.T[None, :, :, None].to(self.device))[0, :, :, 0].T.cpu()
-        if self.centroids is not None:
-            return features, start_at_centroids(head, self.centroids, features[~moving])
-        if not head.shadows:
-            centres = self._centres(features, head.words)
-            return features, initialise_netvlad(head, centres, features, self.options.assignment)
         shadow, representative = features[moving], features[~moving]
-        centres = self._centres(representative, head.words)
+        if self.centroids is not None and head.shadows:
+            return features, start_at_centroids(head, self.centroids, representative)
+        if self.centroids is not None:
+            centres = self.centroids[:, 0]
+        else:
+            centres = self._centres(representative, head.words)
+            if self.segmentation is not None:
+                centres = functional.normalize(centres, dim=1)
+        if not head.shadows:
+            assignment = self.options.assignment
+            return features, initialise_netvlad(head, centres, representative, assignment)
         count = min(self.options.candidates, len(shadow) // FEATURES_PER_CANDIDATE)
         if count < head.shadows:
             raise SaaneError(
                 f"{len(shadow)} of {len(features)} local features lie on moving things, too few "
                 f"for {head.shadows} shadows: give more images, or a segmentation that finds them."
             )
-        candidates = self._centres(shadow, count)
-        unit = functional.normalize
-        return features, initialise_sralnet(
-            head, unit(centres, dim=1), unit(candidates, dim=1), representative
-        )
+        candidates = functional.normalize(self._centres(shadow, count), dim=1)
+        return features, initialise_sralnet(head, centres, candidates, representative)
 
     def _features(self, rows: list[int], describe: Describe) -> tuple[Tensor, Tensor]:
         """Local features (n, D) of some images, and which of them lie on moving things (n,)."""

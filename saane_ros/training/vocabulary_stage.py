@@ -10,7 +10,7 @@ from saane_ros.embedding.segmenting import Segmentation, load_segmentation
 from saane_ros.errors import SaaneError
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.model.sralnet import SralNet
+from saane_ros.model.vlad import VladHead
 from saane_ros.training.places import training_views
 from saane_ros.training.run import Run
 from saane_ros.training.vocabulary import Learner, Vocabulary
@@ -50,27 +50,29 @@ def _centroids(run: Run, network: SaaneNetwork | DenseVlad) -> Tensor | None:
     if not name:
         return None
     head = None if isinstance(network, DenseVlad) else network.head
-    if not isinstance(head, SralNet):
+    if not isinstance(head, VladHead):
         raise SaaneError(
             f"{run.config.path} gives vocabulary.centroids to a {run.card.system} model: they are "
-            "SRALNet's."
+            "for sralnet, and for a netvlad that has the same words."
         )
     path = run.data / name
     return own_centroids(head, read_tensors(path), str(path))
 
 
 def _segmentation(run: Run) -> Segmentation | None:
-    """What tells shadows from representative features: needed by SRALNet alone."""
-    name = run.config.vocabulary.segmentation
-    if run.card.system != "sralnet" or (run.config.vocabulary.centroids and not name):
+    """What tells shadows from representative features: needed by SRALNet, possible for NetVLAD."""
+    options = run.config.vocabulary
+    if run.card.system == "dense_vlad" or not options.segmentation:
+        if run.card.system == "sralnet" and not options.centroids:
+            raise SaaneError(
+                f"{run.config.path} describes SRALNet and names neither vocabulary.segmentation "
+                "nor vocabulary.centroids: give the model card whose classes tell moving from "
+                "static features, or a file of centroids."
+            )
         return None
-    if not name:
-        raise SaaneError(
-            f"{run.config.path} describes SRALNet and names neither vocabulary.segmentation nor "
-            "vocabulary.centroids: give the model card whose classes tell moving from static "
-            "features, or a file of centroids."
-        )
-    found = load_segmentation(name, run.weights, str(run.device))
+    found = load_segmentation(options.segmentation, run.weights, str(run.device))
     if not found.dynamic:
-        raise SaaneError(f"Model {name} names no dynamic classes: give a card that does.")
+        raise SaaneError(
+            f"Model {options.segmentation} names no dynamic classes: give a card that does."
+        )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saane_ros.types import Embedding, Match, MatchState, Rgb
-from saane_ros.visualization.attention import overlay_attention
+from saane_ros.visualization.attention import attention_tile
 from saane_ros.visualization.labels import overlay_labels
 from saane_ros.visualization.panel import Tile, side_by_side, stacked
 from saane_ros.visualization.text import text_line
@@ -48,13 +48,13 @@ def overview(
 ) -> Rgb:
     """A headline in the state's colour; query and matched place large; what the network saw small.
 
-    Attention maps and segmentation are shown where the embedding has them; an attention map is
-    stretched between its smallest and largest value, which stand in its title.
+    Attention maps and segmentation are shown where the embedding has them.
     """
     rows = [side_by_side([Tile("query", query), Tile("matched place", matched)], "", tile_height)]
-    details = _details(query, embedding, class_names, opacity)
-    if details:
-        height = max(min(tile_height, _SMALLEST_DETAIL), 2 * tile_height // max(3, len(details)))
+    count = len(embedding.attention) + (embedding.labels is not None)
+    if count:
+        height = max(min(tile_height, _SMALLEST_DETAIL), 2 * tile_height // max(3, count))
+        details = _details(query, embedding, class_names, opacity, height)
         rows.append(side_by_side(details, "", height))
     width = max(row.shape[1] for row in rows)
     colour = STATE_COLOURS[match.state]
@@ -66,12 +66,12 @@ def overview(
 
 
 def _details(
-    query: Rgb, embedding: Embedding, class_names: Sequence[str], opacity: float
+    query: Rgb, embedding: Embedding, class_names: Sequence[str], opacity: float, height: int
 ) -> list[Tile]:
-    tiles = []
-    for modality, attention in embedding.attention.items():
-        title = f"{modality} attention {attention.min():.2f} to {attention.max():.2f}"
-        tiles.append(Tile(title, overlay_attention(query, attention, opacity, stretch=True)))
+    tiles = [
+        attention_tile(f"{modality} attention", query, attention, opacity, height)
+        for modality, attention in embedding.attention.items()
+    ]
     if embedding.labels is not None:
         labelled = overlay_labels(query, embedding.labels, class_names, opacity)
         tiles.append(Tile("segmentation", labelled))

@@ -45,6 +45,14 @@ def text_line(
     return strip
 
 
+def label(text: str, height: int, widest: int) -> Rgb:
+    """Text in a strip of this height that is just as wide as it needs, but at most `widest`."""
+    margin, thickness = max(2, height // 5), 1 + height // 40
+    (_, unit_height), _ = cv2.getTextSize("Ag", _FONT, 1.0, thickness)
+    wanted = _width(text, thickness) * (height - 2 * margin) / unit_height + 2 * margin
+    return text_line(text, min(int(np.ceil(wanted)), widest), height)
+
+
 def _width(line: str, thickness: int) -> int:
     """Width of a line at scale 1."""
     (width, _), _ = cv2.getTextSize(line, _FONT, 1.0, thickness)

@@ -32,9 +32,14 @@ def read_centroids(path: Path) -> dict[str, Tensor]:
 def fitting_centroids(
     tensors: Mapping[str, Tensor], words: int, shadows: int, channels: int, what: str
 ) -> Tensor:
-    """The centroids (K, 1 + S, D); SaaneError where the model has other sizes."""
+    """The centroids (K, 1 + S, D); SaaneError where the model has other sizes.
+
+    A model without shadows gets the representatives alone, (K, 1, D), of a file with any number.
+    """
     wanted = (words, 1 + shadows, channels)
     found = tensors.get(DATASET, torch.empty(0))
+    if not shadows and found.ndim == 3:
+        found = found[:, :1]
     if tuple(found.shape) != wanted:
         raise SaaneError(
             f"{what} has centroids of shape {tuple(found.shape)} instead of {wanted} (words, "

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from saane_ros.model.appearance import ResNetTrunk
+from saane_ros.model.appearance import ResNetTrunk, Trunk
 from saane_ros.model.unet import UNet
+from saane_ros.model.vgg import VggTrunk
 
 
-@pytest.mark.parametrize(("name", "width"), [("resnet18", 16), ("resnet50", 64)])
-def test_logits_come_at_half_the_size_of_any_image(name: str, width: int) -> None:
-    trunk = ResNetTrunk(name, width).eval()
-    network = UNet(trunk, channels=8, classes=5).eval()
+@pytest.mark.parametrize(
+    "trunk", [ResNetTrunk("resnet18", 16), ResNetTrunk("resnet50"), VggTrunk()]
+)
+def test_logits_come_at_half_the_size_of_any_image(trunk: Trunk) -> None:
+    network = UNet(trunk.eval(), channels=8, classes=5).eval()
     with torch.no_grad():
         output = network(trunk(torch.rand(1, 3, 50, 70)))
     assert output.features.shape == (1, 8, 25, 35)

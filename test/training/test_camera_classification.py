@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from scenes import smooth_scene
+from torch.nn import functional
 
 from saane_ros.embedding.preprocessing import Preprocessing
-from saane_ros.model.amosnet import SCALE, AmosNet, CameraClassifier
+from saane_ros.model.amosnet import SCALE, AmosNet, CameraClassifier, Loss
 from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.model.heads import HeadSizes
 from saane_ros.training.augmentation import Augmentation
@@ -64,7 +65,7 @@ def trainer(
         return {"score": float((told == views.labels).mean())}
 
     learning = ClassificationTrainer(
-        CameraClassifier(trunk, head, PLACES),
+        CameraClassifier(trunk, head, PLACES, options.loss),
         Preprocessing(48, 64),
         views,
         measure,
@@ -76,14 +77,15 @@ def trainer(
     return learning
 
 
+@pytest.mark.parametrize("loss", ["softmax", "cosine"])
 def test_places_are_told_apart_by_trained_layers_throughout(
-    views: PlaceViews, tmp_path: Path
+    loss: Loss, views: PlaceViews, tmp_path: Path
 ) -> None:
-    learning = trainer(views, tmp_path / "out")
+    learning = trainer(views, tmp_path / "out", replace(OPTIONS, loss=loss))
     before = {k: v.clone() for k, v in learning.model.named_parameters()}
     statistics = learning.model.trunk.bn1.running_mean.clone()
     assert learning.run() > 0.9
-    assert learning.history[-1]["loss"] < 0.5 * np.log(PLACES)
+    assert learning.history[-1]["loss"] < 0.6 * np.log(PLACES)
     assert all(not torch.equal(v, before[k]) for k, v in learning.model.named_parameters())
     assert torch.equal(learning.model.trunk.bn1.running_mean, statistics)
 
@@ -110,9 +112,31 @@ def test_a_run_that_was_cut_ends_as_one_that_was_not(views: PlaceViews, tmp_path
     assert [row["step"] for row in rest.history] == [0, 5, 8]
 
 
-def test_class_weights_begin_at_a_view_of_their_class(views: PlaceViews, tmp_path: Path) -> None:
+def test_a_softmax_begins_undecided_and_weighs_the_pooled_pyramid(
+    views: PlaceViews, tmp_path: Path
+) -> None:
     learning = trainer(views, tmp_path / "out")
     learning.begin()
+    model, pixels = learning.model, pixels_of(learning)[:3]
+    with torch.no_grad():
+        assert torch.equal(model(pixels), torch.zeros(3, PLACES))
+        torch.nn.init.normal_(model.classifier.weight)
+        torch.nn.init.normal_(model.classifier.bias)
+        features = model.head.projection(model.trunk(pixels).stride16)
+        cells = [
+            functional.adaptive_max_pool2d(features, level).flatten(1) for level in (4, 3, 2, 1)
+        ]
+        pyramid = torch.cat(cells, dim=1)
+        wanted = pyramid @ model.classifier.weight.T + model.classifier.bias
+        torch.testing.assert_close(model(pixels), wanted)
+        torch.testing.assert_close(model.describe(pixels), functional.normalize(pyramid, dim=1))
+
+
+def test_class_weights_begin_at_a_view_of_their_class(views: PlaceViews, tmp_path: Path) -> None:
+    """Where cosines are learned, which have no bias."""
+    learning = trainer(views, tmp_path / "out", replace(OPTIONS, loss="cosine"))
+    learning.begin()
+    assert learning.model.classifier.bias is None
     first = [int(np.flatnonzero(views.labels == place)[0]) for place in range(PLACES)]
     with torch.no_grad():
         logits = learning.model(pixels_of(learning))[first]

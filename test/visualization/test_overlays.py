@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from scenes import smooth_scene
 
 from saane_ros.errors import SaaneError
-from saane_ros.visualization import class_colours, overlay_attention, overlay_labels
+from saane_ros.visualization import (
+    attention_tile,
+    class_colours,
+    overlay_attention,
+    overlay_labels,
+)
+from saane_ros.visualization.attention import ends
 
 STREET = ("road", "pavement", "building", "tree", "sky", "car", "bus", "person", "lane marking")
 
@@ -34,42 +40,116 @@ def inferno(levels: np.ndarray) -> np.ndarray:
     return table[levels, 0, ::-1]
 
 
-def test_attention_overlay_is_the_blend_of_image_and_enlarged_map() -> None:
-    image = smooth_scene(1, 24, 40)
-    attention = np.random.default_rng(0).random((3, 5)).astype(np.float32)
-    levels = np.rint(bilinear(attention, 24, 40) * 255).astype(int)
+STRIP = 14
+"""Height of the scale of a small picture."""
+
+
+def test_attention_overlay_is_the_blend_of_image_and_enlarged_map_over_its_scale() -> None:
+    image = smooth_scene(1, 44, 60)
+    attention = (0.3 + 0.2 * np.random.default_rng(0).random((3, 5))).astype(np.float32)
+    stretched = (attention - attention.min()) / (attention.max() - attention.min())
+    levels = np.rint(bilinear(stretched, 44, 60) * 255).astype(int)
     expected = 0.7 * image + 0.3 * inferno(levels).astype(float)
     shown = overlay_attention(image, attention, 0.3).astype(float)
-    assert np.abs(shown - expected).max() <= 2.0  # one level of the map, one of rounding
+    assert shown.shape == image.shape
+    difference = np.abs(shown - expected)[:-STRIP]
+    assert difference.max() <= 2.0  # one level of the map, one of rounding
 
 
 def test_opacity_zero_is_the_image_and_one_is_the_map_alone() -> None:
-    image = smooth_scene(2, 20, 30)
-    attention = np.full((2, 3), 0.5, np.float32)
-    np.testing.assert_array_equal(overlay_attention(image, attention, 0.0), image)
-    np.testing.assert_array_equal(
-        overlay_attention(image, attention, 1.0),
-        np.broadcast_to(inferno(np.array(128)), image.shape),
-    )
+    image = smooth_scene(2, 40, 60)
+    attention = np.array([[0.2, 0.2, 0.6]], np.float32)
+    shown = overlay_attention(image, attention, 0.0)
+    np.testing.assert_array_equal(shown[:-STRIP], image[:-STRIP])
+    assert not np.array_equal(shown[-STRIP:], image[-STRIP:])
+    alone = overlay_attention(image, attention, 1.0)
+    np.testing.assert_array_equal(alone[0, 0], inferno(np.array(0)))
+    np.testing.assert_array_equal(alone[0, -1], inferno(np.array(255)))
 
 
-def test_a_map_is_shown_on_the_absolute_scale_unless_stretching_is_asked_for() -> None:
-    image = np.zeros((8, 8, 3), np.uint8)
+@pytest.mark.parametrize(("height", "width"), [(240, 320), (960, 1280), (48, 64)])
+def test_the_scale_shows_the_colours_in_order_between_figures(height: int, width: int) -> None:
+    """Its middle row walks from black to pale yellow; ink stands on both sides of it."""
+    image = np.full((height, width, 3), 90, np.uint8)
+    shown = overlay_attention(image, np.array([[0.25, 0.75]], np.float32), 0.5)
+    strip = shown[-max(STRIP, height // 12) :]
+    middle = strip[len(strip) // 2].astype(int)
+    colours = inferno(np.arange(256)).astype(int)
+    nearest = np.abs(middle[:, None] - colours[None]).sum(axis=2)
+    bar = np.flatnonzero(nearest.min(axis=1) == 0)
+    levels = nearest[bar].argmin(axis=1)
+    assert len(bar) > width // 5
+    assert levels[0] <= 8
+    assert levels[-1] >= 247
+    inside = strip[:, bar[0] : bar[-1] + 1]
+    assert (np.diff(nearest[bar[0] : bar[-1] + 1].argmin(axis=1)) >= 0).all()
+    assert inside.shape[1] == len(bar)
+    for side in (strip[:, : bar[0]], strip[:, bar[-1] + 1 :]):
+        assert (side.min(axis=2) > 150).any()
+
+
+def test_a_given_scale_is_absolute_and_not_drawn() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
     attention = np.array([[0.4, 0.4], [0.4, 0.6]], np.float32)
-    plain = overlay_attention(image, attention, 1.0)
-    np.testing.assert_array_equal(plain[0, 0], inferno(np.array(102)))
-    np.testing.assert_array_equal(plain[-1, -1], inferno(np.array(153)))
-    stretched = overlay_attention(image, attention, 1.0, stretch=True)
-    np.testing.assert_array_equal(stretched[0, 0], inferno(np.array(0)))
-    np.testing.assert_array_equal(stretched[-1, -1], inferno(np.array(255)))
+    shown = overlay_attention(image, attention, 1.0, (0.0, 1.0))
+    np.testing.assert_array_equal(shown[0, 0], inferno(np.array(102)))
+    np.testing.assert_array_equal(shown[-1, -1], inferno(np.array(153)))
 
 
-def test_a_flat_map_and_one_with_nan_are_drawn() -> None:
-    image = smooth_scene(3, 10, 10)
-    flat = overlay_attention(image, np.full((3, 3), 0.7, np.float32), 1.0, stretch=True)
+def test_the_figures_of_two_ranges_differ() -> None:
+    image = np.full((240, 320, 3), 90, np.uint8)
+    one, other = (
+        overlay_attention(image, np.array([[low, 0.75]], np.float32), 0.5)[-20:]
+        for low in (0.25, 0.31)
+    )
+    assert not np.array_equal(one[:, :50], other[:, :50])
+    np.testing.assert_array_equal(one[:, 60:], other[:, 60:])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (0.0, 1.0, ("0.00", "1.00")),
+        (0.031, 0.544, ("0.03", "0.54")),
+        (0.4971, 0.5034, ("0.4971", "0.5034")),
+        (0.5, 0.5, ("0.50", "0.50")),
+        (0.5, 0.50002, ("0.50000", "0.50002")),
+    ],
+)
+def test_ends_are_told_as_precisely_as_tells_them_apart(
+    low: float, high: float, told: tuple[str, str]
+) -> None:
+    assert ends(low, high) == told
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_ends_of_a_range_differ_wherever_their_five_decimals_do(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    first, last = ends(low, high)
+    assert (first == last) == (f"{low:.5f}" == f"{high:.5f}")
+    assert abs(float(first) - low) <= 0.0051
+    assert abs(float(last) - high) <= 0.0051
+
+
+def test_a_tile_is_drawn_at_its_height_and_its_title_tells_the_range() -> None:
+    image = smooth_scene(4, 480, 640)
+    attention = np.array([[0.25, 0.75]], np.float32)
+    tile = attention_tile("appearance attention", image, attention, 0.4, 160)
+    assert tile.title == "appearance attention 0.25 to 0.75"
+    small = cv2.resize(image, (213, 160), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(tile.image, overlay_attention(small, attention, 0.4))
+
+
+def test_a_flat_map_one_with_nan_and_a_tiny_picture_are_drawn() -> None:
+    image = smooth_scene(3, 40, 40)
+    flat = overlay_attention(image, np.full((3, 3), 0.7, np.float32), 1.0)
     np.testing.assert_array_equal(flat[5, 5], inferno(np.array(0)))
     holes = overlay_attention(image, np.full((3, 3), np.nan, np.float32), 1.0)
     np.testing.assert_array_equal(holes[5, 5], inferno(np.array(0)))
+    for shape in ((1, 1), (3, 5), (10, 200), (200, 10)):
+        tiny = smooth_scene(3, *shape)
+        shown = overlay_attention(tiny, np.ones((2, 2), np.float32), 0.0)
+        np.testing.assert_array_equal(shown, tiny)
 
 
 def test_opacity_outside_its_range_is_refused() -> None:

@@ -92,17 +92,18 @@ def test_overview_shows_the_state_query_place_attention_and_labels(
     np.testing.assert_array_equal(picture[top : top + 240, 324:644], place)
     share = (picture[:48].reshape(-1, 3) == STATE_COLOURS[MatchState.LOCALIZED]).all(axis=1).mean()
     assert share > 0.8
-    expected = [
-        overlay_attention(query, embedding.attention["appearance"], 0.4, stretch=True),
-        overlay_attention(query, embedding.attention["semantic"], 0.4, stretch=True),
-        overlay_labels(query, embedding.labels, names, 0.4),
-    ]
     top += 240 + 16
     width = round(320 * 160 / 240)
+    small = cv2.resize(query, (width, 160), interpolation=cv2.INTER_AREA)
+    labelled = overlay_labels(query, embedding.labels, names, 0.4)
+    expected = [
+        overlay_attention(small, embedding.attention["appearance"], 0.4),
+        overlay_attention(small, embedding.attention["semantic"], 0.4),
+        cv2.resize(labelled, (width, 160), interpolation=cv2.INTER_AREA),
+    ]
     for i, tile in enumerate(expected):
         left = (width + 4) * i
-        small = cv2.resize(tile, (width, 160), interpolation=cv2.INTER_AREA)
-        np.testing.assert_array_equal(picture[top : top + 160, left : left + width], small)
+        np.testing.assert_array_equal(picture[top : top + 160, left : left + width], tile)
     assert picture.shape == (48 + 264 + 176 + 24, 3 * width + 8, 3)
 
 

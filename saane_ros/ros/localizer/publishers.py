@@ -112,7 +112,7 @@ def _picture(
             return None
         return overlay_labels(image, embedding.labels, class_names, opacity)
     attention = embedding.attention.get(key)
-    return None if attention is None else overlay_attention(image, attention, opacity, stretch=True)
+    return None if attention is None else overlay_attention(image, attention, opacity)
 
 
 @lru_cache(maxsize=64)

@@ -111,10 +111,18 @@ OUTPUTS = {
     "route": Topic("~/route", Path, "on activation, latched: the places of the map", LATCHED),
     "markers": Topic("~/markers", MarkerArray, "every processed frame, for RViz", RESULT),
     "appearance": Topic(
-        "~/attention/appearance", Image, "while subscribed: attention over the image", PICTURE
+        "~/attention/appearance",
+        Image,
+        "while subscribed: attention over the image, from its smallest value (black) to its "
+        "largest (pale yellow); a bar along the lower edge tells both",
+        PICTURE,
     ),
     "semantic": Topic(
-        "~/attention/semantic", Image, "while subscribed: attention over the image", PICTURE
+        "~/attention/semantic",
+        Image,
+        "while subscribed: attention over the image, from its smallest value (black) to its "
+        "largest (pale yellow); a bar along the lower edge tells both",
+        PICTURE,
     ),
     "segmentation": Topic(
         "~/segmentation", Image, "while subscribed: class colours over the image", PICTURE

@@ -214,7 +214,7 @@ def test_pictures_are_made_only_for_subscribers(route_map: RouteMap, peer: Peer)
     scene = smooth_scene(2)
     attention = ColourGridEmbedder().embed([scene], attention=True)[0].attention["appearance"]
     shown = heard["attention/appearance"][0]
-    assert bytes(shown.data) == overlay_attention(scene, attention, 0.25, stretch=True).tobytes()
+    assert bytes(shown.data) == overlay_attention(scene, attention, 0.25).tobytes()
     thumbnail = cv2.cvtColor(cv2.imread(str(route_map.places[2].thumbnail)), cv2.COLOR_BGR2RGB)
     assert bytes(heard["matched_image"][0].data) == thumbnail.tobytes()
 
