@@ -15,7 +15,7 @@ from torch.nn import functional
 from saane_ros.model.attention import ChannelAttention, SpatialAttention
 from saane_ros.model.fusion import Fusion, Projection
 from saane_ros.model.heads import Head
-from saane_ros.training.features import FeatureCache
+from saane_ros.training.features import Features
 
 CELLS = 4
 """Features are averaged over the finest cells of the pyramid before their moments are taken."""
@@ -49,7 +49,7 @@ def _start_at_trunk(head: Head) -> None:
 
 
 @torch.no_grad()
-def start_whitened(head: Head, cache: FeatureCache, seed: int) -> None:
+def start_whitened(head: Head, features: Features, seed: int) -> None:
     """As `start_at_trunk`, but the first projection whitens the training set's features.
 
     Whitened is the moment about zero: the first projection has no bias that could take a mean
@@ -58,18 +58,19 @@ def start_whitened(head: Head, cache: FeatureCache, seed: int) -> None:
     """
     start_at_trunk(head, seed)
     weight = head.get_parameter("fusion1.appearance.weight")
-    rows = np.linspace(0, len(cache) - 1, min(len(cache), SAMPLES)).astype(np.int64)
-    matrix = whitening(cell_moment(cache.appearance, np.unique(rows)), weight.shape[0])
+    rows = np.linspace(0, len(features) - 1, min(len(features), SAMPLES)).astype(np.int64)
+    matrix = whitening(cell_moment(features, np.unique(rows)), weight.shape[0])
     weight.copy_(matrix[:, :, None, None])
 
 
-def cell_moment(features: NDArray[np.float16], rows: NDArray[np.int64]) -> Tensor:
-    """Mean of x x^T (C, C) over all cells x of some images' features (N, C, H, W)."""
-    total = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
-    for row in rows:
-        cells = functional.adaptive_avg_pool2d(torch.from_numpy(features[row]).float(), CELLS)
-        flat = cells.flatten(1).double()
-        total += flat @ flat.T / flat.shape[1]
+def cell_moment(features: Features, rows: NDArray[np.int64]) -> Tensor:
+    """Mean of x x^T (C, C) over all cells x of some images' appearance features."""
+    total = torch.zeros((), dtype=torch.float64)
+    for start in range(0, len(rows), features.batch_size):
+        some = rows[start : start + features.batch_size]
+        appearance, _ = features.batch(some, torch.device("cpu"))
+        cells = functional.adaptive_avg_pool2d(appearance, CELLS).transpose(0, 1).flatten(1)
+        total = total + cells.double() @ cells.double().T / CELLS**2
     return total / len(rows)
 
 

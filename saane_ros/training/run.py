@@ -37,6 +37,7 @@ class Run:
     """out: folder of checkpoints and features.  data: folder that the configuration's paths are in.
 
     weights: folder looked into first for the weight files that the configuration names.
+    first: whether this is the first of several processes, whose caches the others read.
     """
 
     config: TrainingConfig
@@ -44,6 +45,7 @@ class Run:
     data: Path = Path()
     weights: str = ""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    first: bool = True
 
     @property
     def model(self) -> dict[str, Any]:

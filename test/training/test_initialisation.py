@@ -43,7 +43,7 @@ def test_whitened_cells_have_a_nearly_equal_moment(system: str) -> None:
     head = build_head(system, SIZES)
     start_whitened(head, features, 0)
     weight = head.get_parameter("fusion1.appearance.weight")[:, :, 0, 0].detach()
-    before = cell_moment(features.appearance, np.arange(200)).float()
+    before = cell_moment(features, np.arange(200)).float()
     after = torch.linalg.eigvalsh(weight @ before @ weight.T)
     values = torch.linalg.eigvalsh(before)
     expected = values * values.mean() / (0.9 * values + 0.1 * values.mean())
