@@ -21,6 +21,9 @@ from saane_ros.training.trainer import Trainer
 from saane_ros.training.weight_files import save_weights
 from saane_ros.types import Rgb
 
+KEPT_BYTES = 2_000_000_000
+"""Of decoded images: those of a larger set are decoded again each time."""
+
 Measure = Callable[[CameraClassifier], dict[str, float]]
 
 
@@ -157,11 +160,13 @@ class ClassificationTrainer(Trainer):
         return pixels.to(memory_format=torch.channels_last)
 
     def _read(self, row: int, augment: bool) -> Rgb:
-        """A view at the network's input size, decoded once, in a look of its own each time."""
-        if row not in self.images:
-            height, width = self.preprocessing.height, self.preprocessing.width
-            self.images[row] = resized(self.views.read(row), height, width)
-        image = self.images[row]
+        """A view at the network's input size, in a look of its own each time."""
+        height, width = self.preprocessing.height, self.preprocessing.width
+        image = self.images.get(row)
+        if image is None:
+            image = resized(self.views.read(row), height, width)
+            if (len(self.images) + 1) * image.nbytes <= KEPT_BYTES:
+                self.images[row] = image
         if not augment:
             return image
         return augmented(image, self.views.augmentation, self.random, self.random)

@@ -32,6 +32,7 @@ def save_checkpoint(
         "generators": json.dumps({k: g.bit_generator.state for k, g in generators.items()}),
         "torch_generator": torch_generator.get_state(),
         "global_generator": torch.get_rng_state(),
+        "device_generators": {d: torch.cuda.get_rng_state(d) for d in _cuda_devices(modules)},
         "extra": json.dumps(extra),
     }
     with replacing_file(path) as temporary:
@@ -66,4 +67,13 @@ def load_checkpoint(
         generators[name].bit_generator.state = saved
     torch_generator.set_state(state["torch_generator"])
     torch.set_rng_state(state["global_generator"])
+    for device in _cuda_devices(modules):
+        if device in state.get("device_generators", {}):
+            torch.cuda.set_rng_state(state["device_generators"][device], device)
     return int(state["step"]), json.loads(state["extra"])
+
+
+def _cuda_devices(modules: dict[str, nn.Module]) -> list[str]:
+    """Whose own generators layers such as dropout draw from."""
+    parameters = (p for module in modules.values() for p in module.parameters())
+    return sorted({str(p.device) for p in parameters if p.device.type == "cuda"})

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from saane_ros.data.datasets import Dataset, open_datasets
-from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.embedding.untrained import TrunkPooling, load_untrained
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.descriptors import describe
@@ -27,10 +26,10 @@ from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.route_map.postprocessing import MEAN, PROJECTIONS, STANDARDISE
-from saane_ros.training.features import FeatureCache, cached_features
+from saane_ros.training.features import Features
 from saane_ros.training.initialisation import start_whitened
 from saane_ros.training.pipeline import on_fabric, shared_data, train_head, with_embedding
-from saane_ros.training.places import EmbeddingData
+from saane_ros.training.places import EmbeddingData, frozen_features
 from saane_ros.training.run import Run
 from saane_ros.training.validation import AUC, describe_all
 
@@ -57,8 +56,8 @@ class Benchmark:
     """A dataset with the frozen features of its queries and references."""
 
     dataset: Dataset
-    queries: FeatureCache
-    references: FeatureCache
+    queries: Features
+    references: Features
 
 
 @dataclass(frozen=True)
@@ -139,12 +138,18 @@ def _rows(name: str, seed: int | None, head: Head) -> dict[str, str]:
 class Zeroed:
     """Features without one of the two modalities, as a head gets them that lost that branch."""
 
-    batch_size = FeatureCache.batch_size
-    cache: FeatureCache
+    cache: Features
     stream: str
+
+    @property
+    def batch_size(self) -> int:
+        return self.cache.batch_size
 
     def __len__(self) -> int:
         return len(self.cache)
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        self.cache.expect(indices)
 
     def batch(self, indices: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
         appearance, semantic = self.cache.batch(indices, device)
@@ -192,12 +197,11 @@ def trained_head(run: Run, system: str, seed: int, data: EmbeddingData, fabric: 
 
 def open_benchmarks(run: Run, network: SaaneNetwork, name: str) -> list[Benchmark]:
     """One benchmark a query set; sets of one dataset may share their references' features."""
-    preprocessing, folder = preprocessing_of(run.card), run.out / "features"
     found = []
     for dataset in open_datasets(name, run.data):
         what = f"features of {dataset.name}"
         caches = [
-            cached_features(network, preprocessing, images, folder, what)
+            frozen_features(run, network, images, what)
             for images in (dataset.queries, dataset.references)
         ]
         found.append(Benchmark(dataset, *caches))

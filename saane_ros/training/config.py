@@ -12,6 +12,7 @@ from saane_ros.training.augmentation import Augmentation
 from saane_ros.training.camera_classification import ClassificationTraining
 from saane_ros.training.class_weights import ClassWeightTraining
 from saane_ros.training.embedding_trainer import EmbeddingTraining
+from saane_ros.training.features import Keeping
 from saane_ros.training.place_sources import PlaceSource
 from saane_ros.training.segmentation_trainer import SegmentationTraining
 from saane_ros.training.vocabulary import VocabularyTraining
@@ -111,6 +112,8 @@ class TrainingConfig:
 
     labels: what the segmentation learns from; the towns where it is absent.
     places, held_out: what the head learns from and what it is validated on.
+    features: whether what frozen trunks say of images is cached on disk ("cache"), made anew for
+        every batch ("stream"), or, set of images by set, cached where it fits ("auto").
     model: the keys of a model card; its `weights` name only the files that are not trained here.
     path: of the configuration itself.
     """
@@ -129,6 +132,7 @@ class TrainingConfig:
     classification: ClassificationTraining = field(default_factory=ClassificationTraining)
     class_weights: ClassWeightTraining = field(default_factory=ClassWeightTraining)
     weak: WeakTraining = field(default_factory=WeakTraining)
+    features: Keeping = "auto"
     model: dict[str, Any] = field(default_factory=dict, metadata={"key": False})
     path: Path = field(default=Path(), metadata={"key": False})
 

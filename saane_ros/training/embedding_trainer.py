@@ -1,4 +1,4 @@
-"""Training of a head on cached trunk features with the paper's loss, sampler and batch layout."""
+"""Training of a head on frozen trunk features with the paper's loss, sampler and batch layout."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from saane_ros.errors import SaaneError
 from saane_ros.model.heads import Head
 from saane_ros.training.blends import blended, copy_of
 from saane_ros.training.devices import gathered
-from saane_ros.training.features import FeatureCache
+from saane_ros.training.features import Features
 from saane_ros.training.initialisation import start_at_trunk, start_whitened
 from saane_ros.training.place_views import PlaceViews
 from saane_ros.training.sampling import ClassBatchSampler
-from saane_ros.training.style_mixing import draw_styles
+from saane_ros.training.style_mixing import draw_styles, moments_of
 from saane_ros.training.tensorboard import TrainingLog
 from saane_ros.training.trainer import Trainer
 from saane_ros.training.triplets import sample_triplets, triplet_loss
@@ -84,7 +84,7 @@ class EmbeddingTrainer(Trainer):
     def __init__(
         self,
         head: Head,
-        cache: FeatureCache,
+        features: Features,
         views: PlaceViews,
         measure: Callable[[Head], dict[str, float]],
         options: EmbeddingTraining,
@@ -94,7 +94,7 @@ class EmbeddingTrainer(Trainer):
         log: TrainingLog | None = None,
     ) -> None:
         super().__init__(out, options.steps, options.validate_every, options.seed)
-        self.head, self.cache, self.measure = head.to(fabric.device), cache, measure
+        self.head, self.features, self.measure = head.to(fabric.device), features, measure
         self.options, self.fabric, self.log = options, fabric, log
         if options.classes * options.images % fabric.world_size:
             raise SaaneError(
@@ -117,7 +117,7 @@ class EmbeddingTrainer(Trainer):
         if options.start == "trunk":
             start_at_trunk(head, options.seed)
         elif options.start == "whitened":
-            start_whitened(head, cache, options.seed)
+            start_whitened(head, features, options.seed)
         optimizer = torch.optim.Adam(
             head.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
@@ -137,7 +137,10 @@ class EmbeddingTrainer(Trainer):
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.optimizer.zero_grad()
-        loss = self.loss(self.sampler.draw())
+        indices = self.sampler.draw()
+        for coming in (indices, self.sampler.peek()):
+            self.features.expect(coming[self._own_rows(coming)])
+        loss = self.loss(indices)
         self.fabric.backward(loss)
         self.optimizer.step()
         if self.log is not None:
@@ -155,17 +158,21 @@ class EmbeddingTrainer(Trainer):
 
     def _share(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         """Features of this process' part of a batch; styles are mixed within the whole of it."""
-        rank, parts, device = self.fabric.global_rank, self.fabric.world_size, self.fabric.device
+        own = self._own_rows(indices)
+        appearance, semantic = self.features.batch(indices[own], self.fabric.device)
         if not self.options.style_mixing:
-            return self.cache.batch(np.array_split(indices, parts)[rank], device)
+            return appearance, semantic
         styles = draw_styles(len(indices), self.options.style_mixing, self.generator)
-        own = torch.from_numpy(np.array_split(np.arange(len(indices)), parts)[rank]).to(device)
-        appearance, semantic = (
-            None if stream is None else styles.apply(stream)[own]
-            for stream in self.cache.batch(indices, device)
-        )
-        assert appearance is not None
-        return appearance, semantic
+
+        def mixed(stream: Tensor) -> Tensor:
+            return styles.apply(stream, gathered(self.fabric, moments_of(stream)), int(own[0]))
+
+        return mixed(appearance), None if semantic is None else mixed(semantic)
+
+    def _own_rows(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers within a batch of the images of this process' part."""
+        rows = np.arange(len(indices))
+        return np.array_split(rows, self.fabric.world_size)[self.fabric.global_rank]
 
     def _dropped(self, appearance: Tensor, semantic: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The batch without one of its modalities now and then, drawn alike by all processes."""

@@ -1,6 +1,7 @@
-"""Frozen-trunk features of a set of images, computed once and kept on disk.
+"""Frozen-trunk features of a set of images: made anew for every batch, or once and kept on disk.
 
-The trunks never change while a head is trained, so an epoch over cached features costs seconds.
+The trunks never change while a head is trained, so an epoch over cached features costs seconds. A
+cache takes some hundred kilobytes an image; what no disk can take is streamed.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,36 +25,109 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.progress import progress
-from saane_ros.types import Rgb
+from saane_ros.training.reading_ahead import Images, ReadAhead
 from saane_ros.weights.tensors import tensors_digest
-
-
-class Images(Protocol):
-    """Images in a fixed order. key: changes when the list, a file or the decoding changes."""
-
-    @property
-    def key(self) -> str: ...
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> Rgb: ...
 
 
 class Batches(Protocol):
     """What a model takes, for any images of a set. batch_size: how many go at once."""
 
-    batch_size: int
+    @property
+    def batch_size(self) -> int: ...
 
     def __len__(self) -> int: ...
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        """Tell that these are asked for soon, so that their images can be read meanwhile."""
 
     def batch(
         self, indices: NDArray[np.int64], device: torch.device
     ) -> tuple[Tensor | None, ...]: ...
 
 
-BATCH = 16
-MARK_EVERY = 20
+class Features(Batches, Protocol):
+    """Features of frozen trunks, cached or streamed."""
+
+    def batch(
+        self, indices: NDArray[np.int64], device: torch.device
+    ) -> tuple[Tensor, Tensor | None]:
+        """Appearance and semantic features of some images as float32 (B, C, H, W)."""
+
+
+Keeping = Literal["auto", "cache", "stream"]
+
+TRUNK_BATCH = 16
+MARK_EVERY = 5
 """Batches between two notes of how far the cache is complete."""
+USABLE = 0.9
+"""Of the free disk: `auto` leaves a tenth to checkpoints and to others."""
+
+
+class StreamedFeatures:
+    """Every batch goes through the trunks anew; no more than two batches are in memory.
+
+    bf16: let the trunks compute in bfloat16 where it is safe, which is faster on some devices.
+    """
+
+    batch_size = 64
+
+    def __init__(
+        self,
+        network: SaaneNetwork,
+        preprocessing: Preprocessing,
+        images: Images,
+        bf16: bool = False,
+    ) -> None:
+        self.network, self.preprocessing, self.images = network, preprocessing, images
+        self.bf16 = bf16
+        self.reader = ReadAhead(images, (preprocessing.height, preprocessing.width))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        self.reader.expect(indices)
+
+    def batch(
+        self, indices: NDArray[np.int64], device: torch.device
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features float32 (B, C, H, W), without gradient; later images are read meanwhile."""
+        images = self.reader.read(indices)
+        parts = []
+        while some := list(islice(images, TRUNK_BATCH)):
+            parts.append([None if x is None else x.to(device) for x in self._features(some)])
+        appearance, semantic = (
+            torch.cat([x for x in stream if x is not None]) if stream[0] is not None else None
+            for stream in zip(*parts, strict=True)
+        )
+        assert appearance is not None
+        return appearance, semantic
+
+    def _features(self, images: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor | None]:
+        device = next(self.network.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            output = self.network.trunk_features(self.preprocessing(images, device))
+        semantic = None if output.semantic is None else output.semantic.float()
+        return output.appearance.float(), semantic
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the features of all images (N, C, H, W), by modality."""
+        blank = np.zeros((self.preprocessing.height, self.preprocessing.width, 3), np.uint8)
+        appearance, semantic = self._features([blank])
+        modalities = {"appearance": appearance, "semantic": semantic}
+        return {k: (len(self), *x.shape[1:]) for k, x in modalities.items() if x is not None}
+
+    @property
+    def key(self) -> str:
+        """Changes with the images and with the weights of the trunks."""
+        digest = hashlib.sha256(self.images.key.encode())
+        digest.update(f"{self.preprocessing.height}x{self.preprocessing.width}".encode())
+        mean, deviation = self.preprocessing.mean, self.preprocessing.std
+        digest.update(f"{mean.tolist()}{deviation.tolist()}".encode())
+        digest.update(tensors_digest(self.network.appearance.state_dict()).encode())
+        if self.network.semantics is not None:
+            digest.update(tensors_digest(self.network.semantics.state_dict()).encode())
+        return digest.hexdigest()[:16] + ("-bf16" if self.bf16 else "")
 
 
 class FeatureCache:
@@ -63,6 +140,9 @@ class FeatureCache:
 
     def __len__(self) -> int:
         return len(self.appearance)
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        """Nothing: a memory map is quick enough."""
 
     def batch(
         self, indices: NDArray[np.int64], device: torch.device
@@ -79,83 +159,110 @@ class FeatureCache:
         return torch.from_numpy(source[indices]).to(device).float()
 
 
-def cached_features(
-    network: SaaneNetwork,
-    preprocessing: Preprocessing,
-    images: Images,
-    folder: Path,
-    what: str,
-    bf16: bool = False,
-) -> FeatureCache:
-    """Features of `images`, from the cache where it is complete; a cut run goes on where it was.
+def in_turn(
+    batches: Batches, device: torch.device, start: int = 0
+) -> Iterator[tuple[NDArray[np.int64], tuple[Tensor | None, ...]]]:
+    """Indices and what a model takes of all images from `start` on, batch by batch."""
+    size, total = batches.batch_size, len(batches)
+    for first in range(start, total, size):
+        indices, following = (
+            np.arange(begin, min(begin + size, total)) for begin in (first, first + size)
+        )
+        batches.expect(indices)
+        if len(following):
+            batches.expect(following)
+        yield indices, batches.batch(indices, device)
 
-    The cache is keyed by the images and by the weights of the trunks.
-    bf16: let the trunks compute in bfloat16 where it is safe, which is faster on some devices.
+
+def chosen_features(
+    stream: StreamedFeatures, folder: Path, what: str, keeping: Keeping, first: bool = True
+) -> Features:
+    """The features as they are wanted; `auto` tells on standard error what it chose, and why.
+
+    It takes the cache where that is complete or fits the disk of `folder`. first: whether this is
+    the first of several processes, which chooses; the others find its cache complete or stream.
     """
-    target = folder / (_key(network, preprocessing, images) + ("-bf16" if bf16 else ""))
-    done_file = target / "done.json"
-    done = json.loads(done_file.read_text())["images"] if done_file.exists() else 0
-    arrays = _open_arrays(network, preprocessing, len(images), target)
-    device = next(network.parameters()).device
-    starts = range(done, len(images), BATCH)
-    for start in progress(starts, what, unit="batch") if starts else ():
-        stop = min(start + BATCH, len(images))
-        pixels = [images.read(index) for index in range(start, stop)]
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = network.trunk_features(preprocessing(pixels, device))
-        arrays[0][start:stop] = output.appearance.float().cpu().numpy()
-        if output.semantic is not None:
-            arrays[1][start:stop] = output.semantic.float().cpu().numpy()
-        if (start // BATCH) % MARK_EVERY == 0 or stop == len(images):
-            _mark_done(done_file, arrays, stop)
+    if keeping == "stream":
+        return stream
+    target = folder / stream.key
+    if keeping == "auto":
+        chosen, reason = _choice(stream, target, first)
+        if first:
+            print(f"{what}: {chosen}, as {reason}", file=sys.stderr)
+        if chosen == "streamed":
+            return stream
+    return cached_features(stream, target, what)
+
+
+def _choice(stream: StreamedFeatures, target: Path, first: bool) -> tuple[str, str]:
+    if _images_done(target) == len(stream):
+        return "cached", f"{target} is complete"
+    needed, free = missing_bytes(stream, target), free_bytes(target)
+    reason = f"a cache takes {needed / 1e9:.1f} GB more and its disk has {free / 1e9:.1f} GB free"
+    return "cached" if first and needed <= USABLE * free else "streamed", reason
+
+
+def cached_features(stream: StreamedFeatures, target: Path, what: str) -> FeatureCache:
+    """The stream written down in `target`, which is its own; a cut run goes on where it was."""
+    arrays = _open_arrays(stream, target)
+    done, total = _images_done(target), len(stream)
+    if done < total:
+        batches = in_turn(stream, torch.device("cpu"), done)
+        count = -(-(total - done) // stream.batch_size)
+        for indices, features in progress(batches, what, count, "batch"):
+            stop = int(indices[-1]) + 1
+            for array, values in zip(arrays, features, strict=False):
+                assert values is not None
+                array[indices[0] : stop] = values.numpy()
+            if (indices[0] // stream.batch_size) % MARK_EVERY == 0 or stop == total:
+                _mark_done(target, arrays, stop)
     return FeatureCache(arrays[0], arrays[1] if len(arrays) > 1 else None)
 
 
-def _open_arrays(
-    network: SaaneNetwork, preprocessing: Preprocessing, count: int, target: Path
-) -> list[np.memmap]:
-    device = next(network.parameters()).device
-    blank = np.zeros((preprocessing.height, preprocessing.width, 3), np.uint8)
-    probe = network.trunk_features(preprocessing([blank], device))
-    shapes = {"appearance": (count, *probe.appearance.shape[1:])}
-    if probe.semantic is not None:
-        shapes["semantic"] = (count, *probe.semantic.shape[1:])
-    require_space(target, sum(2 * int(np.prod(shape)) for shape in shapes.values()))
+def _open_arrays(stream: StreamedFeatures, target: Path) -> list[np.memmap]:
+    require_space(stream, target)
     arrays = []
-    for name, shape in shapes.items():
+    for name, shape in stream.shapes().items():
         path = target / f"{name}.npy"
         mode = "r+" if path.exists() else "w+"
         arrays.append(np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape))
     return arrays
 
 
-def require_space(target: Path, size: int) -> None:
-    """Create the folder; SaaneError where its disk cannot take `size` more bytes.
+def require_space(stream: StreamedFeatures, target: Path) -> None:
+    """Create the folder; SaaneError where its disk cannot take the rest of the cache.
 
     A full disk below a memory map would end the process without a word.
     """
     target.mkdir(parents=True, exist_ok=True)
-    there = sum(path.stat().st_blocks * 512 for path in target.glob("*.npy"))
-    free = shutil.disk_usage(target).free
-    if size - there > free:
+    needed, free = missing_bytes(stream, target), free_bytes(target)
+    if needed > free:
         raise SaaneError(
-            f"The feature cache {target} needs {(size - there) / 1e9:.1f} GB and its disk has "
-            f"{free / 1e9:.1f} GB left: free some, or give --out on another disk."
+            f"The feature cache {target} needs {needed / 1e9:.1f} GB and its disk has "
+            f"{free / 1e9:.1f} GB left: free some, give --out on another disk, or set `features: "
+            "stream` in the configuration."
         )
 
 
-def _mark_done(done_file: Path, arrays: list[np.memmap], count: int) -> None:
+def missing_bytes(stream: StreamedFeatures, target: Path) -> int:
+    """What the disk has yet to take of a cache."""
+    size = sum(2 * int(np.prod(shape)) for shape in stream.shapes().values())
+    return size - sum(path.stat().st_blocks * 512 for path in target.glob("*.npy"))
+
+
+def free_bytes(folder: Path) -> int:
+    """Of the disk that a folder lies on or would lie on."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def _images_done(target: Path) -> int:
+    file = target / "done.json"
+    return int(json.loads(file.read_text())["images"]) if file.exists() else 0
+
+
+def _mark_done(target: Path, arrays: list[np.memmap], count: int) -> None:
     for array in arrays:
         array.flush()
-    with replacing_file(done_file) as temporary:
+    with replacing_file(target / "done.json") as temporary:
         temporary.write_text(json.dumps({"images": count}))
-
-
-def _key(network: SaaneNetwork, preprocessing: Preprocessing, images: Images) -> str:
-    digest = hashlib.sha256(images.key.encode())
-    digest.update(f"{preprocessing.height}x{preprocessing.width}".encode())
-    digest.update(f"{preprocessing.mean.tolist()}{preprocessing.std.tolist()}".encode())
-    digest.update(tensors_digest(network.appearance.state_dict()).encode())
-    if network.semantics is not None:
-        digest.update(tensors_digest(network.semantics.state_dict()).encode())
-    return digest.hexdigest()[:16]

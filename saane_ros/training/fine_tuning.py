@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.model.appearance import Trunk
 from saane_ros.model.heads import Head, HeadOutput
-from saane_ros.training.features import Images
+from saane_ros.training.reading_ahead import Images, ReadAhead
 
 
 class TrunkAndHead(nn.Module):
@@ -33,16 +33,20 @@ class TrunkAndHead(nn.Module):
 
 
 class ImageBatches:
-    """Images decoded anew for every batch; takes the place of a FeatureCache."""
+    """Images decoded anew for every batch; takes the place of features."""
 
     batch_size = 16
 
     def __init__(self, images: Images, preprocessing: Preprocessing) -> None:
         self.images, self.preprocessing = images, preprocessing
+        self.reader = ReadAhead(images, (preprocessing.height, preprocessing.width))
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        self.reader.expect(indices)
+
     def batch(self, indices: NDArray[np.int64], device: torch.device) -> tuple[Tensor]:
         """Normalised images float32 (B, 3, h, w)."""
-        return (self.preprocessing([self.images.read(int(i)) for i in indices], device),)
+        return (self.preprocessing(list(self.reader.read(indices)), device),)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from saane_ros.model.attention import ChannelAttention, SpatialAttention
 from saane_ros.model.fusion import Fusion, Projection
 from saane_ros.model.heads import Head
-from saane_ros.training.features import FeatureCache
+from saane_ros.training.features import Features
 
 CELLS = 4
 """Features are averaged over the finest cells of the pyramid before their moments are taken."""
@@ -53,7 +53,7 @@ def _start_at_trunk(head: Head) -> None:
 
 
 @torch.no_grad()
-def start_whitened(head: Head, cache: FeatureCache, seed: int) -> None:
+def start_whitened(head: Head, features: Features, seed: int) -> None:
     """As `start_at_trunk`, but the first projections whiten the training set's features.
 
     Whitened is the moment about zero: the first projection has no bias that could take a mean
@@ -64,43 +64,42 @@ def start_whitened(head: Head, cache: FeatureCache, seed: int) -> None:
     so that their sum holds both, and the semantics begin at SEMANTIC_WEIGHT.
     """
     start_at_trunk(head, seed)
-    rows = np.unique(np.linspace(0, len(cache) - 1, min(len(cache), SAMPLES)).astype(np.int64))
+    rows = np.linspace(0, len(features) - 1, min(len(features), SAMPLES)).astype(np.int64)
+    moments = cell_moments(features, np.unique(rows))
     appearance = head.get_parameter("fusion1.appearance.weight")
     channels = appearance.shape[0]
     own = round(channels * SEMANTIC_SHARE) if head.uses_semantics else 0
-    first = whitening(cell_moment(cache.appearance, rows), channels - own)
+    first = whitening(moments[0], channels - own)
     appearance.copy_(functional.pad(first, (0, 0, 0, own))[:, :, None, None])
     if not head.uses_semantics:
         return
-    assert cache.semantic is not None
-    second = whitening(cell_moment(cache.semantic, rows), own)
-    second *= SEMANTIC_WEIGHT * _energy_ratio(cache, rows, first, second)
+    second = whitening(moments[1], own)
+    longer = _energy(first, moments[0]) / _energy(second, moments[1])
+    second *= SEMANTIC_WEIGHT * longer**0.5
     semantic = head.get_parameter("fusion1.semantic.weight")
     semantic.copy_(functional.pad(second, (0, 0, channels - own, 0))[:, :, None, None])
     if hasattr(head, "fusion2"):
         nn.init.dirac_(head.get_parameter("fusion2.semantic.weight"))
 
 
-def _energy_ratio(
-    cache: FeatureCache, rows: NDArray[np.int64], appearance: Tensor, semantic: Tensor
-) -> float:
-    """How much longer projected cells of the appearance are than those of the semantics."""
-    assert cache.semantic is not None
-    energies = [
-        torch.trace(matrix.double() @ cell_moment(features, rows) @ matrix.double().T)
-        for matrix, features in ((appearance, cache.appearance), (semantic, cache.semantic))
-    ]
-    return float((energies[0] / energies[1]).sqrt())
+def _energy(matrix: Tensor, moment: Tensor) -> float:
+    """Mean square length of projected cells."""
+    return float(torch.trace(matrix.double() @ moment @ matrix.double().T))
 
 
-def cell_moment(features: NDArray[np.float16], rows: NDArray[np.int64]) -> Tensor:
-    """Mean of x x^T (C, C) over all cells x of some images' features (N, C, H, W)."""
-    total = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
-    for row in rows:
-        cells = functional.adaptive_avg_pool2d(torch.from_numpy(features[row]).float(), CELLS)
-        flat = cells.flatten(1).double()
-        total += flat @ flat.T / flat.shape[1]
-    return total / len(rows)
+def cell_moments(features: Features, rows: NDArray[np.int64]) -> list[Tensor]:
+    """Mean of x x^T (C, C) over all cells x of some images, of appearance and semantic features."""
+    totals: list[Tensor] = []
+    for start in range(0, len(rows), features.batch_size):
+        some = rows[start : start + features.batch_size]
+        for stream, maps in enumerate(features.batch(some, torch.device("cpu"))):
+            if maps is None:
+                continue
+            cells = functional.adaptive_avg_pool2d(maps, CELLS).transpose(0, 1).flatten(1).double()
+            if stream == len(totals):
+                totals.append(torch.zeros(len(cells), len(cells), dtype=torch.float64))
+            totals[stream] += cells @ cells.T / CELLS**2
+    return [total / len(rows) for total in totals]
 
 
 def whitening(moment: Tensor, outputs: int) -> Tensor:

@@ -166,7 +166,7 @@ def train_embedding(run: Run) -> float:
 def on_fabric(run: Run) -> tuple[Run, Fabric]:
     """The run on this process' own device, of one process or of several that torchrun started."""
     fabric = launched_fabric(str(run.device), run.config.embedding.precision)
-    return replace(run, device=fabric.device), fabric
+    return replace(run, device=fabric.device, first=fabric.is_global_zero), fabric
 
 
 def shared_data(run: Run, network: SaaneNetwork, fabric: Fabric) -> EmbeddingData:

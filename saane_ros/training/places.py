@@ -12,10 +12,11 @@ from saane_ros.data.images.places import read_places
 from saane_ros.embedding.loading import preprocessing_of
 from saane_ros.errors import SaaneError
 from saane_ros.model.saane import SaaneNetwork
-from saane_ros.training.features import FeatureCache, cached_features
+from saane_ros.training.features import Features, StreamedFeatures, chosen_features
 from saane_ros.training.movables import Cutout, read_cutouts
 from saane_ros.training.place_sources import PlaceSource, read_rows
 from saane_ros.training.place_views import PlaceViews, expanded
+from saane_ros.training.reading_ahead import Images
 from saane_ros.training.run import Run
 from saane_ros.training.validation import Retrieval, condition_retrievals, place_retrieval
 
@@ -26,30 +27,31 @@ MOST_CUTOUTS = 300
 class EmbeddingData:
     """Everything that the training of a head needs, in features of frozen trunks."""
 
-    training: FeatureCache
+    training: Features
     training_views: PlaceViews
-    held_out: FeatureCache
+    held_out: Features
     held_out_views: PlaceViews
     searches: list[Retrieval]
 
 
 def embedding_data(run: Run, network: SaaneNetwork) -> EmbeddingData:
-    """Views and features of a configuration's places, from the cache in `run.out`/features."""
+    """Views and features of a configuration's places."""
     training, held_out = training_views(run), held_out_views(run)
     require_disjoint(training, held_out)
-    preprocessing = preprocessing_of(run.card)
-    folder, bf16 = run.out / "features", run.config.embedding.precision == "bf16"
-    caches = [
-        cached_features(network, preprocessing, views, folder, f"features of {what} views", bf16)
+    bf16 = run.config.embedding.precision == "bf16"
+    found = [
+        frozen_features(run, network, views, f"features of {what} views", bf16)
         for what, views in (("training", training), ("held-out", held_out))
     ]
-    return EmbeddingData(
-        caches[0],
-        training,
-        caches[1],
-        held_out,
-        searches(run, held_out),
-    )
+    return EmbeddingData(found[0], training, found[1], held_out, searches(run, held_out))
+
+
+def frozen_features(
+    run: Run, network: SaaneNetwork, images: Images, what: str, bf16: bool = False
+) -> Features:
+    """What the trunks say of some images: from the cache in `run.out`/features, or streamed."""
+    stream = StreamedFeatures(network, preprocessing_of(run.card), images, bf16)
+    return chosen_features(stream, run.out / "features", what, run.config.features, run.first)
 
 
 def training_views(run: Run) -> PlaceViews:

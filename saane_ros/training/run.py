@@ -38,6 +38,7 @@ class Run:
 
     weights: folder looked into first for the weight files that the configuration names.
     labels: folder that `saane train pseudo-labels` wrote, looked into first for label maps.
+    first: whether this is the first of several processes, whose caches the others read.
     """
 
     config: TrainingConfig
@@ -46,6 +47,7 @@ class Run:
     weights: str = ""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     labels: Path | None = None
+    first: bool = True
 
     @property
     def model(self) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class Run:
             raise SaaneError(
                 f"{file} does not exist: run `saane train weak` with the same --out first."
             )
-        return {self.card.appearance.weights: load_file(file)}
+        return {self.card.local_features.weights: load_file(file)}
 
     def frozen_trunks(self) -> tuple[Trunk, nn.Module | None]:
         """Appearance trunk and semantic network with their weights, given or trained before."""

@@ -77,6 +77,13 @@ class ClassBatchSampler:
                 taken.add(place)
         return np.concatenate(chosen)
 
+    def peek(self) -> NDArray[np.int64]:
+        """The batch that `draw` gives next, which it still will."""
+        state = self.generator.bit_generator.state
+        batch = self.draw()
+        self.generator.bit_generator.state = state
+        return batch
+
     def _occasion_order(self, pool: list[int]) -> dict[int, int]:
         """The group's occasions in a random order, or none where every place draws its own."""
         if not self.same_occasions:

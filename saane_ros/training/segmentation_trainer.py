@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.data.images.labelled import IGNORED, LabelledImages
+from saane_ros.embedding.network import enlarged_logits
 from saane_ros.embedding.preprocessing import Preprocessing, resized_with_labels
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import Trunk
@@ -103,7 +104,7 @@ class SegmentationTrainer(Trainer):
         self.segmentation.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             logits = self._logits(inputs)
-        loss = segmentation_loss(logits, self._thinned(labels), self.weights)
+        loss = self._loss(logits, self._thinned(labels))
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
@@ -115,6 +116,14 @@ class SegmentationTrainer(Trainer):
         if self.on_trunk and isinstance(inputs, Tensor):
             inputs = self.trunk(inputs)
         return self.segmentation(inputs).logits
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy of logits B x K x h x w against labels B x H x W, at the labels' size."""
+        enlarged = self._enlarged(logits, labels)
+        return functional.cross_entropy(enlarged, labels, self.weights, ignore_index=IGNORED)
+
+    def _enlarged(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return enlarged_logits(self.segmentation, logits, labels.shape[-2:])
 
     def _thinned(self, labels: Tensor) -> Tensor:
         stride = self.options.loss_stride
@@ -189,7 +198,7 @@ class SegmentationTrainer(Trainer):
         classes = len(self.training.class_names)
         total = np.zeros((classes, classes), np.int64)
         for pixels, labels in self._all(images):
-            predicted = enlarged(self._logits(pixels), labels.shape[-2:]).argmax(1)
+            predicted = self._enlarged(self._logits(pixels), labels).argmax(1)
             total += confusion_of(labels.byte().cpu().numpy(), predicted.cpu().numpy(), classes)
         return total
 
@@ -200,14 +209,3 @@ class SegmentationTrainer(Trainer):
             yield self._batch(
                 [resized_with_labels(*images.read(i), height, width) for i in range(start, stop)]
             )
-
-
-def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross entropy of logits B x K x h x w against labels B x H x W, at the labels' size."""
-    return functional.cross_entropy(
-        enlarged(logits.float(), labels.shape[-2:]), labels, weights, ignore_index=IGNORED
-    )
-
-
-def enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
-    return functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)

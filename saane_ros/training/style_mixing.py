@@ -30,15 +30,26 @@ class StyleMix:
     partner: Tensor
     share: Tensor
 
-    def apply(self, features: Tensor) -> Tensor:
-        """Features B x C x H x W, not negative, with the styles of some mixed."""
-        share = self.share.to(features)[:, None, None, None]
-        partner = self.partner.to(features.device)
-        mean = features.mean(dim=(2, 3), keepdim=True)
-        deviation = features.std(dim=(2, 3), keepdim=True) + SMALLEST_DEVIATION
-        other_mean = share * mean + (1 - share) * mean[partner]
-        other_deviation = share * deviation + (1 - share) * deviation[partner]
-        return ((features - mean) / deviation * other_deviation + other_mean).clamp(min=0)
+    def apply(self, features: Tensor, moments: Tensor | None = None, first: int = 0) -> Tensor:
+        """Features B x C x H x W, not negative, with the styles of some mixed.
+
+        Of a part of a batch that begins with its image `first`, where the moments of all its
+        images are given.
+        """
+        own = moments_of(features)
+        rows = slice(first, first + len(features))
+        partner = self.partner.to(features.device)[rows]
+        lent = (own if moments is None else moments)[partner]
+        share = self.share.to(features)[rows, None, None, None, None]
+        (mean, deviation), mixed = own.unbind(1), (share * own + (1 - share) * lent).unbind(1)
+        return ((features - mean) / deviation * mixed[1] + mixed[0]).clamp(min=0)
+
+
+def moments_of(features: Tensor) -> Tensor:
+    """Mean and deviation of every channel over an image, (B, 2, C, 1, 1)."""
+    mean = features.mean(dim=(2, 3), keepdim=True)
+    deviation = features.std(dim=(2, 3), keepdim=True) + SMALLEST_DEVIATION
+    return torch.stack([mean, deviation], dim=1)
 
 
 def draw_styles(count: int, probability: float, generator: torch.Generator) -> StyleMix:

@@ -24,7 +24,7 @@ Rows = NDArray[np.int64]
 
 
 class TaggedImages:
-    """The images of several datasets in one order; see `features.Images`.
+    """The images of several datasets in one order; see `reading_ahead.Images`.
 
     queries, references: per dataset the rows of its images.
     """
@@ -60,6 +60,11 @@ class TaggedImages:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def in_order(self) -> bool:
+        """Whether reading in another order would be slow, as for a video."""
+        return any(getattr(images, "in_order", False) for images in self._lists)
 
     def read(self, index: int) -> Rgb:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -10,7 +10,7 @@ import torch
 
 from saane_ros.errors import SaaneError
 from saane_ros.model.heads import Head
-from saane_ros.training.features import FeatureCache
+from saane_ros.training.features import Features
 from saane_ros.training.place_views import PlaceViews
 from saane_ros.visualization import overlay_attention
 
@@ -38,16 +38,16 @@ class TrainingLog(ScalarLog):
     """
 
     def __init__(
-        self, folder: Path, cache: FeatureCache, views: PlaceViews, rows: list[int]
+        self, folder: Path, features: Features, views: PlaceViews, rows: list[int]
     ) -> None:
         super().__init__(folder)
-        self.cache, self.views, self.rows = cache, views, rows
+        self.features, self.views, self.rows = features, views, rows
 
     @torch.no_grad()
     def attention(self, step: int, head: Head) -> None:
         """Nothing for heads without spatial attention."""
         device = next(head.parameters()).device
-        output = head(*self.cache.batch(np.array(self.rows), device))
+        output = head(*self.features.batch(np.array(self.rows), device))
         maps = {"appearance": output.appearance_attention, "semantic": output.semantic_attention}
         for modality, values in maps.items():
             if values is None:

@@ -42,7 +42,7 @@ class Trainer(ABC):
     generators: dict[str, np.random.Generator]
 
     def __init__(self, out: Path, steps: int, validate_every: int, seed: int) -> None:
-        self.out, self.steps, self.validate_every = out, steps, validate_every
+        self.out, self.steps, self.validate_every, self.seed = out, steps, validate_every, seed
         self.generator = torch.Generator().manual_seed(seed)
         self.best, self.running = -1.0, 0.0
         self.history: list[dict[str, Any]] = []
@@ -75,6 +75,7 @@ class Trainer(ABC):
         Ctrl-C writes a checkpoint first; a killed run has lost the steps since its last validation.
         """
         self.out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(self.seed)  # Layers such as dropout draw from the global generator.
         start = 0
         if self.checkpoint.exists():
             start = self.resume()

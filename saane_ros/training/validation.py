@@ -12,7 +12,7 @@ from torch import nn
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.metrics import RetrievalScores, evaluate_retrieval
 from saane_ros.model.heads import Head
-from saane_ros.training.features import Batches, FeatureCache
+from saane_ros.training.features import Batches, Features, in_turn
 from saane_ros.training.place_views import PlaceViews
 
 AUC = "plain+R2"
@@ -75,13 +75,10 @@ def _where(rows: NDArray[np.int64], mask: NDArray[np.bool_]) -> NDArray[np.int64
 
 @torch.no_grad()
 def describe_all(model: nn.Module, batches: Batches, device: torch.device) -> NDArray[np.float32]:
-    """Descriptors (N, D) of every image, of cached features by a head or of what a model takes."""
+    """Descriptors (N, D) of every image, from features by a head or from what a model takes."""
     was_training = model.training
     model.eval()
-    parts = []
-    for start in range(0, len(batches), batches.batch_size):
-        indices = np.arange(start, min(start + batches.batch_size, len(batches)))
-        parts.append(model(*batches.batch(indices, device)).descriptor.cpu().numpy())
+    parts = [model(*taken).descriptor.cpu().numpy() for _, taken in in_turn(batches, device)]
     model.train(was_training)
     return np.concatenate(parts)
 
@@ -104,13 +101,13 @@ def euclidean(queries: NDArray[np.float32], references: NDArray[np.float32]) -> 
 
 def validation_figures(
     head: Head,
-    cache: FeatureCache,
+    features: Features,
     labels: NDArray[np.int64],
     searches: list[Retrieval],
     device: torch.device,
 ) -> dict[str, float]:
-    """`search_figures` of a head over cached features."""
-    return search_figures(describe_all(head, cache, device), labels, searches)
+    """`search_figures` of a head over the features of frozen trunks."""
+    return search_figures(describe_all(head, features, device), labels, searches)
 
 
 def search_figures(

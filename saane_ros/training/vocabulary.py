@@ -25,7 +25,7 @@ from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.sralnet import initialise_sralnet, start_at_centroids
 from saane_ros.model.vlad import VladHead, Whitening
 from saane_ros.progress import progress
-from saane_ros.training.features import Images
+from saane_ros.training.reading_ahead import Images
 from saane_ros.training.whitening import pca_projection, pca_whitening
 from saane_ros.types import Rgb
 

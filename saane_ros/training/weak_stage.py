@@ -15,9 +15,10 @@ from saane_ros.evaluation.metrics import RetrievalScores
 from saane_ros.evaluation.recall import recall_at
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.vlad import VladHead, Whitening
-from saane_ros.training.features import Batches, Images, cached_features
+from saane_ros.training.features import Batches
 from saane_ros.training.fine_tuning import ImageBatches, TrunkAndHead
-from saane_ros.training.places import held_out_views, searches, training_views
+from saane_ros.training.places import frozen_features, held_out_views, searches, training_views
+from saane_ros.training.reading_ahead import Images
 from saane_ros.training.run import Run
 from saane_ros.training.tagged_images import TaggedImages, Tuples
 from saane_ros.training.tagged_sources import TaggedSource, read_tagged
@@ -162,9 +163,7 @@ def _datasets(run: Run, sources: Sequence[TaggedSource], purpose: str) -> list[D
 
 
 def _batches(run: Run, network: SaaneNetwork, images: Images, what: str) -> Batches:
-    """Frozen features from the cache, or images where the trunk is trained too."""
-    preprocessing = preprocessing_of(run.card)
+    """Frozen features, or images where the trunk is trained too."""
     if run.config.weak.train_trunk:
-        return ImageBatches(images, preprocessing)
-    folder = run.out / "features"
-    return cached_features(network, preprocessing, images, folder, f"features of {what} images")
+        return ImageBatches(images, preprocessing_of(run.card))
+    return frozen_features(run, network, images, f"features of {what} images")

@@ -66,6 +66,7 @@ def write_config(root: Path) -> Path:
             "style_mixing": 0.5,
             "share": 0.5,
         },
+        "features": "stream",
         "comparison": {
             "datasets": [str(root / "route")],
             "systems": ["app", "app_att"],

@@ -11,7 +11,7 @@ from saane_ros.model.heads import HEADS, HeadSizes, build_head
 from saane_ros.model.pooling import scaled_unit
 from saane_ros.training.features import FeatureCache
 from saane_ros.training.initialisation import (
-    cell_moment,
+    cell_moments,
     start_at_trunk,
     start_whitened,
     whitening,
@@ -42,7 +42,7 @@ def test_whitened_cells_have_a_nearly_equal_moment() -> None:
     head = build_head("app", SIZES)
     start_whitened(head, features, 0)
     weight = head.get_parameter("fusion1.appearance.weight")[:, :, 0, 0].detach()
-    before = cell_moment(features.appearance, np.arange(200)).float()
+    before = cell_moments(features, np.arange(200))[0].float()
     after = torch.linalg.eigvalsh(weight @ before @ weight.T)
     values = torch.linalg.eigvalsh(before)
     expected = values * values.mean() / (0.9 * values + 0.1 * values.mean())
@@ -68,8 +68,11 @@ def test_both_branches_are_alive_in_channels_of_their_own(system: str) -> None:
     start_whitened(head, features, 0)
     rows = np.arange(200)
     parts = []
-    for stream, outputs in ((features.appearance, 6), (features.semantic, 2)):
-        matrix = whitening(cell_moment(stream, rows), outputs)
+    moments = cell_moments(features, rows)
+    for moment, stream, outputs in zip(
+        moments, (features.appearance, features.semantic), (6, 2), strict=True
+    ):
+        matrix = whitening(moment, outputs)
         cells = torch.from_numpy(stream[rows]).float()
         parts.append(torch.einsum("oc,nchw->nohw", matrix, cells))
     lengths = [float(functional.adaptive_avg_pool2d(p, 4).square().sum()) for p in parts]

@@ -57,7 +57,12 @@ class ImageFiles:
 
 
 class VideoFrames:
-    """Some frames of a video by frame number, rising; reading them in order decodes it once."""
+    """Some frames of a video by frame number, rising; reading them in order decodes it once.
+
+    in_order: so that those who read ahead do so in one thread.
+    """
+
+    in_order = True
 
     def __init__(self, video: Path, frames: Sequence[int]) -> None:
         self.video, self.frames = video, tuple(int(frame) for frame in frames)
