@@ -34,7 +34,7 @@ from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.plot import route_plot
-from saane_ros.route_map.postprocessing import KINDS, NONE
+from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings
@@ -58,7 +58,8 @@ yaw; all 0 for poses of the camera itself, looking along its x), so that a camer
 finds its own robot's pose. A bag tells it by /tf_static and the frames of its images and poses.
 --postprocessing mean takes out what season and light add to every image; standardise scales every
 dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
-map keeps the statistics of its drive; those of a query drive begin there and become its own.
+map keeps the statistics of its drive; those of a query drive begin there and become its own. auto
+is mean where the drive has places enough that differ, else none; `saane map info` says which it is.
 An interrupted build goes on where it was when the same command is given again. Until the new map
 is complete an older one of its name stays, and so it does where the disk has no room.
 """
@@ -128,7 +129,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     build.add_argument("--half", action="store_true", help="store descriptors as float16")
     build.add_argument(
-        "--postprocessing", choices=KINDS, default=NONE, help="of descriptors, see below (none)"
+        "--postprocessing", choices=CHOICES, default=NONE, help="of descriptors, see below (none)"
     )
     build.set_defaults(run=_build)
     info = command_parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
@@ -324,13 +325,12 @@ def _camera_text(camera: Pose | None) -> str:
 
 
 def _postprocessing_text(route_map: RouteMap) -> str:
-    used = route_map.postprocessing
+    used, why = route_map.postprocessing, route_map.info.chosen
+    reason = f"; chosen as {why}" if why else ""
     if used is None:
-        return "none: descriptors are as the model gives them"
-    raw = len(used.statistics.mean)
-    return (
-        f"{used.kind}, {raw} to {used.size} values by statistics of {used.statistics.count} places"
-    )
+        return f"none: descriptors are as the model gives them{reason}"
+    raw, places = len(used.statistics.mean), used.statistics.count
+    return f"{used.kind}, {raw} to {used.size} values by statistics of {places} places{reason}"
 
 
 def _calibration_text(route_map: RouteMap) -> str:

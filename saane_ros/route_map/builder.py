@@ -78,7 +78,7 @@ class RouteMapBuilder:
     source: names what the frames come from; an interrupted build of the same source by the same
     embedder is continued.  live: the frames of an interrupted build are not shown again (a camera
     rather than a recording), so they are places of this build from the start.
-    postprocessing: of the stored descriptors, one of `postprocessing.KINDS`, fitted to all places
+    postprocessing: of the stored descriptors, one of `postprocessing.CHOICES`, fitted to all places
     whenever the map is written.  existing: what to do with a finished map of that name, one of
     `existing.EXISTING`; `base` is the map that is extended.
 

@@ -32,6 +32,7 @@ def write_derived(
     Places keep their thumbnails where all have one. grids: compact feature grids, in the rows of
     the descriptors. postprocessing: what these went through.
     """
+    kind = NONE if postprocessing is None else postprocessing.kind
     info = replace(
         template.info,
         name=path.name.removesuffix(".routemap"),
@@ -39,7 +40,8 @@ def write_derived(
         count=len(places),
         descriptor_size=descriptors.shape[1],
         dtype=str(descriptors.dtype),
-        postprocessing=NONE if postprocessing is None else postprocessing.kind,
+        postprocessing=kind,
+        chosen=template.info.chosen if kind == template.info.postprocessing else "",
         index="flat",
         files={},
     )

@@ -12,6 +12,7 @@ from saane_ros.route_map.info import INFO_FILE, MapInfo
 from saane_ros.route_map.journal import Journal
 from saane_ros.route_map.merge import check_extendable
 from saane_ros.route_map.places_csv import PLACES_FILE, read_places
+from saane_ros.route_map.postprocessing import AUTO
 from saane_ros.route_map.store import RouteMap
 
 REFUSE, EXTEND, REPLACE = EXISTING = ("refuse", "extend", "replace")
@@ -68,7 +69,7 @@ def _link(source: str, target: str) -> None:
 def _check(base: RouteMap, path: Path, drive: MapInfo) -> None:
     for field, words, remedy in _ALIKE:
         theirs, ours = getattr(base.info, field), getattr(drive, field)
-        if theirs != ours:
+        if ours not in (theirs, AUTO):
             raise SaaneError(
                 f"{path} has the {words} {theirs} and the new drive {ours}, so it cannot be "
                 f"extended: {remedy}, or give another name."

@@ -42,6 +42,7 @@ class MapInfo:
     the plane that touches the Earth there, "utm_30N" where it is that zone's grid.
     created: ISO 8601, UTC.
     descriptor_size: values of a stored descriptor.  postprocessing: what it went through.
+    chosen: why the build chose that, one sentence without its full stop; empty where it was told.
     calibrated: whether the map has what a localizer needs to know when it is lost.
     body: frame that the poses are of, empty where unknown.  camera: pose of the camera on it, axes
     x forward, y left, z up; None where unknown, as in maps made before it was told.
@@ -64,6 +65,7 @@ class MapInfo:
     calibrated: bool = True
     body: str = ""
     camera: Pose | None = None
+    chosen: str = ""
 
 
 def info_text(info: MapInfo) -> str:
@@ -165,8 +167,9 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
         **{name: values[name] for name in _KINDS},
         origin=_origin(path, values.get("origin")),
         grid=_grid(path, values.get("grid", PLANE)),
-        body=_body(path, values.get("body", "")),
+        body=_text(path, values.get("body", ""), "body is no name of a frame"),
         camera=_camera(path, values.get("camera")),
+        chosen=_text(path, values.get("chosen", ""), "chosen is no sentence"),
     )
 
 
@@ -178,9 +181,9 @@ def _grid(path: Path, value: Any) -> str:
     return value
 
 
-def _body(path: Path, value: Any) -> str:
+def _text(path: Path, value: Any, fault: str) -> str:
     if not isinstance(value, str):
-        raise _damaged(path, "body is no name of a frame")
+        raise _damaged(path, fault)
     return value
 
 

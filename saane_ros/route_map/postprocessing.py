@@ -22,6 +22,9 @@ NONE, MEAN, STANDARDISE = "none", "mean", "standardise"
 PROJECTIONS = {"pca512": 512, "pca1024": 1024}
 """Kinds with PCA whitening, by the values that they keep at most."""
 KINDS = (NONE, MEAN, STANDARDISE, *PROJECTIONS)
+AUTO = "auto"
+CHOICES = (*KINDS, AUTO)
+"""What a build may be asked for: a kind, or to choose one itself by `chosen`."""
 
 NORM = 10.0
 """Of every processed row, as of every descriptor."""
@@ -34,6 +37,13 @@ RANK = 1e-6
 """Of the largest eigenvalue: directions below vary by rounding alone and are left out."""
 PCA_PLACES = 4096
 """Places at most, evenly spread, that a projection is fitted to: its cost grows with their cube."""
+ENOUGH_PLACES = 100
+"""Recall@1 of saane-resnet18 on validation towns in other light, raw and by the mean: on 24 places
+0.842 and 0.827, at worst 0.46 less, on 120 places 0.811 and 0.828, at worst 0.02 less. By mean and
+deviation, with the statistics of a live drive, it is less at every length, on 240 places 0.781."""
+VARIED = 0.75
+"""Of the spread of images from elsewhere: 80 places of a town's road have 0.85 or more of it, the
+floors of a building 0.80, and fixed cameras at all hours of a year mostly 0.45 to 0.73."""
 _TINY = 1e-12
 _BLOCK = 1024
 
@@ -116,6 +126,31 @@ def fit(kind: str, rows: NDArray[np.floating]) -> Postprocessing | None:
         return Postprocessing(kind, statistics, step)
     some = statistics.normalised(rows[_spread(len(rows))], divide=False)
     return Postprocessing(kind, statistics, step, projection_of(some, PROJECTIONS[kind]))
+
+
+def chosen(
+    descriptors: NDArray[np.floating], rows: Sequence[int], elsewhere: NDArray[np.floating]
+) -> tuple[str, str]:
+    """The kind that a drive bears, "none" or "mean", and why in one sentence.
+
+    descriptors: raw, of which `rows` are the drive's places.  elsewhere: raw descriptors (n, D) of
+    images that all show different places. The mean of few places, or of one that a robot stood at,
+    is what these show and not what the light adds; taken out, noise would remain.
+    """
+    count = len(rows)
+    if count < ENOUGH_PLACES:
+        return NONE, f"of {count} places, fewer than {ENOUGH_PLACES}, the mean is no road's"
+    some = descriptors[[rows[row] for row in _spread(count)]]
+    spread = _deviation(some) / max(_deviation(elsewhere), _TINY)
+    told = f"{count} places differ {spread:.2f} times as much as places elsewhere do"
+    if spread < VARIED:
+        return NONE, f"{told}, and of less than {VARIED:g} the mean is no road's"
+    return MEAN, f"{told}, enough for their mean to be what light and season add"
+
+
+def _deviation(rows: NDArray[np.floating]) -> float:
+    """Root mean square distance of rows (N, D) from their mean."""
+    return float(np.linalg.norm(statistics_of(rows).deviation))
 
 
 def pooled(parts: Sequence[Postprocessing]) -> Postprocessing:

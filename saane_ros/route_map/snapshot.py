@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from saane_ros.route_map.cohort import Cohort
 from saane_ros.route_map.info import MapInfo
 from saane_ros.route_map.merge import merge_maps
-from saane_ros.route_map.postprocessing import NONE, fit
+from saane_ros.route_map.postprocessing import AUTO, NONE, chosen, fit
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
 from saane_ros.types import Place
@@ -23,9 +23,10 @@ from saane_ros.types import Place
 class Snapshot:
     """What `write_map` needs, in files and arrays that are only ever appended to.
 
-    path: of the map.  descriptors, grids: rows of the journal; place i has those of `rows[i]` and
-    the thumbnail i.  base: folder of the map that the places are merged with, None where they are a
-    map of their own.
+    path: of the map.  info: with "auto" for a post-processing that the places are to choose, or the
+    map that they are merged with.  descriptors, grids: rows of the journal; place i has those of
+    `rows[i]` and the thumbnail i.  base: folder of the map that the places are merged with, None
+    where they are a map of their own.
     """
 
     path: Path
@@ -41,26 +42,34 @@ class Snapshot:
     def write(self) -> RouteMap:
         """Write the map and open it."""
         if self.base is None:
-            return self._write(self.path)
-        drive = self.base.with_name("drive")
+            return self._write(self.path, self._chosen())
+        drive, base = self.base.with_name("drive"), RouteMap.open(self.base)
+        info = replace(self.info, postprocessing=base.info.postprocessing)
         try:
-            return merge_maps([RouteMap.open(self.base), self._write(drive)], self.path)
+            return merge_maps([base, self._write(drive, info)], self.path)
         finally:
             shutil.rmtree(drive, ignore_errors=True)
 
-    def _write(self, path: Path) -> RouteMap:
+    def _chosen(self) -> MapInfo:
+        """The head of the map, with the post-processing that its places choose."""
+        if self.info.postprocessing != AUTO:
+            return self.info
+        kind, why = chosen(self.descriptors, self.rows, self.cohort.descriptors)
+        return replace(self.info, postprocessing=kind, chosen=why)
+
+    def _write(self, path: Path, info: MapInfo) -> RouteMap:
         """Write the places as a map of their own."""
         descriptors, grids, rows = self.descriptors, self.grids, self.rows
-        if self.info.postprocessing != NONE:
+        if info.postprocessing != NONE:
             descriptors = descriptors[rows]
             grids = None if grids is None else grids[rows]
             rows = range(len(rows))
-        postprocessing = fit(self.info.postprocessing, descriptors)
+        postprocessing = fit(info.postprocessing, descriptors)
         if postprocessing is not None:
             descriptors = postprocessing.apply(descriptors)
         write_map(
             path,
-            replace(self.info, descriptor_size=descriptors.shape[1]),
+            replace(info, descriptor_size=descriptors.shape[1]),
             self.places,
             descriptors,
             rows,

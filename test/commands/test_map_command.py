@@ -78,6 +78,9 @@ def test_a_post_processing_is_carried_and_named(
     # An unprocessed map from the same frames: they are embedded anew, as the first build is done.
     assert main(call) == 0
     assert "descriptors are as the model gives them" in capsys.readouterr().out
+    assert main([*call, "--postprocessing", "auto"]) == 0
+    told = "as the model gives them; chosen as of 9 places, fewer than 100, the mean is no road's"
+    assert told in capsys.readouterr().out
 
 
 def test_a_bag_becomes_a_map_of_its_posed_frames(

@@ -11,9 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import ColourGridEmbedder, smooth_scene
 
+from saane_ros.data.images.files import read_image
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
-from saane_ros.localization.query_statistics import NOVEL, PSEUDO_FRAMES, QueryPostprocessing
+from saane_ros.localization.query_statistics import (
+    MEMORY,
+    NOISE_FRAMES,
+    NOVEL,
+    PSEUDO_FRAMES,
+    QueryPostprocessing,
+)
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.postprocessing import (
     KINDS,
@@ -27,6 +34,7 @@ from saane_ros.settings import Settings
 from saane_ros.types import Frame, Pose, Rgb
 
 PLACES = 120
+CAMVID = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "camvid"
 
 
 def rows_of(seed: int, count: int = 25, size: int = 9) -> np.ndarray:
@@ -39,33 +47,98 @@ def fitted(kind: str, rows: np.ndarray) -> Postprocessing:
     return found
 
 
+def counted_of(queries: np.ndarray, step: float) -> list[list[int]]:
+    """For every query which count so far, from all distances anew."""
+    rows = queries.astype(np.float64)
+    counted: list[int] = []
+    told = []
+    for now in range(len(rows)):
+        changes = [
+            np.sum((rows[i] - rows[i - 1]) ** 2)
+            for i in range(max(1, now - NOISE_FRAMES + 1), now + 1)
+        ]
+        threshold = (NOVEL * step) ** 2
+        if not counted or sum((rows[now] - rows[counted[-1]]) ** 2) - min(changes) >= threshold:
+            counted.append(now)
+        told.append(list(counted))
+    return told
+
+
+def statistics_at(used: Postprocessing, queries: np.ndarray) -> TraverseStatistics:
+    """Those of the map and of the queries that count (n, D), the newest last, by their weights."""
+    own = queries.astype(np.float64)
+    weights = (1 - 1 / MEMORY) ** np.arange(len(own))[::-1]
+    own_mean = np.average(own, axis=0, weights=weights)
+    squares = weights @ (own - own_mean) ** 2
+    of_map, k = used.statistics, PSEUDO_FRAMES * (1 - 1 / MEMORY) ** len(own)
+    total = k + weights.sum()
+    mean = (k * of_map.mean + weights.sum() * own_mean) / total
+    variance = (k * of_map.deviation**2 + squares) / total
+    return TraverseStatistics(mean, np.sqrt(variance), len(own))
+
+
 @given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS[1:]))
 def test_statistics_move_from_the_maps_to_the_traverses_own(seed: int, kind: str) -> None:
     used = fitted(kind, rows_of(seed))
     queries = rows_of(seed + 1, 12)
     running = QueryPostprocessing(used)
-    counted: list[np.ndarray] = []
-    for query in queries:
-        if not counted or np.linalg.norm(query - counted[-1]) >= NOVEL * used.step:
-            counted.append(query)
-        own = np.stack(counted).astype(np.float64)
-        n = len(own)
-        of_map = used.statistics
-        mean = (PSEUDO_FRAMES * of_map.mean + own.sum(axis=0)) / (PSEUDO_FRAMES + n)
-        squares = PSEUDO_FRAMES * of_map.deviation**2 + n * own.var(axis=0)
-        deviation = np.sqrt(squares / (PSEUDO_FRAMES + n))
-        wanted = used.apply(query[None], TraverseStatistics(mean, deviation, n))[0]
+    for query, counted in zip(queries, counted_of(queries, used.step), strict=True):
+        wanted = used.apply(query[None], statistics_at(used, queries[counted]))[0]
         np.testing.assert_allclose(running.process(query), wanted, atol=2e-4)
 
 
-def test_a_long_traverse_ends_at_its_own_statistics() -> None:
+def test_a_drive_into_another_light_goes_by_what_it_sees_there() -> None:
     used = fitted("standardise", rows_of(0))
-    queries = rows_of(1, 3000)
+    day, night = rows_of(1, 1000), rows_of(2, 1000)
     running = QueryPostprocessing(used)
+    queries = np.concatenate([day, night])
     processed = np.stack([running.process(query) for query in queries])
-    own = used.apply(queries, statistics_of(queries))
-    apart = np.linalg.norm(processed - own, axis=1)
-    assert apart[-500:].max() < 0.3 < apart[:5].max()
+    for own, seen in ((day, processed[:1000]), (night, processed[1000:])):
+        apart = np.linalg.norm(seen - used.apply(own, statistics_of(own)), axis=1)
+        assert apart[-500:].mean() < 0.5 * apart[:5].mean()
+    mixed = used.apply(night, statistics_of(queries))
+    by_night = used.apply(night, statistics_of(night))
+    forgotten = np.linalg.norm(processed[1500:] - by_night[500:], axis=1)
+    assert forgotten.mean() < 0.5 * np.linalg.norm(mixed[500:] - by_night[500:], axis=1).mean()
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not at ../shared/data")
+def test_a_real_drive_from_day_into_dusk_against_all_its_frames() -> None:
+    def described(*patterns: str) -> np.ndarray:
+        files = [path for one in patterns for path in sorted(CAMVID.glob(one))]
+        images = [read_image(path) for path in files]
+        return np.stack([one.descriptor for one in ColourGridEmbedder().embed(images)])
+
+    used = fitted("standardise", described("train/0006R0*"))
+    day, dusk = described("val/0016E5*"), described("train/0001TP*", "test/0001TP*")
+    # Each road five times, as its few hundred frames are less than is remembered.
+    queries = np.concatenate([day] * 5 + [dusk] * 5)
+    running = QueryPostprocessing(used)
+    counted = counted_of(queries, used.step)
+    for now, query in enumerate(queries):
+        processed = running.process(query)
+        if now % 7 == 0 or now == len(queries) - 1:
+            at = statistics_at(used, queries[counted[now]])
+            np.testing.assert_allclose(processed, used.apply(query[None], at)[0], atol=2e-3)
+    own, whole = dusk.mean(axis=0), queries.mean(axis=0)
+    assert np.linalg.norm(at.mean - own) < 0.7 * np.linalg.norm(whole - own)
+
+
+def test_noise_of_a_view_is_nothing_new() -> None:
+    rng = np.random.default_rng(0)
+    used = fitted("mean", rows_of(0, 200, 500))
+    places = rows_of(1, 60, 500)
+    noise = rng.normal(0, 0.6, (300, 500)).astype(np.float32)
+    stop = places[30] + noise
+    assert np.linalg.norm(stop[1] - stop[0]) > NOVEL * used.step
+
+    def after(*between: np.ndarray) -> np.ndarray:
+        running = QueryPostprocessing(used)
+        for query in np.concatenate([places[:31], *between]):
+            running.process(query)
+        return np.stack([running.process(query) for query in places[31:]])
+
+    np.testing.assert_allclose(after(stop), after(stop[:2]), atol=0.3)
 
 
 def test_reset_forgets_and_a_faulty_descriptor_changes_nothing() -> None:
@@ -122,11 +195,12 @@ def test_the_localizer_searches_by_running_statistics(tmp_path: Path, kind: str)
 def test_what_all_images_of_a_drive_share_is_taken_out(tmp_path: Path) -> None:
     def right(kind: str) -> float:
         localizer = street(tmp_path, kind)
+        rounds = [*range(PLACES)] * 3  # of which the first two make the statistics
         best = [
-            localizer.localize(Frame(dusk(i, i), i)).match.candidates.places[0]
-            for i in range(PLACES)
+            localizer.localize(Frame(dusk(place, i), i)).match.candidates.places[0]
+            for i, place in enumerate(rounds)
         ]
-        return float(np.mean(np.array(best) == np.arange(PLACES)))
+        return float(np.mean(np.array(best[-PLACES:]) == np.arange(PLACES)))
 
     assert right("none") < 0.7
     assert right("mean") > right("none") + 0.2

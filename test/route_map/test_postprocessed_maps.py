@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.builder import RouteMapBuilder, build_map
 from saane_ros.route_map.crop import crop_map
 from saane_ros.route_map.merge import merge_maps
-from saane_ros.route_map.postprocessing import KINDS, fit, pooled
+from saane_ros.route_map.postprocessing import ENOUGH_PLACES, KINDS, fit, pooled
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -232,3 +233,54 @@ def test_maps_that_do_not_fit_do_not_merge(tmp_path: Path) -> None:
         with pytest.raises(SaaneError, match=reason):
             merge_maps(maps, out, wanted)
     assert not out.exists()
+
+
+def asked(path: Path, seen: list[Frame], kind: str = "auto", existing: str = "replace") -> RouteMap:
+    builder = RouteMapBuilder(EMBEDDER, path, postprocessing=kind, existing=existing)
+    builder.add(seen)
+    return builder.finish()
+
+
+def test_a_drive_chooses_for_itself_and_the_map_says_why(tmp_path: Path) -> None:
+    road, spot = frames(count=ENOUGH_PLACES), frames(count=1)[0]
+    noise = np.random.default_rng(0).integers(0, 3, (ENOUGH_PLACES, *spot.image.shape), np.uint8)
+    parked = [replace(one, image=spot.image // 2 + n) for one, n in zip(road, noise, strict=True)]
+    for number, (seen, kind, why) in enumerate(
+        (
+            (road, "mean", f"{ENOUGH_PLACES} places differ"),
+            (road[1:], "none", f"of {ENOUGH_PLACES - 1} places, fewer than {ENOUGH_PLACES}"),
+            (parked, "none", f"{ENOUGH_PLACES} places differ 0.0"),
+        )
+    ):
+        found = asked(tmp_path / f"{number}.routemap", seen)
+        assert found.info.postprocessing == kind
+        assert found.info.chosen.startswith(why)
+        told = asked(tmp_path / f"{number}-told.routemap", seen, kind)
+        assert told.info.chosen == ""
+        np.testing.assert_array_equal(found.descriptors, told.descriptors)
+
+
+def test_what_a_drive_chose_stays(tmp_path: Path) -> None:
+    road = asked(tmp_path / "road.routemap", frames(count=ENOUGH_PLACES))
+    why = road.info.chosen
+    part = crop_map(road, tmp_path / "part.routemap", places=(5, 12))
+    assert (part.info.postprocessing, part.info.chosen) == ("mean", why)
+    both = merge_maps([road, part], tmp_path / "both.routemap")
+    assert (both.info.postprocessing, both.info.chosen) == ("mean", why)
+    white = merge_maps([road, part], tmp_path / "white.routemap", "pca512")
+    assert (white.info.postprocessing, white.info.chosen) == ("pca512", "")
+    assert calibrate(road, EMBEDDER, []).info.chosen == why
+    # A drive joins a map by the map's kind, however long the two are.
+    longer = asked(road.path, frames(300, COUNT, aside=1.0), existing="extend")
+    assert (longer.info.count, longer.info.postprocessing) == (ENOUGH_PLACES + COUNT, "mean")
+    short = asked(tmp_path / "short.routemap", frames())
+    joined = asked(short.path, frames(300, ENOUGH_PLACES, aside=1.0), existing="extend")
+    assert (joined.info.count, joined.info.postprocessing) == (ENOUGH_PLACES + COUNT, "none")
+    assert joined.info.chosen == short.info.chosen
+
+
+def test_a_reason_that_is_none_is_told(tmp_path: Path) -> None:
+    path = built(tmp_path, "mean").path
+    write_head(path, {**read_head(path), "chosen": 3})
+    with pytest.raises(SaaneError, match="chosen is no sentence"):
+        RouteMap.open(path)

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.postprocessing import (
     DEVIATION_FLOOR,
+    ENOUGH_PLACES,
     KINDS,
     SHRINKAGE,
+    VARIED,
     Postprocessing,
+    chosen,
     fit,
     pooled,
     statistics_of,
@@ -118,6 +121,25 @@ def test_places_that_do_not_differ_have_no_statistics(kind: str) -> None:
     processed = fitted(kind, two).apply(two)
     # Two places lie on either side of their mean.
     np.testing.assert_allclose(processed[0], -processed[1], atol=1e-4)
+
+
+@given(SEEDS, st.floats(0.01, 2.0))
+def test_a_drive_of_enough_places_that_differ_chooses_the_mean(seed: int, width: float) -> None:
+    elsewhere, places = drive(seed, 48), width * drive(seed + 1, 2 * ENOUGH_PLACES)
+
+    def spread(rows: np.ndarray) -> float:
+        apart = [np.linalg.norm(row - rows.astype(float).mean(axis=0)) ** 2 for row in rows]
+        return float(np.sqrt(np.mean(apart)))
+
+    own = np.random.default_rng(seed).permutation(len(places))[:ENOUGH_PLACES].tolist()
+    varied = spread(places[own]) / spread(elsewhere)
+    kind, why = chosen(places, own, elsewhere)
+    assert kind == ("mean" if varied >= VARIED else "none")
+    assert f"{ENOUGH_PLACES} places differ {varied:.2f} times as much" in why
+    kind, why = chosen(places, own[1:], elsewhere)
+    assert (kind, why.split(",")[0]) == ("none", f"of {ENOUGH_PLACES - 1} places")
+    one = np.repeat(places[:1], ENOUGH_PLACES, axis=0)
+    assert chosen(one, range(ENOUGH_PLACES), elsewhere)[0] == "none"
 
 
 def test_no_postprocessing_and_an_unknown_one() -> None:

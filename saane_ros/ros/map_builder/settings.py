@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from saane_ros.route_map.existing import EXISTING, REFUSE
-from saane_ros.route_map.postprocessing import KINDS, NONE
+from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.settings import STREET_MODEL, Settings, check_all, setting
 
 _SHARED = {field.name: field for field in fields(Settings)}
@@ -61,8 +61,9 @@ class MapBuilderSettings:
     postprocessing: str = setting(
         NONE,
         "What the map's descriptors go through, and those of its queries: nothing, the traverse's "
-        "mean taken out, its deviation too, or PCA whitening to at most 512 or 1024 values.",
-        choices=KINDS,
+        "mean taken out, its deviation too, or PCA whitening to at most 512 or 1024 values; auto "
+        "chooses mean where the places are enough and differ, else none.",
+        choices=CHOICES,
     )
     existing: str = setting(
         REFUSE,
