@@ -80,7 +80,7 @@ class QueryPostprocessing:
         kept = 1 - 1 / MEMORY
         self._map_weight *= kept
         self._weight = kept * self._weight + 1
-        apart = raw - self._mean
+        apart = raw.astype(np.float64) - self._mean
         self._mean = self._mean + apart / self._weight
         self._squares = kept * self._squares + apart * (raw - self._mean)
 

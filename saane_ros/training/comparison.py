@@ -26,6 +26,7 @@ from saane_ros.files import replacing_file
 from saane_ros.model.heads import HEADS, Head, HeadSizes
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.route_map.postprocessing import MEAN, PROJECTIONS, STANDARDISE
+from saane_ros.training.config import Comparison
 from saane_ros.training.features import Features
 from saane_ros.training.initialisation import start_whitened
 from saane_ros.training.pipeline import on_fabric, shared_data, train_head, with_embedding
@@ -104,7 +105,7 @@ def compare(run: Run, results: Path) -> str:
         for row, zeroed in _rows(name, seed, head).items():
             for benchmark in benchmarks:
                 rows = described(head, benchmark, run.device, zeroed)
-                figures += measured(row, seed, benchmark.dataset, rows, ALL_POSTS)
+                figures += measured(row, seed, benchmark.dataset, rows, _posts(wanted, row, seed))
         if fabric.is_global_zero:
             _write(results, run, benchmarks, figures)
     return table(figures)
@@ -122,8 +123,13 @@ def _other_trunks(run: Run, benchmarks: Sequence[Benchmark]) -> list[Figures]:
                 for images in (dataset.queries, dataset.references)
             ]
             pair = rows[0].descriptors, rows[1].descriptors
-            figures += measured(f"untrained {spec}", None, dataset, pair, ALL_POSTS)
+            figures += measured(f"untrained {spec}", None, dataset, pair, POSTS)
     return figures
+
+
+def _posts(wanted: Comparison, row: str, seed: int | None) -> dict[str, Processing]:
+    """All of them for rows of the second table, of trained heads for those of the first seed."""
+    return ALL_POSTS if row in POSTPROCESSED and seed in (None, wanted.seeds[0]) else POSTS
 
 
 def _rows(name: str, seed: int | None, head: Head) -> dict[str, str]:
