@@ -45,6 +45,7 @@ def iou_report(
 ) -> dict[str, Any]:
     """Plain values: IoU by class, their mean, pixel accuracy, and the static/dynamic split.
 
+    The IoU of a class that is neither there nor predicted is None.
     known: the classes that the labels can hold; only their IoU counts, but to predict another
     class on their pixels is a mistake.
     """
@@ -53,7 +54,7 @@ def iou_report(
     report: dict[str, Any] = {
         "mIoU": float(np.nanmean(ious[list(counted)])),
         "pixel_accuracy": float(np.trace(confusion) / max(confusion.sum(), 1)),
-        "IoU": {names[i]: float(ious[i]) for i in counted},
+        "IoU": {names[i]: None if np.isnan(ious[i]) else float(ious[i]) for i in counted},
     }
     if dynamic:
         moving = [i for i, name in enumerate(names) if name in dynamic]
