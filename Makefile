@@ -82,7 +82,7 @@ results: setup
 # U-Net and with a Mask2Former filter. DATA holds pitts250k/ and sral_centroids.h5; needs a GPU.
 TRAIN := $(RUN) -m saane_ros.cli train
 poster: setup
-	$(TRAIN) pseudo-labels --teacher sralnet-vgg16-mask2former \
+	$(TRAIN) pseudo-labels --teacher mask2former-cityscapes \
 		--classes config/train/cityscapes.classes.yaml --images pitts250k/000 pitts250k/006 \
 		$(TRAIN_FOLDERS) --out "$(DATA)/pitts250k-labels"
 	stage() { $(TRAIN) $$1 --config config/train/$$2.yaml $(TRAIN_FOLDERS) --out out/poster/$$3 $$4; }; \

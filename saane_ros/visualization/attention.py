@@ -35,7 +35,7 @@ def overlay_attention(
     low, high = attention_range(attention) if limits is None else limits
     values = (np.nan_to_num(np.asarray(attention, np.float32)) - low) / max(high - low, 1e-12)
     enlarged = np.asarray(cv2.resize(values, (width, height)), np.float32)
-    picture = blend(image, _coloured(enlarged), opacity)
+    picture = blend(image, _coloured(np.asarray(enlarged, np.float32)), opacity)
     if limits is None and min(height // 2, width // 4) >= _SMALLEST:
         strip = _scale(low, high, width, max(_SMALLEST, height // _SHARE))
         picture[-len(strip) :] = strip
