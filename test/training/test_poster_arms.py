@@ -50,7 +50,8 @@ MAGENTA, ORANGE = (230, 20, 220), (250, 110, 10)
 def street(seed: int, vehicle: tuple[int, int, int] | None = None) -> tuple[Rgb, np.ndarray]:
     """Sky over trees that tell the place over a road, with a car of a colour; and the labels.
 
-    Everything ends where cells of the trunks' grid do, 16 pixels wide.
+    Everything ends where cells of the trunks' grid do, 16 pixels wide; the car a bit before, as a
+    ResNet's first pooling sees two pixels beyond its cell.
     """
     random = np.random.default_rng(seed)
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -63,9 +64,9 @@ def street(seed: int, vehicle: tuple[int, int, int] | None = None) -> tuple[Rgb,
     image = (image * random.uniform(0.8, 1.0)).astype(np.uint8)
     if vehicle is not None:
         left = 16 * int(random.integers(0, WIDTH // 16 - 1))
-        image[32:, left : left + 32] = vehicle
+        image[32:, left : left + 28] = vehicle
         image[36:44, left + 6 : left + 26] = (250, 240, 40)
-        labels[32:, left : left + 32] = CAR
+        labels[32:, left : left + 28] = CAR
     return image, labels
 
 
@@ -87,8 +88,7 @@ def write_images(folder: Path, seeds: range) -> None:
 def write_trunk(name: str, path: Path) -> None:
     """Random weights that neither blow up nor fade (He et al. 2015).
 
-    They hardly look beside their own cell: on so small an image nothing would stay unmoved by a
-    car otherwise.
+    They hardly see beyond their own cell: on so small an image a car would be in all of them.
     """
     torch.manual_seed(0)
     trunk: Trunk = VggTrunk() if name == "vgg16" else ResNetTrunk(name)
@@ -97,25 +97,24 @@ def write_trunk(name: str, path: Path) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             with torch.no_grad():
                 middle = module.weight.shape[-1] // 2
-                near = torch.full(module.weight.shape[-2:], 0.02)
-                near[middle, middle] = module.weight.shape[-1]
-                module.weight.mul_(near)
+                own = module.weight[..., middle, middle] * module.weight.shape[-1]
+                module.weight.zero_()[..., middle, middle] = own
     save_file(trunk.state_dict(), path)
 
 
 def write_centroids(folder: Path) -> np.ndarray:
-    """SRALNet's centroids (K, 1 + S, D) as a file: cells of trees and road, and of car and sky."""
+    """SRALNet's centroids (K, 1 + S, D) as a file: cells of trees and road, and of sky."""
     h5py = pytest.importorskip("h5py", reason="needs the extra sralnet")
     trunk = VggTrunk()
     trunk.load_state_dict(load_file(folder / "trunk.safetensors"))
-    image, labels = street(80, MAGENTA)
+    image, labels = street(80)
     with torch.no_grad():
         pixels = Preprocessing(HEIGHT, WIDTH)([image], torch.device("cpu"))
         features = functional.normalize(trunk(pixels).stride16[0].flatten(1), dim=0).numpy()
-    moving = np.isin(labels[8::16, 8::16].ravel(), (CAR, SKY))
+    sky = labels[8::16, 8::16].ravel() == SKY
     random = np.random.default_rng(0)
-    static = random.choice(np.flatnonzero(~moving), WORDS, replace=False)
-    shadows = [random.choice(np.flatnonzero(moving), SHADOWS, replace=False) for _ in static]
+    static = random.choice(np.flatnonzero(~sky), WORDS, replace=False)
+    shadows = [random.choice(np.flatnonzero(sky), SHADOWS, replace=False) for _ in static]
     cells = np.column_stack([static, np.array(shadows)])
     centroids = features[:, cells].transpose(1, 2, 0)
     with h5py.File(folder / "sral_centroids.h5", "w") as file:
@@ -129,19 +128,38 @@ def mask2former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mask2former")
     save_mask2former(folder)
     preprocessing = Preprocessing(HEIGHT, WIDTH)
-    segmenter = load_segmenter(str(folder), preprocessing.mean, preprocessing.std)
     pairs = [street(seed, coloured(seed)) for seed in range(50, 58)]
     images = preprocessing([image for image, _ in pairs], torch.device("cpu"))
     labels = torch.from_numpy(np.stack([labels for _, labels in pairs])).long()
-    optimizer = torch.optim.Adam(segmenter.parameters(), lr=0.003)
-    torch.manual_seed(0)
-    for _ in range(100):
-        logits = functional.interpolate(segmenter(images).logits, (HEIGHT, WIDTH), mode="bilinear")
-        optimizer.zero_grad()
-        functional.cross_entropy(logits, labels).backward()
-        optimizer.step()
+    for seed in range(8):
+        segmenter = load_segmenter(str(folder), preprocessing.mean, preprocessing.std)
+        if learned(segmenter, images, labels, seed):
+            break
     segmenter.model.save_pretrained(folder)
     return folder
+
+
+def learned(segmenter: nn.Module, images: torch.Tensor, labels: torch.Tensor, seed: int) -> bool:
+    """Whether so small a network learns the labels from this seed; from some it stays half blind.
+
+    Rare classes weigh more, and queries differ from the start.
+    """
+    weights = torch.bincount(labels.flatten(), minlength=len(CLASSES)).clamp_min(1) ** -0.5
+    torch.manual_seed(seed)
+    for name, values in segmenter.named_parameters():
+        if "queries" in name:
+            values.data.add_(torch.randn_like(values))
+    optimizer = torch.optim.Adam(segmenter.parameters(), lr=0.003)
+    for _ in range(120):
+        logits = functional.interpolate(segmenter(images).logits, (HEIGHT, WIDTH), mode="bilinear")
+        loss = functional.cross_entropy(logits, labels, weights)
+        if loss < 0.1:
+            return True
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(segmenter.parameters(), 0.05)
+        optimizer.step()
+    return False
 
 
 class Arms:
@@ -160,7 +178,7 @@ class Arms:
         teacher = {
             "name": "teacher",
             "system": "segmentation",
-            "semantics": self.mask2former(),
+            "semantics": {**self.mask2former(), "dynamic": ["sky"]},
             "preprocessing": {"height": HEIGHT, "width": WIDTH},
             "licence": "CC0-1.0",
             "weights": {},
@@ -194,7 +212,7 @@ class Arms:
                 "train": [{"images": "images/train", "labels": "told/labels/images/train"}],
                 "validation": [{"images": "images/val", "labels": "told/labels/images/val"}],
             }
-            small = {"steps": 80, "batch": 4, "learning_rate": 0.01, "validate_every": 80}
+            small = {"steps": 120, "batch": 4, "learning_rate": 0.01, "validate_every": 120}
             values["segmentation"] |= {**small, "bf16": False, "copies": 1}
         if "mask2former" in arm:
             model["semantics"] = self.mask2former()
@@ -293,8 +311,7 @@ def test_every_arm_trains_ships_and_its_filter_forgets_which_car_stood_there(
     without = moved(plain)
     for embedder in filtered:
         assert label_accuracy(embedder) > 0.9
-        print(moved(embedder), without)
-        assert (moved(embedder) < without / 4).all()
+        assert (moved(embedder) < 0.01 * without).all()
 
 
 def moved(embedder: NetworkEmbedder) -> np.ndarray:
