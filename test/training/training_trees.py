@@ -150,7 +150,7 @@ def stages(root: Path) -> dict[str, list[str]]:
     write_street(root / "other", 12)
     write_weights(root)
     (root / "scenes.classes.yaml").write_text(yaml.safe_dump({**CLASSES, "ignored": [11]}))
-    pair = ["scenes/images", "scenes/labels"]
+    pair = [{"images": "scenes/images", "labels": "scenes/labels"}]
     words = {"vocabulary": {"images": 9, "per_image": 12, "iterations": 5}}
     trees = [[{"kind": "dataset", "folder": str(root / name)}] for name in ("street", "other")]
     weak = {
