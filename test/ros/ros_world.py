@@ -73,6 +73,10 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
+MATCHED_S = 0.2
+"""For the server to find the client's end too: an answer sent before is lost."""
+
+
 class Peer(Node):
     """The other end: publishes, listens and calls services."""
 
@@ -95,6 +99,7 @@ class Peer(Node):
     def ask(self, kind: Any, service: str, request: Any) -> Any:
         client = self.create_client(kind, service)
         assert client.wait_for_service(PATIENCE_S), service
+        time.sleep(MATCHED_S)
         future = client.call_async(request)
         until(future.done, f"an answer of {service}")
         self.destroy_client(client)

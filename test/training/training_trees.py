@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,9 @@ def stages(root: Path) -> dict[str, list[str]]:
     write_street(root / "other", 12)
     write_weights(root)
     (root / "scenes.classes.yaml").write_text(yaml.safe_dump({**CLASSES, "ignored": [11]}))
-    pair = ["scenes/images", "scenes/labels"]
+    shutil.copytree(root / "scenes", root / "others")
+    parts = ("scenes", "others")
+    pairs = [[{"images": f"{name}/images", "labels": f"{name}/labels"}] for name in parts]
     words = {"vocabulary": {"images": 9, "per_image": 12, "iterations": 5}}
     trees = [[{"kind": "dataset", "folder": str(root / name)}] for name in ("street", "other")]
     weak = {
@@ -166,7 +169,7 @@ def stages(root: Path) -> dict[str, list[str]]:
             root,
             "segmentation",
             "segmentation",
-            labels={"classes": "scenes.classes.yaml", "train": pair, "validation": pair},
+            labels={"classes": "scenes.classes.yaml", "train": pairs[0], "validation": pairs[1]},
             segmentation={"steps": 4, "batch": 3, "validate_every": 2, "scale": [0.8, 1.2]},
         ),
         "embedding": write_config(
