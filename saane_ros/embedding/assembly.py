@@ -77,6 +77,8 @@ def build_semantics(card: ModelCard, trunk: Trunk | None) -> nn.Module | None:
     part, images = card.semantics, card.preprocessing
     if part is None:
         return None
+    if trunk is not None:
+        _require_strides(card, trunk)
     if part.network == "light_pspnet":
         assert part.channels is not None
         assert trunk is not None
@@ -96,6 +98,18 @@ def build_semantics(card: ModelCard, trunk: Trunk | None) -> nn.Module | None:
         return EspNetV2(len(part.classes), images.mean, images.std)
     assert part.checkpoint is not None
     return load_segmenter(part.checkpoint, images.mean, images.std)
+
+
+def _require_strides(card: ModelCard, trunk: Trunk) -> None:
+    """SaaneError where the semantic network takes features that the trunk does not have."""
+    assert card.semantics is not None
+    taken = {"light_pspnet": LightPspNet.levels, "unet": UNet.levels}
+    for level in taken.get(card.semantics.network, ()):
+        if not getattr(trunk, level.replace("stride", "channels")):
+            raise SaaneError(
+                f"Model {card.name} puts {card.semantics.network} on a trunk without features at "
+                f"{level.replace('stride', 'stride ')}: choose another trunk or segmentation."
+            )
 
 
 def build_card_head(card: ModelCard, c_a: int, c_s: int, seed: int | None = None) -> Head:
