@@ -13,8 +13,8 @@ from saane_ros.route_map.postprocessing import Postprocessing, TraverseStatistic
 from saane_ros.route_map.search import checked_descriptor
 
 PSEUDO_FRAMES = 30.0
-"""Chosen with MEMORY on synthetic validation towns, where frames counted from half of NOVEL on: with
-fewer the first frames lose what they share as neighbours."""
+"""Chosen with MEMORY on synthetic validation towns, where frames counted from half of NOVEL on.
+With fewer the first frames lose what they share as neighbours."""
 MEMORY = 320.0
 """Frames that count, after which a frame's weight has fallen to 1/e. With 80 or fewer the
 statistics become those of the street in view, and Recall@1 falls below that of what never forgets;
