@@ -215,7 +215,7 @@ def test_settings_that_cannot_work_fail_the_configure(given: dict[str, str], rea
     with map_builder(**given) as node:
         until(lambda: node.problem, "the failure")
         assert reason in node.problem
-        assert node.state == "unconfigured"
+        until(lambda: node.state == "unconfigured", "the way back from configuring")
 
 
 def test_the_shipped_parameters_are_the_defaults() -> None:

@@ -131,7 +131,7 @@ def test_a_restart_does_not_replace_a_finished_map(peer: Peer, tmp_path: Path) -
         until(lambda: node.problem, "the refusal")
         assert f"{path} is a finished map of 60 places" in node.problem
         assert "set existing to extend or replace" in node.problem
-        assert node.state == "unconfigured"
+        until(lambda: node.state == "unconfigured", "the way back from configuring")
         assert not save(peer).success
     assert RouteMap.open(path).info.count == PLACES
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
