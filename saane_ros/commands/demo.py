@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from saane_ros.commands.parsers import number, output_folder
-from saane_ros.settings import TOWN_MODEL
+from saane_ros.settings import STREET_MODEL, TOWN_MODEL
 
 EXAMPLES = """\
 examples:
@@ -33,7 +33,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         epilog=EXAMPLES,
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="your own images instead")
-    parser.add_argument("--model", default=TOWN_MODEL, help="model card (%(default)s)")
+    parser.add_argument("--model", help=f"model card ({TOWN_MODEL}; with --data {STREET_MODEL})")
     parser.add_argument(
         "--out",
         type=output_folder,
@@ -62,7 +62,8 @@ def _run(options: argparse.Namespace) -> None:
     from saane_ros.demo.run import DemoOptions, run_demo
 
     signal.signal(signal.SIGTERM, _interrupt)  # ends the children as Ctrl-C does
-    run_demo(DemoOptions(options.data, options.model, options.out, options.rate, options.length))
+    model = options.model or (TOWN_MODEL if options.data is None else STREET_MODEL)
+    run_demo(DemoOptions(options.data, model, options.out, options.rate, options.length))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
