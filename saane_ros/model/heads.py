@@ -49,6 +49,8 @@ class Head(nn.Module):
     """From features on one grid, B x C x H x W, to a descriptor of `descriptor_size` values."""
 
     uses_semantics = True
+    uses_token = False
+    """Whether `forward` takes the class token of a vision transformer as `token`, B x C."""
     descriptor_size: int
 
     def filtered(self, appearance: Tensor, semantic: Tensor | None, static: Tensor) -> HeadOutput:

@@ -34,7 +34,7 @@ class TimmTrunk(Trunk):
 
     def __init__(self, name: str, tap: str = "") -> None:
         super().__init__()
-        model = _created(name)
+        model = created(name)
         nodes = {info["module"]: info["reduction"] for info in _infos(model)}
         taps = {f"stride{nodes[module]}": module for module in nodes if nodes[module] in STRIDES}
         if tap:
@@ -120,7 +120,8 @@ class TimmTrunk(Trunk):
         return found
 
 
-def _created(name: str) -> nn.Module:
+def created(name: str, **options: Any) -> Any:
+    """timm's network of that name, without its weights; SaaneError for an unknown one."""
     try:
         import timm
     except ImportError as error:
@@ -130,7 +131,7 @@ def _created(name: str) -> nn.Module:
         ) from error
     if not timm.is_model(name):
         raise SaaneError(f"timm has no model {name!r}: see timm.list_models() for its names.")
-    return timm.create_model(name, pretrained=False)
+    return timm.create_model(name, pretrained=False, **options)
 
 
 def _infos(model: nn.Module) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def test_list_tells_where_weights_are_or_come_from(cache, tmp_path, capsys):
     saane("list")
     lines = capsys.readouterr().out.splitlines()
     row = next(i for i, x in enumerate(lines) if x.startswith("saane-resnet50-pspnet "))
-    assert lines[row].split(None, 1)[1] == "saane, 7680-d, head not trained"
+    assert lines[row].split(None, 1)[1] == "saane, 7680-d, head not trained; Apache-2.0"
     assert lines[row + 2].startswith("  trunk: resnet50-0676ba61.pth missing, from https://")
     (tmp_path / "resnet50-0676ba61.pth").write_bytes(b"")
     saane("list", "--weights", str(tmp_path))
