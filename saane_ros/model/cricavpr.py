@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.model.gem import GeM, strongest_one
-from saane_ros.model.heads import Head, HeadOutput
+from saane_ros.model.heads import Head, HeadOutput, required_token
 
 DIVISIONS = (2, 3)
 REGIONS = 1 + sum(n * n for n in DIVISIONS)
@@ -38,10 +38,9 @@ class CricaVpr(Head):
         self, appearance: Tensor, semantic: Tensor | None = None, token: Tensor | None = None
     ) -> HeadOutput:
         """Features B x C x H x W and the class token B x C to a unit descriptor."""
-        assert token is not None
         cells = functional.normalize(appearance.float(), dim=1)
         shares = torch.zeros_like(cells[:, :1])
-        parts = [token.float()]
+        parts = [required_token(token).float()]
         for rows, columns in regions(cells.shape[-2], cells.shape[-1]):
             pooled, share = self.gem(cells[:, :, rows, columns])
             parts.append(pooled)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.errors import SaaneError
-from saane_ros.model.heads import Head, HeadOutput
+from saane_ros.model.heads import Head, HeadOutput, required_token
 
 HIDDEN = 512
 ITERATIONS = 3
@@ -54,12 +54,11 @@ class Salad(Head):
         self, appearance: Tensor, semantic: Tensor | None = None, token: Tensor | None = None
     ) -> HeadOutput:
         """Features B x C x H x W and the class token B x C to a unit descriptor."""
-        assert token is not None
         local = self.cluster_features(appearance).flatten(2).float()
         scores = self.score(appearance).flatten(2).float()
         shares = transported(scores, self.dust_bin.float())
         sums = functional.normalize(local @ shares.transpose(1, 2), dim=1)
-        scene = functional.normalize(self.token_features(token).float(), dim=1)
+        scene = functional.normalize(self.token_features(required_token(token)).float(), dim=1)
         whole = functional.normalize(torch.cat([scene, sums.flatten(1)], dim=1), dim=1)
         if isinstance(self.linear, nn.Linear):
             output = self.linear(whole.to(self.linear.weight.dtype)).float()

@@ -120,7 +120,7 @@ class TimmTrunk(Trunk):
         return found
 
 
-def created(name: str, **options: Any) -> Any:
+def created(name: str) -> Any:
     """timm's network of that name, without its weights; SaaneError for an unknown one."""
     try:
         import timm
@@ -131,7 +131,7 @@ def created(name: str, **options: Any) -> Any:
         ) from error
     if not timm.is_model(name):
         raise SaaneError(f"timm has no model {name!r}: see timm.list_models() for its names.")
-    return timm.create_model(name, pretrained=False, **options)
+    return timm.create_model(name, pretrained=False)
 
 
 def _infos(model: nn.Module) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ class VitTrunk(Trunk):
         if match is None:
             raise SaaneError(f"timm's {name} is no vision transformer of DINOv2 or DINOv3.")
         self.name, self.patch, self.rotary = name, int(match["patch"]), match["version"] == "3"
-        self.network = created(name, **({} if self.rotary else {"weight_init": "skip"}))
+        self.network = created(name)
         self.facet = self._cut(tap)
         self.adapters = self._adapt(adapters) if adapters else None
         self.channels16 = int(self.network.embed_dim)

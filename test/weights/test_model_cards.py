@@ -126,6 +126,7 @@ def test_built_in_classes_stand_at_their_published_indices():
         ({"appearance.trunk": "resnet50"}, ("appearance.width is for resnet18",)),
         ({"appearance.stride_on": "conv1"}, ("stride_on is for resnet50",)),
         ({"appearance.trunk": "resnet19"}, ("appearance.trunk is 'resnet19' instead of one of",)),
+        ({"layer": {"output": 3}}, ("system saane has no layer",)),
         ({"appearance.tap": "layer3"}, ("appearance.tap is for trunks of timm, or layer4",)),
         ({"beside": [{"trunk": "vgg16"}]}, ("beside.0 needs a trunk with weights",)),
         ({"beside": [{"trunk": "vgg16", "weights": "vgg"}]}, ("weights has no entry 'vgg'",)),
