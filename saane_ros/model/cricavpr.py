@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saane_ros.errors import SaaneError
 from saane_ros.model.gem import GeM, strongest_one
 from saane_ros.model.heads import Head, HeadOutput, required_token
 
@@ -54,6 +55,11 @@ class CricaVpr(Head):
 
 def regions(height: int, width: int) -> list[tuple[slice, slice]]:
     """Rows and columns of the 2 x 2 regions and then the 3 x 3, row by row, borders rounded."""
+    if min(height, width) < max(DIVISIONS):
+        raise SaaneError(
+            f"CricaVPR needs at least 3 x 3 cells of features and the image has {height} x "
+            f"{width}: give the card a larger preprocessing.height and width."
+        )
     found = []
     for n in DIVISIONS:
         rows, columns = (

@@ -294,6 +294,11 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
             parts[stream].pop(key)
     if card.beside:
         parts["beside"] = [asdict(replace(part, weights="")) for part in card.beside]
+        for part in parts["beside"]:
+            if not part["adapters"]:
+                part.pop("adapters")
+    if card.layer is not None:
+        parts["layer"] = {key: value for key, value in parts["layer"].items() if value}
     if card.aggregation is not None and not card.aggregation.residual_gate:
         parts["aggregation"].pop("residual_gate")
     for stream in parts.keys() & {"appearance", "semantics", "head", "filter"}:

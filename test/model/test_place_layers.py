@@ -323,6 +323,8 @@ def test_the_regions_of_cricavpr_are_those_of_its_sixteen_cells():
     """Its authors write the borders of 16 x 16 cells out: 8, and 5 and 11."""
     found = regions(16, 16)
     assert len(found) == 13
+    with pytest.raises(SaaneError, match=r"at least 3 x 3 cells .* has 2 x 9"):
+        regions(2, 9)
     assert [(r.start, r.stop) for r, _ in found[:4:2]] == [(0, 8), (8, 16)]
     assert [(c.start, c.stop) for _, c in found[4:7]] == [(0, 5), (5, 11), (11, 16)]
     for group, count in ((found[:4], 256), (found[4:], 256)):

@@ -12,8 +12,13 @@ KEYS = Path(__file__).parent / "published_keys"
 RANGE = re.compile(r"(?<=\.)(\d+)-(\d+)(?=\.)")
 
 
+TRUNKS = ("dinov2-vitg14",)
+"""Lists of a trunk alone, whose card takes another file for its head."""
+
+
 def layout_names() -> list[str]:
-    return sorted(path.stem for path in KEYS.glob("*.tsv"))
+    """The cards whose checkpoints hold all that they need."""
+    return sorted(path.stem for path in KEYS.glob("*.tsv") if path.stem not in TRUNKS)
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:

@@ -122,6 +122,20 @@ def test_a_checkpoint_fills_the_network_of_its_card(name):
         filled(card, more)
 
 
+def test_anyloc_takes_what_it_needs_of_the_giant():
+    """Its tap is behind 31 of 40 blocks, whose gated MLPs have other names in timm."""
+    card = load_card("anyloc-dinov2-vitg14-urban")
+    trunk, network = empty_checkpoint("dinov2-vitg14"), meta_network(card)
+    centres = {"centroids": torch.empty(32, 1536, device="meta")}
+    fill_network(network, card, {"trunk": trunk, "centres": centres})
+    found = network.appearance.own_tensors(trunk)
+    assert found["network.blocks.31.mlp.fc1.weight"] is trunk["blocks.31.mlp.w12.weight"]
+    assert len(network.appearance.network.blocks) == 32
+    wrong = {"centroids": torch.empty(64, 1536, device="meta")}
+    with pytest.raises(SaaneError, match=r"head of anyloc.*centroids 64x1536 instead of 32x1536"):
+        fill_network(network, card, {"trunk": trunk, "centres": wrong})
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16"])
 def test_eigenplaces_has_the_layout_of_cosplace(name):
     filled(load_card(f"eigenplaces-{name}"), empty_checkpoint(f"cosplace-{name}"))
