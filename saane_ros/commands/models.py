@@ -30,6 +30,22 @@ Weight files are looked for in --weights, beside the card, in the package's mode
 cache folder ($SAANE_CACHE, else ~/.cache/saane_ros) under weights/.
 """
 
+FAMILIES = {
+    "SAANE and its ablations": ("saane", "app_att_sem_att", "app_att", "app_sem", "app"),
+    "NetVLAD": ("netvlad",),
+    "SRALNet": ("sralnet",),
+    "DenseVLAD": ("dense_vlad",),
+    "APANet and AMOSNet": ("apanet", "apanet_mm", "amosnet"),
+    "GeM, CosPlace and EigenPlaces": ("gem", "cosplace"),
+    "Conv-AP and MixVPR": ("convap", "mixvpr"),
+    "Bag of Queries": ("boq",),
+    "SALAD and MegaLoc": ("salad", "megaloc"),
+    "AnyLoc": ("anyloc",),
+    "CricaVPR and SelaVPR": ("cricavpr", "selavpr", "selavpr_pp"),
+    "Segmentation, without descriptors": ("segmentation",),
+}
+"""Titles of the list and the systems under each."""
+
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane models` and its actions."""
@@ -52,13 +68,22 @@ def add(subparsers: argparse._SubParsersAction) -> None:
 def _list(options: argparse.Namespace) -> None:
     cards = list_cards()
     width = max((len(card.name) for card in cards), default=0)
-    for card in cards:
-        size = f", {card.descriptor_size}-d" if card.descriptor_size else ""
-        trained = "trained" if card.trained else "head not trained"
-        print(f"{card.name:<{width}}  {card.system}{size}, {trained}")
-        print(f"  {card.description}")
-        for line in _where(card, options.weights):
-            print(f"  {line}")
+    for title, systems in FAMILIES.items():
+        print(f"== {title}")
+        for card in cards:
+            if card.system in systems:
+                size = f", {card.descriptor_size}-d" if card.descriptor_size else ""
+                trained = "trained" if card.trained else "head not trained"
+                print(f"{card.name:<{width}}  {card.system}{size}, {trained}; {card.licence}")
+                print(f"  {card.description}")
+                for line in (*_figures(card), *_where(card, options.weights)):
+                    print(f"  {line}")
+
+
+def _figures(card: ModelCard) -> Iterator[str]:
+    """What its authors published, each with the protocol it was measured by."""
+    for figure in card.published:
+        yield f"published R@1 {figure.recall_at_1:.1f}, {figure.benchmark}: {figure.protocol}"
 
 
 def _where(card: ModelCard, weights: str) -> Iterator[str]:
@@ -72,7 +97,12 @@ def _where(card: ModelCard, weights: str) -> Iterator[str]:
 
 def _absent(source: WeightSource) -> str:
     origin = origin_of(source)
-    return f"{origin.file} missing, " + (f"from {origin.url}" if origin.url else "no download")
+    size = f" ({source.megabytes} MB)" if source.megabytes else ""
+    if not origin.url and source.page:
+        return f"{origin.file} missing, by hand from {source.page}{size}"
+    return f"{origin.file} missing, " + (
+        f"from {origin.url}{size}" if origin.url else "no download"
+    )
 
 
 def _verify(options: argparse.Namespace) -> None:

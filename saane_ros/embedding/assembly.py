@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from saane_ros.embedding.place_heads import published_head
 from saane_ros.errors import SaaneError
 from saane_ros.model.amosnet import AmosNet
 from saane_ros.model.apanet import ApaNet, ApaNetMultiModal
@@ -16,6 +17,7 @@ from saane_ros.model.espnetv2 import EspNetV2
 from saane_ros.model.fused_trunk import FusedTrunk
 from saane_ros.model.heads import Head, HeadSizes, build_head
 from saane_ros.model.huggingface import load_segmenter
+from saane_ros.model.mixvpr import MixVpr
 from saane_ros.model.mosaic import Mosaic
 from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.normalisation import Renormalisation
@@ -27,6 +29,7 @@ from saane_ros.model.static_filter import StaticFilter
 from saane_ros.model.timm_trunk import TimmTrunk
 from saane_ros.model.unet import UNet
 from saane_ros.model.vgg import VggTrunk
+from saane_ros.model.vit_trunk import VitTrunk, is_vit
 from saane_ros.model.vlad import VladHead, VladSizes
 from saane_ros.weights.cards import TIMM, Appearance, ModelCard
 from saane_ros.weights.centroid_files import fitting_centroids
@@ -36,8 +39,10 @@ from saane_ros.weights.checkpoints import (
     trunk_tensors,
     without_module_prefix,
 )
+from saane_ros.weights.layer_card import NEEDED
 from saane_ros.weights.matconvnet import check_average_image
 from saane_ros.weights.netvlad_layouts import netvlad_head, netvlad_trunk
+from saane_ros.weights.place_layouts import place_head, place_trunk
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
 from saane_ros.weights.tflite_files import mosaic_tensors
 
@@ -63,10 +68,13 @@ def build_trunk(card: ModelCard) -> Trunk:
 
 def _single_trunk(part: Appearance) -> Trunk:
     if part.trunk.startswith(TIMM):
-        return TimmTrunk(part.trunk.removeprefix(TIMM), part.tap)
+        name = part.trunk.removeprefix(TIMM)
+        if is_vit(name):
+            return VitTrunk(name, part.tap, part.adapters)
+        return TimmTrunk(name, part.tap)
     if part.trunk == "vgg16":
         return VggTrunk()
-    return ResNetTrunk(part.trunk, part.width, part.stride_on)
+    return ResNetTrunk(part.trunk, part.width, part.stride_on, part.tap)
 
 
 def build_semantics(card: ModelCard, trunk: Trunk | None) -> nn.Module | None:
@@ -121,6 +129,8 @@ def build_card_head(card: ModelCard, c_a: int, c_s: int, seed: int | None = None
 
 def _new_head(card: ModelCard, c_a: int, c_s: int) -> Head:
     part = card.head
+    if card.system in NEEDED:
+        return published_head(card, c_a)
     if card.aggregation is not None:
         vlad = NetVlad if card.system == "netvlad" else SralNet
         return vlad(vlad_sizes(card, c_a))
@@ -191,6 +201,10 @@ def load_head(network: SaaneNetwork | DenseVlad, card: ModelCard, tensors: Tenso
         return
     if card.aggregation is not None and card.system == "netvlad":
         tensors = netvlad_head(tensors, card.aggregation.layout, what)
+    if card.system in NEEDED:
+        tensors = place_head(tensors, card.system, what)
+    if isinstance(network.head, MixVpr):
+        network.head.require_cells(tensors, what)
     load_strict(network.head, tensors, what)
 
 
@@ -212,22 +226,22 @@ def fill_trunks(
 
 def load_trunk(trunk: Trunk, card: ModelCard, files: Mapping[str, Tensors]) -> None:
     """Load the trunk, or each of several from its own file."""
-    if not isinstance(trunk, FusedTrunk):
-        _load_single(trunk, card, files[card.local_features.weights])
-        return
-    for part, key in zip(trunk.parts, card.trunk_weights, strict=True):
-        _load_single(part, card, files[key])
+    parts = trunk.parts if isinstance(trunk, FusedTrunk) else [trunk]
+    for one, part in zip(parts, (card.local_features, *card.beside), strict=True):
+        _load_single(one, part, card, files[part.weights])
 
 
-def _load_single(trunk: Trunk, card: ModelCard, tensors: Tensors) -> None:
+def _load_single(trunk: Trunk, part: Appearance, card: ModelCard, tensors: Tensors) -> None:
     what = f"The appearance trunk of {card.name}"
-    if isinstance(trunk, TimmTrunk):
+    if card.system in NEEDED:
+        tensors = place_trunk(tensors, card.system, part.trunk, what)
+    if isinstance(trunk, (TimmTrunk, VitTrunk)):
         load_strict(trunk, trunk.own_tensors(without_module_prefix(tensors)), what)
         return
     if card.aggregation is not None and card.aggregation.layout in NETVLAD_LAYOUTS:
         check_average_image(tensors, card.preprocessing.mean, card.preprocessing.std, what)
         tensors = netvlad_trunk(tensors, card.aggregation.layout, what)
-    load_strict(trunk, trunk_tensors(tensors), what)
+    load_strict(trunk, trunk_tensors(tensors, part.tap), what)
 
 
 def load_semantics(semantics: nn.Module | None, card: ModelCard, tensors: Tensors) -> None:

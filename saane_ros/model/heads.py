@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saane_ros.errors import SaaneError
 from saane_ros.model.attention import ChannelAttention, SpatialAttention
 from saane_ros.model.fusion import Fusion, Projection
 from saane_ros.model.pooling import SpatialPyramidPooling, scaled_unit
@@ -49,6 +50,8 @@ class Head(nn.Module):
     """From features on one grid, B x C x H x W, to a descriptor of `descriptor_size` values."""
 
     uses_semantics = True
+    uses_token = False
+    """Whether `forward` takes the class token of a vision transformer as `token`, B x C."""
     descriptor_size: int
 
     def filtered(self, appearance: Tensor, semantic: Tensor | None, static: Tensor) -> HeadOutput:
@@ -60,6 +63,16 @@ class Head(nn.Module):
             appearance * static, None if semantic is None else semantic * static
         )
         return output
+
+
+def required_token(token: Tensor | None) -> Tensor:
+    """The class token, for the heads that cannot do without; SaaneError."""
+    if token is None:
+        raise SaaneError(
+            "This layer needs the class token of a vision transformer, which its trunk or features "
+            "kept for training do not have: use it as its card has it, untrained."
+        )
+    return token
 
 
 class PyramidHead(Head):

@@ -30,11 +30,15 @@ class SaaneOutput(NamedTuple):
 
 
 class TrunkOutput(NamedTuple):
-    """appearance: B x C_A x H x W.  semantic: B x C_S x H x W.  logits: B x K x h x w."""
+    """appearance: B x C_A x H x W.  semantic: B x C_S x H x W.  logits: B x K x h x w.
+
+    token: B x C_A, the class token of a trunk that has one.
+    """
 
     appearance: Tensor
     semantic: Tensor | None
     logits: Tensor | None
+    token: Tensor | None = None
 
 
 class SaaneNetwork(nn.Module):
@@ -85,14 +89,14 @@ class SaaneNetwork(nn.Module):
         """Frozen features of normalised images B x 3 x h x w on one common grid."""
         trunk = self.appearance(images)
         if self.semantics is None or not semantics:
-            return TrunkOutput(trunk.stride16, None, None)
+            return TrunkOutput(trunk.stride16, None, None, trunk.token)
         if isinstance(self.semantics, (LightPspNet, UNet)):
             output: SemanticOutput = self.semantics(trunk)
         else:
             output = self.semantics(enlarged(images, self.semantic_short_side))
         height, width = trunk.stride16.shape[-2:]
         semantic = align_semantics(output.features, (height, width))
-        return TrunkOutput(trunk.stride16, semantic, output.logits)
+        return TrunkOutput(trunk.stride16, semantic, output.logits, trunk.token)
 
     def forward(self, images: Tensor, labels: bool = False) -> SaaneOutput:
         """Normalised images B x 3 x h x w to descriptors, attention and, if asked, logits."""
@@ -109,6 +113,8 @@ class SaaneNetwork(nn.Module):
 
     def head_output(self, features: TrunkOutput) -> tuple[HeadOutput, Tensor | None]:
         """What the head makes of trunk features, and the filter's weights where there is one."""
+        if self.head.uses_token:
+            return self.head(features.appearance, token=features.token), None
         if self.static_filter is None:
             return self.head(features.appearance, features.semantic), None
         assert features.logits is not None

@@ -34,7 +34,7 @@ class TimmTrunk(Trunk):
 
     def __init__(self, name: str, tap: str = "") -> None:
         super().__init__()
-        model = _created(name)
+        model = created(name)
         nodes = {info["module"]: info["reduction"] for info in _infos(model)}
         taps = {f"stride{nodes[module]}": module for module in nodes if nodes[module] in STRIDES}
         if tap:
@@ -120,7 +120,8 @@ class TimmTrunk(Trunk):
         return found
 
 
-def _created(name: str) -> nn.Module:
+def created(name: str) -> Any:
+    """timm's network of that name, without its weights; SaaneError for an unknown one."""
     try:
         import timm
     except ImportError as error:

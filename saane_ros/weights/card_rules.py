@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from saane_ros.weights.cards import (
+    LAYER4,
     TIMM,
     TRUNK_CHANNELS,
     Appearance,
@@ -15,6 +16,8 @@ from saane_ros.weights.cards import (
     WeightSource,
 )
 from saane_ros.weights.class_lists import CLASS_LISTS, DYNAMIC_CLASSES
+from saane_ros.weights.layer_card import ADAPTED, ON_VIT, layer_problems
+from saane_ros.weights.layer_card import NEEDED as LAYERS
 
 NEEDED = {
     "light_pspnet": ("channels", "classes", "weights"),
@@ -36,7 +39,12 @@ FOREIGN = {
 
 ON_TRUNK = ("light_pspnet", "unet")
 """Semantic networks that take the trunk's features; the others take images."""
-APPEARANCE_ONLY = ("app", "app_att", "netvlad", "sralnet", "dense_vlad", "amosnet", "apanet")
+APPEARANCE_ONLY = (
+    *("app", "app_att", "netvlad", "sralnet", "dense_vlad", "amosnet", "apanet"),
+    *LAYERS,
+)
+PATCH = re.compile(rf"{TIMM}vit_\w+_patch(\d+)_\w*dinov[23]")
+"""timm's names of vision transformers whose patch tokens serve as a grid."""
 VLAD_SYSTEMS = ("netvlad", "sralnet", "dense_vlad")
 
 
@@ -71,6 +79,8 @@ def rule_problems(card: ModelCard) -> Iterator[str]:
         yield f"system {card.system} has no semantics without a filter"
     yield from _trunk_problems(card)
     yield from _aggregation_problems(card)
+    yield from layer_problems(card.system, card.layer)
+    yield from _vit_problems(card)
     yield from _filter_problems(card)
     if card.semantics is not None:
         yield from _semantics_problems(card.semantics)
@@ -109,8 +119,33 @@ def _architecture_problems(where: str, part: Appearance) -> Iterator[str]:
         yield f"{where}.width is for resnet18 only"
     if part.trunk != "resnet50" and part.stride_on != "conv2":
         yield f"{where}.stride_on is for resnet50 only"
-    if part.tap and not timm:
-        yield f"{where}.tap is for trunks of timm only"
+    if (
+        part.tap
+        and not timm
+        and not (part.trunk in ("resnet18", "resnet50") and part.tap == LAYER4)
+    ):
+        yield f"{where}.tap is for trunks of timm, or {LAYER4} of a resnet"
+
+
+def _vit_problems(card: ModelCard) -> Iterator[str]:
+    """Vision transformers alone have patches to fill, adapters and a class token."""
+    part, size = card.appearance, card.preprocessing
+    if part is None:
+        return
+    match = PATCH.match(part.trunk)
+    patch = int(match[1]) if match else 1
+    for side in ("height", "width"):
+        pixels = getattr(size, side)
+        if pixels % patch:
+            near = max(1, round(pixels / patch)) * patch
+            yield f"preprocessing.{side} is {pixels} instead of a multiple of {patch} as {near}"
+    if card.system in ON_VIT and not match:
+        yield f"system {card.system} needs a trunk {TIMM}vit_..._dinov2 or _dinov3"
+    if card.system in LAYERS and (card.beside or not card.descriptor_size):
+        yield f"system {card.system} needs one trunk whose channels are known, or layer.output"
+    wanted = card.system if card.system in ADAPTED else ""
+    if part.adapters != wanted:
+        yield f"appearance.adapters is {part.adapters!r} with system {card.system}"
 
 
 def _aggregation_problems(card: ModelCard) -> Iterator[str]:
@@ -142,7 +177,7 @@ def _filter_problems(card: ModelCard) -> Iterator[str]:
     part, semantics = card.filter, card.semantics
     if part is None:
         return
-    if semantics is None or card.system in ("segmentation", "dense_vlad"):
+    if semantics is None or card.system in ("segmentation", "dense_vlad", *LAYERS):
         yield f"filter needs semantics and does not apply to {card.system}"
         return
     if semantics.classes and not (part.dynamic or semantics.dynamic):
@@ -216,9 +251,10 @@ def _source_problems(where: str, source: WeightSource) -> Iterator[str]:
         yield f"{where} needs file or torchvision"
     elif source.file != re.sub(r"[/\\\0]", "", source.file) or source.file.startswith("."):
         yield f"{where}.file is {source.file!r} instead of a plain file name"
-    if source.url and not re.match(r"https?://[^/\s]+/\S+$", source.url):
-        yield f"{where}.url is {source.url!r} instead of an http or https address"
+    for key, address in (("url", source.url), ("page", source.page)):
+        if address and not re.match(r"https?://[^/\s]+/\S+$", address):
+            yield f"{where}.{key} is {address!r} instead of an http or https address"
     if source.sha256 and not re.fullmatch(r"[0-9a-f]{64}", source.sha256):
         yield f"{where}.sha256 is not 64 lower-case hexadecimal digits"
-    if not source.sha256 and not source.url:
+    if not source.sha256 and not source.url and not source.page:
         yield f"missing key {where}.sha256, which a file without url needs"

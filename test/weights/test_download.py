@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from saane_ros.errors import SaaneError
+from saane_ros.weights.card_files import load_card
 from saane_ros.weights.download import DownloadError, download
+from saane_ros.weights.store import find_weights
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -100,3 +103,46 @@ def test_two_processes_fetch_one_file_once(file_server, tmp_path):
     assert file_server.ranges == [""]
     digest = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
     assert digest == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("gated", "pages", "told"),
+    [
+        (True, False, "401 Unauthorized: it asks for an account or for its terms"),
+        (False, False, "404 Not Found: the file was moved or taken away"),
+        (False, True, "a web page instead of it: open it in a browser"),
+    ],
+)
+def test_a_gated_moved_or_hidden_file_is_told(gated, pages, told, file_server, cache, tmp_path):
+    """As a hub answers, and a cloud drive whose page wants a click."""
+    if gated:
+        file_server.gated.add("/net.pth")
+    if pages:
+        file_server.files["/net.pth"] = b"<!DOCTYPE html>"
+        file_server.pages.add("/net.pth")
+    card = tmp_path / "hub.yaml"
+    values = {
+        "name": "hub",
+        "system": "selavpr",
+        "appearance": {
+            "trunk": "timm/vit_small_patch14_dinov2",
+            "adapters": "selavpr",
+            "weights": "net",
+        },
+        "head": {"weights": "net"},
+        "preprocessing": {"height": 28, "width": 28},
+        "licence": "MIT",
+        "weights": {
+            "net": {
+                "file": "net.pth",
+                "url": file_server.url("/net.pth"),
+                "page": "https://example.org/by/hand",
+            }
+        },
+    }
+    card.write_text(yaml.safe_dump(values))
+    with pytest.raises(SaaneError, match=told) as caught:
+        find_weights(load_card(card))
+    assert "net.pth (from https://example.org/by/hand)" in str(caught.value)
+    assert "put it into one of these folders" in str(caught.value)
+    assert [path.name for path in cache.iterdir()] == [".net.pth.lock"]

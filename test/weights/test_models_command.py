@@ -18,7 +18,7 @@ from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.segmenting import load_segmentation
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
-from saane_ros.weights.card_files import load_card, parse_card
+from saane_ros.weights.card_files import card_names, load_card, parse_card
 
 CARD = {
     "name": "tiny",
@@ -70,11 +70,34 @@ def test_list_tells_where_weights_are_or_come_from(cache, tmp_path, capsys):
     saane("list")
     lines = capsys.readouterr().out.splitlines()
     row = next(i for i, x in enumerate(lines) if x.startswith("saane-resnet50-pspnet "))
-    assert lines[row].split(None, 1)[1] == "saane, 7680-d, head not trained"
+    assert lines[row].split(None, 1)[1] == "saane, 7680-d, head not trained; Apache-2.0"
     assert lines[row + 2].startswith("  trunk: resnet50-0676ba61.pth missing, from https://")
     (tmp_path / "resnet50-0676ba61.pth").write_bytes(b"")
     saane("list", "--weights", str(tmp_path))
     assert f"  trunk: {tmp_path / 'resnet50-0676ba61.pth'}" in capsys.readouterr().out
+
+
+def test_list_groups_by_family_and_tells_what_was_published(cache, capsys):
+    saane("list")
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line for line in lines if line.startswith("== ")]
+    assert titles == [f"== {title}" for title in models.FAMILIES]
+    names = [line.split()[0] for line in lines if not line.startswith((" ", "=="))]
+    assert sorted(names) == card_names()
+    start = next(i for i, x in enumerate(lines) if x.startswith("boq-resnet50 "))
+    assert lines.index("== Bag of Queries") < start < lines.index("== SALAD and MegaLoc")
+    assert lines[start].split(None, 1)[1] == "boq, 16384-d, trained; MIT"
+    protocols = [x for x in lines[start : start + 8] if "Nordland" in x]
+    assert protocols == [
+        "  published R@1 70.7, Nordland: 2,760 queries of summer among 27,592 references of "
+        "winter, right within 1 frame",
+        "  published R@1 83.1, Nordland: 27,592 queries among 27,592 references, right within "
+        "10 frames",
+    ]
+    told = next(x for x in lines if x.startswith("  checkpoint: resnet50_16384.pth"))
+    assert told.endswith("/releases/download/v1.0/resnet50_16384.pth (96 MB)")
+    told = next(x for x in lines if "resnet50_ConvAP" in x)
+    assert "missing, by hand from https://drive.google.com/drive/folders/" in told
 
 
 def test_verify_hashes_and_loads(tiny, capsys):
