@@ -71,7 +71,8 @@ class Row:
 def mapped(frames: Iterable[Frame], camera: Camera, mount: Pose) -> Mapped:
     """Triangulate a drive; SaaneError where it gives no points."""
     features = RootSift(MOST_OF_MAP)
-    views = [View(frame.pose, features.extract(frame.image)) for frame in frames]
+    posed = [frame for frame in frames if frame.pose is not None]
+    views = [View(frame.pose, features.extract(frame.image)) for frame in posed]
     poses = [view.pose for view in views if view.pose is not None]
     return Mapped(triangulate(views, camera, mount, features), poses, camera, mount)
 
@@ -143,7 +144,9 @@ def foreign(built: Mapped, images: Iterable[Rgb]) -> tuple[int, int, int]:
         camera = Camera(width, height, PLUMB_BOB, k)
         keypoints = RootSift().extract(image)
         several = [
-            refiner.candidate(keypoints, camera, range(start, start + LOOKED_AT))
+            refiner.candidate(
+                keypoints, camera, range(start, min(start + LOOKED_AT, len(built.poses)))
+            )
             for start in range(0, max(1, len(built.poses) - LOOKED_AT + 1), 2 * LOOKED_AT)
         ]
         tried, compared = tried + 1, compared + len(several)

@@ -1,4 +1,4 @@
-"""SuperPoint and LightGlue with random weights: shapes, places, quantisation, and what is refused."""
+"""SuperPoint and LightGlue with random weights: shapes, places, uint8, and what is refused."""
 
 from __future__ import annotations
 
