@@ -56,6 +56,7 @@ setup(
         "transformers": ["transformers", "scipy"],
         "sralnet": ["h5py"],
         "mosaic": ["tflite"],
+        "metric": ["pycolmap"],
         "test": [
             "pytest",
             "hypothesis",
@@ -71,6 +72,7 @@ setup(
             "h5py",
             "tflite",
             "ai-edge-litert",
+            "pycolmap",
             "colcon-common-extensions",
         ],
     },

@@ -24,6 +24,7 @@ FLOORS: Floors = (
     ("settings", "model", "messages"),
     ("weights", "simulation", "visualization"),
     ("embedding", "data"),
+    ("metric",),
     ("route_map",),
     ("localization",),
     ("evaluation", "ros"),

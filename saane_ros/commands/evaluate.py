@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from saane_ros import __version__
 from saane_ros.commands.evaluate_drive import add_drive
+from saane_ros.commands.evaluate_metric import add_metric
 from saane_ros.commands.parsers import command_parser, number, output_folder, threads
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
@@ -31,6 +32,7 @@ examples:
   saane evaluate --model saane-resnet18 --dataset corridor --root ~/data --attention
   saane evaluate --list
   saane evaluate drive --help    a localizer on its route and off it
+  saane evaluate metric --help   poses by a map's points
   saane evaluate panels --help   pictures of what is found and attended to
 
 models:
@@ -84,8 +86,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--list", action="store_true", help="list the described datasets and end")
     parser.set_defaults(run=_run)
-    others = parser.add_subparsers(dest="evaluation", metavar="drive | panels")
+    others = parser.add_subparsers(dest="evaluation", metavar="drive | metric | panels")
     add_drive(others)
+    add_metric(others)
     panels = command_parser(
         others, "panels", "show what models find, attend to and see", PANEL_EXAMPLES
     )

@@ -30,6 +30,8 @@ from saane_ros.data.poses.transforms import frame_name, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.geodesy import PLANE
+from saane_ros.metric.cameras import Camera, camera_of_message, read_camera, steady
+from saane_ros.metric.features import MOST_OF_MAP, RootSift
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import MapInfo, Origin
@@ -48,7 +50,7 @@ examples:
   saane map build --images photos/ --out street.routemap
   saane map build --images photos/ --poses poses.txt --every-metres 2 --out street.routemap
   saane map build --bag day.mcap --image-topic /camera/image --pose-topic /odom \\
-      --every-metres 2 --out street.routemap
+      --every-metres 2 --metric --out street.routemap
 
 Pose files: columns named by a header (name or stamp; x,y[,z] or lat,lon[,alt]; yaw or qx,qy,qz,qw
 in any order), or TUM (t x y z qx qy qz qw), KITTI (3x4 rows), EuRoC, hloc, COLMAP (images.txt).
@@ -60,6 +62,9 @@ finds its own robot's pose. A bag tells it by /tf_static and the frames of its i
 dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
 map keeps the statistics of its drive; those of a query drive begin there and become its own. auto
 is mean where the drive has places enough that differ, else none; `saane map info` says which it is.
+--metric adds points in space, by which a pose can be told to centimetres. It needs the camera's
+intrinsics (CameraInfo beside the images of a bag, or --camera-info: the YAML of camera_calibration,
+or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane_ros[metric]'.
 An interrupted build goes on where it was when the same command is given again. Until the new map
 is complete an older one of its name stays, and so it does where the disk has no room.
 """
@@ -106,6 +111,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     build.add_argument(
         "--camera-pose", default="", metavar="'X Y Z R P Y'", help="of the camera on it, see below"
+    )
+    build.add_argument("--metric", action="store_true", help="add points in space, see below")
+    build.add_argument(
+        "--camera-info", default="", metavar="WHAT", help="file of intrinsics, or topic of --bag"
     )
     build.add_argument(
         "--out", type=output_folder, required=True, metavar="X.routemap", help="map to write"
@@ -166,6 +175,7 @@ class _Source:
     notes: list[str]
     body: str
     camera: Pose | None
+    intrinsics: Camera | None
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -194,6 +204,8 @@ def _build(options: argparse.Namespace) -> None:
             postprocessing=options.postprocessing,
             body=source.body,
             camera=source.camera,
+            features=RootSift(MOST_OF_MAP) if options.metric else None,
+            intrinsics=source.intrinsics,
         )
         try:
             builder.add(progress(source.frames, "map", total=source.total, unit="frame"))
@@ -219,7 +231,8 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
             label += f" with poses {sha256_of(folder.pose_file)}"
         total = len(folder.selected(*every))
         frames, body = folder.frames(*every), frame_name(options.base_frame)
-        yield _Source(frames, label, folder.origin, folder.grid, total, [], body, camera)
+        seen = _intrinsics_of_folder(options, folder)
+        yield _Source(frames, label, folder.origin, folder.grid, total, [], body, camera, seen)
         return
     if options.poses:
         raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
@@ -240,7 +253,31 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
             camera = camera or camera_on(bag, options.image_topic, body)
         notes: list[str] = []
         noted = _with_notes(frames, bag, notes)
-        yield _Source(noted, label, bag.origin, bag.grid, None, notes, body, camera)
+        seen = _intrinsics_of_bag(options, bag)
+        yield _Source(noted, label, bag.origin, bag.grid, None, notes, body, camera, seen)
+
+
+def _intrinsics_of_folder(options: argparse.Namespace, folder: ImageFolder) -> Camera | None:
+    if not options.metric:
+        return None
+    if not options.camera_info:
+        raise SaaneError("--metric of a folder needs --camera-info: name a file of intrinsics.")
+    shapes = (frame.image.shape for frame in folder.frames() if frame.image.size)
+    return read_camera(Path(options.camera_info), next(shapes, (1, 1)))
+
+
+def _intrinsics_of_bag(options: argparse.Namespace, bag: BagReader) -> Camera | None:
+    """By a file, or by the messages of a topic; SaaneError where it is none or changed."""
+    if not options.metric:
+        return None
+    given = options.camera_info
+    if Path(given).is_file():
+        shapes = (f.image.shape for f in bag.frames(options.image_topic) if f.image.size)
+        return read_camera(Path(given), next(shapes, (1, 1)))
+    from saane_ros.data.bags.mounts import camera_infos
+
+    infos = camera_infos(bag, options.image_topic, given)
+    return steady(camera_of_message(info, given or options.image_topic) for info in infos)
 
 
 def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> Iterator[Frame]:
@@ -298,6 +335,7 @@ def _show(route_map: RouteMap) -> None:
         ("descriptors", f"{info.descriptor_size} values, {info.dtype}, {info.index} search"),
         ("processing", _postprocessing_text(route_map)),
         ("calibration", _calibration_text(route_map)),
+        ("points", _points_text(route_map)),
     ]
     for name, text in rows:
         print(f"{name:<12} {text}")
@@ -339,3 +377,13 @@ def _calibration_text(route_map: RouteMap) -> str:
         return "none: run `saane map calibrate`, without it the map cannot be localized in"
     grids = "with" if bearings.grids is not None else "without"
     return f"{bearings.calibration.source}, {grids} feature grids"
+
+
+def _points_text(route_map: RouteMap) -> str:
+    points = route_map.points
+    if points is None:
+        return "none: a pose is that of the matched place, see `saane map build --metric`"
+    return (
+        f"{points.points} of {points.features}, {points.place_bytes / 1e3:.1f} kB a place, "
+        f"reprojection error {points.error:.2f} pixels"
+    )

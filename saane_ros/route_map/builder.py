@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +18,10 @@ from saane_ros.data.poses.plausibility import Order, StampGate
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
+from saane_ros.metric.cameras import Camera
+from saane_ros.metric.features import LocalFeatures
+from saane_ros.metric.store import Points
+from saane_ros.metric.triangulation import View, drive_points
 from saane_ros.progress import progress
 from saane_ros.route_map.cohort import cohort_of
 from saane_ros.route_map.existing import REPLACE, base_of
@@ -39,12 +43,14 @@ class BuildReport:
     """What became of the frames.
 
     embedded: frames that went through the network.  continued: frames that an interrupted build
-    had embedded.  skipped: name and reason of every frame left out.
+    had embedded.  skipped: name and reason of every frame left out.  no_points: why the map has
+    none, although it was to; empty where it has.
     """
 
     embedded: int = 0
     continued: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    no_points: str = ""
 
     def summary(self) -> str:
         """One line per fact, the skipped frames by name."""
@@ -56,6 +62,8 @@ class BuildReport:
             more = len(self.skipped) - len(named)
             listed = ", ".join(named) + (f" and {more} more" if more else "")
             lines.append(f"{len(self.skipped)} frames skipped: {listed}")
+        if self.no_points:
+            lines.append(self.no_points)
         return "\n".join(lines)
 
 
@@ -81,6 +89,8 @@ class RouteMapBuilder:
     postprocessing: of the stored descriptors, one of `postprocessing.CHOICES`, fitted to all places
     whenever the map is written.  existing: what to do with a finished map of that name, one of
     `existing.EXISTING`; `base` is the map that is extended.
+    features: what finds keypoints of a map that is to have points; it has if also its camera's
+    `intrinsics` are told, which may be set until the map is written, and a pose of the camera.
 
     `save` may be called on another thread than `add`, which goes on while the map is written.
     """
@@ -101,10 +111,14 @@ class RouteMapBuilder:
         body: str = "",
         camera: Pose | None = None,
         existing: str = REPLACE,
+        features: LocalFeatures | None = None,
+        intrinsics: Camera | None = None,
     ) -> None:
         self.path = Path(path)
         self.report = BuildReport()
-        self.body, self.camera = body, camera
+        self.body, self.camera, self.intrinsics = body, camera, intrinsics
+        self._features = features
+        self._shapes: set[tuple[int, int]] = set()
         check_target(self.path)
         self._embedder = embedder
         self._frame_id = frame_id
@@ -114,7 +128,11 @@ class RouteMapBuilder:
         self._kind = postprocessing
         self._cohort = cohort_of(embedder)
         head = JournalHead(
-            embedder.fingerprint, embedder.descriptor_size, source, self._cohort.grid_shape
+            embedder.fingerprint,
+            embedder.descriptor_size,
+            source,
+            self._cohort.grid_shape,
+            "" if features is None else features.name,
         )
         self._journal = Journal(self.path, head)
         self._origin = origin or self._journal.origin()
@@ -167,6 +185,7 @@ class RouteMapBuilder:
             entry = _Entry(frame.name, frame.stamp_ns, frame.pose, _key(frame.image))
             with self._adding:
                 self._waiting.append((entry, frame.image))
+                self._shapes.add((frame.image.shape[0], frame.image.shape[1]))
                 if len(self._waiting) >= self._batch:
                     self._flush()
 
@@ -201,6 +220,7 @@ class RouteMapBuilder:
                 f"There is no usable frame for {self.path}{why}: check the image source."
             )
         rows = [self._row_of(entry.key) for entry in self._entries]
+        poses = [entry.pose for entry in self._entries]
         return Snapshot(
             self.path,
             self._info(),
@@ -211,7 +231,22 @@ class RouteMapBuilder:
             [self._journal.thumbnail(row) for row in rows],
             self._cohort,
             None if self.base is None else self.base.path,
+            None if self._features is None else lambda: self._points(poses, rows),
         )
+
+    def _points(self, poses: Sequence[Pose | None], rows: Sequence[int]) -> Points | None:
+        """The points of places; None, and the report says why, where there are none."""
+        self.report.no_points = ""
+        try:
+            views = [
+                View(pose, self._journal.keypoints(row))
+                for pose, row in zip(poses, rows, strict=True)
+            ]
+            assert self._features is not None, "asked for only with features"
+            return drive_points(views, self.intrinsics, self._shapes, self.camera, self._features)
+        except SaaneError as error:
+            self.report.no_points = str(error)
+            return None
 
     def _stamp_fault(self, frame: Frame) -> str | None:
         """Why a stamp is wrong; one far from that before is not: the clock may be set anew."""
@@ -254,7 +289,8 @@ class RouteMapBuilder:
             if projection is not None and grid is not None
         ]
         thumbnails = [thumbnail_jpeg(image) for _, image in kept]
-        self._journal.append(rows, descriptors[good], grids, thumbnails)
+        keypoints = [] if self._features is None else [self._features.extract(i) for _, i in kept]
+        self._journal.append(rows, descriptors[good], grids, thumbnails, keypoints)
         return {entry.key for entry, _ in batch} - {entry.key for entry, _ in kept}
 
     def _row_of(self, key: str) -> int:

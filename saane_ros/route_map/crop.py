@@ -40,5 +40,12 @@ def crop_map(
     chosen = [route_map.places[row] for row in kept]
     grids = route_map.localizable().grids
     return write_derived(
-        path, route_map, chosen, route_map.descriptors, kept, grids, route_map.postprocessing
+        path,
+        route_map,
+        chosen,
+        route_map.descriptors,
+        kept,
+        grids,
+        route_map.postprocessing,
+        route_map.points,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.metric.store import Points
 from saane_ros.route_map.calibration import Weights
 from saane_ros.route_map.cohort import Cohort
 from saane_ros.route_map.postprocessing import NONE, Postprocessing
@@ -26,11 +27,13 @@ def write_derived(
     rows: Sequence[int],
     grids: NDArray[np.int8] | None,
     postprocessing: Postprocessing | None,
+    points: Points | None = None,
 ) -> RouteMap:
     """Write places in this order, place i with `descriptors[rows[i]]`, and the rest as `template`.
 
     Places keep their thumbnails where all have one. grids: compact feature grids, in the rows of
-    the descriptors. postprocessing: what these went through.
+    the descriptors. postprocessing: what these went through.  points: in the rows of the
+    descriptors too.
     """
     kind = NONE if postprocessing is None else postprocessing.kind
     info = replace(
@@ -48,7 +51,10 @@ def write_derived(
     numbered = [replace(place, id=number) for number, place in enumerate(places)]
     cohort = template.localizable().cohort
     shown = _thumbnails(places)
-    write_map(path, info, numbered, descriptors, rows, shown, cohort, grids, postprocessing)
+    seen = None if points is None else points.of_places(rows)
+    write_map(
+        path, info, numbered, descriptors, rows, shown, cohort, grids, postprocessing, points=seen
+    )
     return RouteMap.open(path)
 
 
@@ -71,6 +77,7 @@ def write_calibrated(
         None if route_map.bearings is None else route_map.bearings.grids,
         route_map.postprocessing,
         weights,
+        route_map.points,
     )
     return RouteMap.open(route_map.path)
 

@@ -1,10 +1,10 @@
 """What a build has embedded so far, on disk, so that an interrupted build loses nothing.
 
 `.<name>.building/` beside the map holds `journal.yaml` (whose build it is), `frames.jsonl` (one
-line per embedded frame), `descriptors.f32` and `grids.i8` (raw rows), `thumbnails/`, and
-`origin.json` where the origin came with the frames. Rows are appended before their line, so that a
-line always stands for a whole row. `journal.yaml` is the last to come and the first to go, so that
-the rest is there as long as it is.
+line per embedded frame), `descriptors.f32` and `grids.i8` (raw rows), `thumbnails/`, `keypoints/`
+where the map is to have points, and `origin.json` where the origin came with the frames. Rows are
+appended before their line, so that a line always stands for a whole row. `journal.yaml` is the last
+to come and the first to go, so that the rest is there as long as it is.
 """
 
 from __future__ import annotations
@@ -15,31 +15,37 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from saane_ros.files import lock_folder, replacing_file, telling_full_disk
+from saane_ros.metric.features import Keypoints
 from saane_ros.reading import YAML_FAULTS
+from saane_ros.route_map.arrays import read_arrays, write_arrays
 from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose
 
-JOURNAL_FORMAT = 2
+JOURNAL_FORMAT = 3
+KEYPOINT_FOLDER = "keypoints"
 
 
 @dataclass(frozen=True)
 class JournalHead:
     """Whose build a journal belongs to; another head means another build.
 
-    grid: h, w and values of a compact feature grid, empty for a model without them.
+    grid: h, w and values of a compact feature grid, empty for a model without them.  features:
+    name of what finds keypoints, empty for a map without points.
     """
 
     fingerprint: str
     descriptor_size: int
     source: str
     grid: tuple[int, ...] = ()
+    features: str = ""
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -88,9 +94,10 @@ class Journal:
         descriptors: NDArray[np.float32],
         grids: list[NDArray[np.int8]],
         thumbnails: list[bytes],
+        keypoints: list[Keypoints],
     ) -> None:
         """Record embedded frames: descriptors float32 (n, D), compact grids where the model has
-        them, thumbnails as JPEG bytes.
+        them, thumbnails as JPEG bytes, keypoints where the map is to have points.
         """
         first = len(self.rows)
         row_bytes, grid_bytes = self._head.sizes
@@ -99,6 +106,9 @@ class Journal:
         with telling_full_disk(self._map_path):
             for offset, jpeg in enumerate(thumbnails):
                 self.thumbnail(first + offset).write_bytes(jpeg)
+            for offset, one in enumerate(keypoints):
+                arrays: dict[str, NDArray[Any]] = {"xy": one.xy, "descriptors": one.descriptors}
+                write_arrays(self._keypoint_path(first + offset), arrays)
             _append(self._descriptor_path, first * row_bytes, raw)
             _append(self._grid_path, first * grid_bytes, b"".join(g.tobytes() for g in grids))
             _append(self._frame_path, self._lines_end, lines)
@@ -122,6 +132,11 @@ class Journal:
     def thumbnail(self, row: int) -> Path:
         """File of a row's thumbnail."""
         return self.folder / THUMBNAIL_FOLDER / thumbnail_name(row)
+
+    def keypoints(self, row: int) -> Keypoints:
+        """A row's keypoints."""
+        arrays = read_arrays(self._keypoint_path(row))
+        return Keypoints(arrays["xy"], arrays["descriptors"])
 
     def origin(self) -> Origin | None:
         """Where the poses' zero lies on the Earth, if that was remembered."""
@@ -164,6 +179,9 @@ class Journal:
     def _grid_path(self) -> Path:
         return self.folder / "grids.i8"
 
+    def _keypoint_path(self, row: int) -> Path:
+        return self.folder / KEYPOINT_FOLDER / f"{row:06d}.npz"
+
     @property
     def _origin_path(self) -> Path:
         return self.folder / "origin.json"
@@ -181,8 +199,9 @@ class Journal:
     def _start(self) -> None:
         self._head_path.unlink(missing_ok=True)
         shutil.rmtree(self.base, ignore_errors=True)
-        shutil.rmtree(self.folder / THUMBNAIL_FOLDER, ignore_errors=True)
-        (self.folder / THUMBNAIL_FOLDER).mkdir()
+        for name in (THUMBNAIL_FOLDER, KEYPOINT_FOLDER):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir()
         self._descriptor_path.write_bytes(b"")
         self._grid_path.write_bytes(b"")
         self._frame_path.write_bytes(b"")
@@ -204,6 +223,8 @@ class Journal:
         for line in lines[:whole]:
             row = _row(line)
             if row is None or not self.thumbnail(len(rows)).is_file():
+                break
+            if self._head.features and not self._keypoint_path(len(rows)).is_file():
                 break
             rows.append(row)
         self._lines_end = sum(len(line) + 1 for line in lines[: len(rows)])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
+from saane_ros.metric.store import joined
 from saane_ros.route_map.alignment import Route, route_of
 from saane_ros.route_map.derived import write_derived
 from saane_ros.route_map.map_frames import into_frame
@@ -72,7 +73,8 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
             )
         used = whitened(used, postprocessing, stacked)
         stacked = used.projected(stacked.astype(np.float32)).astype(stacked.dtype)
-    return write_derived(path, first, ordered, stacked, order, _grids(maps), used)
+    seen = joined([one.points for one in maps])
+    return write_derived(path, first, ordered, stacked, order, _grids(maps), used, seen)
 
 
 def check_extendable(route_map: RouteMap) -> None:

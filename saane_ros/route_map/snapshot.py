@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from saane_ros.metric.store import Points
 from saane_ros.route_map.cohort import Cohort
 from saane_ros.route_map.info import MapInfo
 from saane_ros.route_map.merge import merge_maps
@@ -26,7 +27,8 @@ class Snapshot:
     path: of the map.  info: with "auto" for a post-processing that the places are to choose, or the
     map that they are merged with.  descriptors, grids: rows of the journal; place i has those of
     `rows[i]` and the thumbnail i.  base: folder of the map that the places are merged with, None
-    where they are a map of their own.
+    where they are a map of their own.  points: triangulates
+    those of the places, None for a map without.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class Snapshot:
     thumbnails: Sequence[Path]
     cohort: Cohort
     base: Path | None = None
+    points: Callable[[], Points | None] | None = None
 
     def write(self) -> RouteMap:
         """Write the map and open it."""
@@ -77,5 +80,7 @@ class Snapshot:
             self.cohort,
             grids,
             postprocessing,
+            None,
+            None if self.points is None else self.points(),
         )
         return RouteMap.open(path)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.files import clear_leftovers
+from saane_ros.metric.store import METRIC_FILE, Points, read_points
 from saane_ros.reading import parsing
 from saane_ros.route_map.calibration import CALIBRATION_FILE, Calibration, read_calibration
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, read_cohort
@@ -43,7 +44,7 @@ class RouteMap:
 
     descriptors: (N, D) float16 or float32, memory-mapped, one row per place in route order.
     postprocessing: what these went through and a query has to; None where they are as embedded.
-    bearings: None in a map of an older format.
+    bearings: None in a map of an older format.  points: None in a map that was built without.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RouteMap:
         descriptors: NDArray[np.floating],
         postprocessing: Postprocessing | None = None,
         bearings: Bearings | None = None,
+        points: Points | None = None,
     ) -> None:
         self.path = path
         self.info = info
@@ -61,6 +63,7 @@ class RouteMap:
         self.descriptors = descriptors
         self.postprocessing = postprocessing
         self.bearings = bearings
+        self.points = points
 
     @classmethod
     def open(cls, path: str | Path, everything: bool = False) -> RouteMap:
@@ -98,8 +101,9 @@ class RouteMap:
                     f"and its descriptors have {info.descriptor_size}: build the map again."
                 )
         bearings = _bearings(folder, info, postprocessing) if info.calibrated else None
+        points = read_points(folder, info.count) if METRIC_FILE in info.files else None
         verified.remember()
-        return cls(folder, info, places, descriptors, postprocessing, bearings)
+        return cls(folder, info, places, descriptors, postprocessing, bearings, points)
 
     def localizable(self) -> Bearings:
         """The bearings; SaaneError says what to do for a map of an older format."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
+from saane_ros.metric.store import METRIC_FILES
 from saane_ros.paths import cache_folder
 from saane_ros.progress import byte_progress
 from saane_ros.route_map.calibration import CALIBRATION_FILE
@@ -40,6 +41,7 @@ OWN_FILES = (
     GRAPH_FILE,
     GRIDS_FILE,
     INDEX_FILE,
+    *METRIC_FILES,
     PLACES_FILE,
     POSTPROCESSING_FILE,
     THUMBNAIL_FOLDER,
@@ -159,6 +161,7 @@ def _check_names(folder: Path, info: MapInfo) -> None:
     required_files += [INDEX_FILE] * (info.index != "flat")
     required_files += [POSTPROCESSING_FILE] * (info.postprocessing != NONE)
     required_files += [GRAPH_FILE, COHORT_FILE, CALIBRATION_FILE] * info.calibrated
+    required_files += METRIC_FILES * any(name in info.files for name in METRIC_FILES)
     for required in required_files:
         if required not in info.files:
             raise SaaneError(

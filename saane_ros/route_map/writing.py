@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_folder, telling_full_disk
+from saane_ros.metric.store import Points, write_points
 from saane_ros.progress import progress
 from saane_ros.route_map.calibration import (
     CALIBRATION_FILE,
@@ -62,12 +63,14 @@ def write_map(
     grids: NDArray[np.int8] | None = None,
     postprocessing: Postprocessing | None = None,
     weights: tuple[Weights, str] | None = None,
+    points: Points | None = None,
 ) -> None:
     """Write a map; place i has descriptor `descriptors[rows[i]]` and JPEG `thumbnails[i]`.
 
     `info` comes without index kind and checksums, which are filled in here. grids: compact, place
     i has `grids[rows[i]]`; None for a model without them. `postprocessing` is what the descriptors
     went through already. weights: of its calibration and their source, the package's where None.
+    points: of the places in their order.
     Raises SaaneError where the disk has no room for it; an older map stays as it was.
     """
     check_target(path)
@@ -79,6 +82,8 @@ def write_map(
             _copy_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
         if postprocessing is not None:
             write_postprocessing(folder / POSTPROCESSING_FILE, postprocessing)
+        if points is not None:
+            write_points(folder, points)
         kept = None
         if grids is not None:
             kept = _write_rows(folder / GRIDS_FILE, grids, rows, np.dtype(np.int8))

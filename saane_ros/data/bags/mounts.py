@@ -1,7 +1,9 @@
-"""How the camera of a bag sits on what its poses are of: frames' names and static transforms."""
+"""How the camera of a bag sees, and how it sits on what its poses are of."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from saane_ros.data.bags.raw_messages import STATIC_TRANSFORMS
@@ -25,6 +27,21 @@ def camera_on(bag: BagReader, image_topic: str, body: str) -> Pose | None:
         except UndecodableError:
             continue
     return transforms.camera(first.header.frame_id, body)
+
+
+def camera_infos(bag: BagReader, image_topic: str, topic: str = "") -> Iterator[Any]:
+    """The CameraInfo messages of an image topic, all that can be read.
+
+    topic: theirs; by default `camera_info` beside the images, as image_transport has it.
+    """
+    raw_topic = image_topic.removesuffix("/compressed").rstrip("/")
+    topic = topic or f"{raw_topic.rpartition('/')[0]}/camera_info"
+    info = bag.topics().get(topic)
+    if info is None or not info.type.endswith("/CameraInfo"):
+        return
+    for raw in bag.messages([topic]):
+        with suppress(UndecodableError):
+            yield deserialized(raw)
 
 
 def body_of(bag: BagReader, pose_topic: str) -> str:
