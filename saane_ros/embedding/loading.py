@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from saane_ros.embedding.assembly import Tensors, build_network, fill_network
-from saane_ros.embedding.network import NetworkEmbedder
+from saane_ros.embedding.choice import Choice, picked
+from saane_ros.embedding.engines import COMPILED, PACKAGES, TORCH, Graph, check_precision
+from saane_ros.embedding.graphs import Exportable, graph_of
+from saane_ros.embedding.network import NetworkEmbedder, folded
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.heads import HEADS
@@ -19,6 +24,9 @@ from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors, tensors_digest
 
 
+_log = logging.getLogger(__name__)
+
+
 def load_embedder(
     model: str,
     weights: str = "",
@@ -26,11 +34,14 @@ def load_embedder(
     precision: str = "auto",
     threads: int = 0,
     system: System | None = None,
+    engine: str = TORCH,
 ) -> NetworkEmbedder:
     """The embedder of a card, by name or path, on a device.
 
     weights: folder looked into first.  threads: CPU threads of PyTorch, 0 for its choice.
     system: another wiring of the same weights, such as "app": attention and semantics off.
+    engine: torch, compiled, onnx or openvino; auto takes what `saane models tune` chose. One that
+    cannot be had is warned of, and PyTorch goes on.
     Raises SaaneError for an unknown card, missing or unfitting weights, an absent device.
     """
     if threads:
@@ -52,15 +63,56 @@ def load_embedder(
     if isinstance(network.semantics, HuggingFaceSegmenter):
         class_names = network.semantics.class_names
         digests["semantics"] = tensors_digest(network.semantics.state_dict())
-    return NetworkEmbedder(
+    digest, preprocessing = fingerprint(card, digests), preprocessing_of(card)
+    default = pick_precision("auto", chosen)
+    choice = picked(engine, precision, chosen.type, digest, default)
+    graph, choice = _graph(
+        Exportable(network, preprocessing, digest), choice, default, device, threads
+    )
+    embedder = NetworkEmbedder(
         network,
-        preprocessing_of(card),
+        preprocessing,
         card.name if system is None else f"{card.name}:{system}",
-        fingerprint(card, digests),
+        digest,
         class_names,
         chosen,
-        pick_precision(precision, chosen),
+        choice.precision if graph is None else default,
+        choice.engine,
+        graph,
     )
+    if choice.engine == COMPILED and not _compiles(embedder):
+        return load_embedder(model, weights, device, default, threads, system)
+    return embedder
+
+
+def _graph(
+    model: Exportable, choice: Choice, default: str, device: str, threads: int
+) -> tuple[Graph | None, Choice]:
+    """The graph of a choice, None for PyTorch; and what the choice comes down to."""
+    if choice.engine not in PACKAGES:
+        check_precision(choice.engine, choice.precision)
+        return None, choice
+    try:
+        folded(model.network)
+        return graph_of(model, choice.engine, choice.precision, device, threads), choice
+    except SaaneError as error:
+        _log.warning("%s PyTorch goes on.", error)
+        return None, Choice(TORCH, default)
+
+
+def _compiles(embedder: NetworkEmbedder) -> bool:
+    """Whether torch.compile works here, by an image; it tells why not."""
+    size = embedder.preprocessing.height, embedder.preprocessing.width
+    try:
+        embedder.embed([np.zeros((*size, 3), np.uint8)])
+    except Exception as error:  # without a compiler it raises many things
+        reason = str(error).strip().split("\n")[0][:200].rstrip(".: ") or type(error).__name__
+        _log.warning(
+            "torch.compile does not work here (%s): install a C++ compiler. PyTorch goes on.",
+            reason,
+        )
+        return False
+    return True
 
 
 def preprocessing_of(card: ModelCard) -> Preprocessing:

@@ -49,8 +49,13 @@ class Preprocessing:
 
     def __call__(self, images: Sequence[Rgb], device: torch.device) -> Tensor:
         """Images uint8 H x W x 3 of any sizes to float32 B x 3 x height x width."""
-        stacked = np.stack([resized(image, self.height, self.width) for image in images])
-        return self.normalise(torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2))
+        stacked = torch.from_numpy(self.resized(images)).to(device)
+        return self.normalise(stacked.permute(0, 3, 1, 2))
+
+    def resized(self, images: Sequence[Rgb]) -> NDArray[np.uint8]:
+        """Images uint8 H x W x 3 of any sizes to uint8 B x height x width x 3."""
+        sized = [resized(image, self.height, self.width) for image in images]
+        return np.ascontiguousarray(sized[0][None]) if len(sized) == 1 else np.stack(sized)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 B x 3 x h x w to float32, the dataset's mean and deviation taken out."""
