@@ -37,9 +37,13 @@ _WARM_UPS = 3
 
 
 class Graph(Protocol):
-    """A loaded graph: uint8 images (B, h, w, 3) to what the network makes of them, on the CPU."""
+    """A loaded graph: uint8 images (B, h, w, 3) to what the network makes of them, on the CPU.
+
+    outputs: names of those of SaaneOutput that it has.  size: bytes of its file.
+    """
 
     outputs: tuple[str, ...]
+    size: int
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput: ...
 
@@ -87,9 +91,7 @@ def check_precision(engine: str, precision: str) -> None:
 class OnnxGraph:
     """On ONNX Runtime; on a Jetson or another GPU by TensorRT or CUDA where it is built so."""
 
-    def __init__(
-        self, library: Any, precision: str, path: Path, device: str, threads: int
-    ) -> None:
+    def __init__(self, library: Any, precision: str, path: Path, device: str, threads: int) -> None:
         options = library.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # its errors are raised too
@@ -97,6 +99,7 @@ class OnnxGraph:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(library.get_available_providers(), precision, path, device)
         self._session = library.InferenceSession(str(path), options, providers=providers)
+        self.size = path.stat().st_size
         self.outputs = tuple(output.name for output in self._session.get_outputs())
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:
@@ -134,6 +137,7 @@ class OpenVinoGraph:
         self._options = {
             "INFERENCE_PRECISION_HINT": _OPENVINO_HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # a robot's cores are shared
         }
         if threads:
             self._options["INFERENCE_NUM_THREADS"] = threads
@@ -142,6 +146,7 @@ class OpenVinoGraph:
         fixed = [side.get_length() for side in model.input(0).get_partial_shape()[1:]]
         model.reshape({INPUT: [1, *fixed]})
         self._of_one = self._core.compile_model(model, "CPU", self._options)
+        self.size = path.stat().st_size
         self.outputs = tuple(output.get_any_name() for output in self._of_one.outputs)
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:

@@ -35,14 +35,12 @@ _TRACED = 2
 class ExportedNetwork(nn.Module):
     """A network from uint8 images (B, h, w, 3) to those of its outputs that it has."""
 
-    def __init__(self, network: SaaneNetwork | DenseVlad, preprocessing: Preprocessing) -> None:
+    def __init__(self, network: SaaneNetwork, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.network = network
-        self.register_buffer("mean", preprocessing.mean)
-        self.register_buffer("std", preprocessing.std)
+        self.network, self.preprocessing = network, preprocessing
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        pixels = (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        pixels = self.preprocessing.normalise(images.permute(0, 3, 1, 2))
         return tuple(value for value in self.network(pixels) if value is not None)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from saane_ros.embedding.assembly import Tensors, build_network, fill_network
-from saane_ros.embedding.choice import Choice, picked
-from saane_ros.embedding.engines import COMPILED, PACKAGES, TORCH, Graph, check_precision
+from saane_ros.embedding.choice import picked
+from saane_ros.embedding.engines import COMPILED, PACKAGES, TORCH, check_precision
 from saane_ros.embedding.graphs import Exportable, graph_of
 from saane_ros.embedding.network import NetworkEmbedder, folded
 from saane_ros.embedding.preprocessing import Preprocessing
@@ -23,8 +24,13 @@ from saane_ros.weights.cards import ModelCard, System, fingerprint
 from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors, tensors_digest
 
-
 _log = logging.getLogger(__name__)
+
+
+class _Model(NamedTuple):
+    name: str
+    exportable: Exportable
+    class_names: tuple[str, ...]
 
 
 def load_embedder(
@@ -35,18 +41,54 @@ def load_embedder(
     threads: int = 0,
     system: System | None = None,
     engine: str = TORCH,
+    strict: bool = False,
 ) -> NetworkEmbedder:
     """The embedder of a card, by name or path, on a device.
 
-    weights: folder looked into first.  threads: CPU threads of PyTorch, 0 for its choice.
+    weights: folder looked into first.  threads: CPU threads of the engine, 0 for its choice.
     system: another wiring of the same weights, such as "app": attention and semantics off.
     engine: torch, compiled, onnx or openvino; auto takes what `saane models tune` chose. One that
-    cannot be had is warned of, and PyTorch goes on.
+    cannot be had is warned of and PyTorch goes on, unless `strict`.
     Raises SaaneError for an unknown card, missing or unfitting weights, an absent device.
     """
     if threads:
         torch.set_num_threads(threads)
     chosen = pick_device(device)
+    found = _load(model, weights, system)
+    exportable, default = found.exportable, pick_precision("auto", chosen)
+    choice = picked(engine, precision, chosen.type, exportable.fingerprint, default)
+    check_precision(choice.engine, choice.precision)
+    graph = None
+    try:
+        if choice.engine in PACKAGES:
+            graph = graph_of(exportable, choice.engine, choice.precision, device, threads)
+        embedder = NetworkEmbedder(
+            exportable.network,
+            exportable.preprocessing,
+            found.name,
+            exportable.fingerprint,
+            found.class_names,
+            chosen,
+            default if graph is not None else choice.precision,
+            choice.engine,
+            graph,
+        )
+        if choice.engine == COMPILED:
+            _compile(embedder)
+    except SaaneError as error:
+        if strict or choice.engine == TORCH:
+            raise
+        _log.warning("%s PyTorch goes on.", error)
+        return load_embedder(model, weights, device, default, threads, system)
+    return embedder
+
+
+def load_exportable(model: str, weights: str = "", system: System | None = None) -> Exportable:
+    """The network of a card as it can be exported; errors as of `load_embedder`."""
+    return _load(model, weights, system).exportable
+
+
+def _load(model: str, weights: str, system: System | None) -> _Model:
     card = load_card(model)
     if card.system == "segmentation":
         raise SaaneError(
@@ -63,56 +105,23 @@ def load_embedder(
     if isinstance(network.semantics, HuggingFaceSegmenter):
         class_names = network.semantics.class_names
         digests["semantics"] = tensors_digest(network.semantics.state_dict())
-    digest, preprocessing = fingerprint(card, digests), preprocessing_of(card)
-    default = pick_precision("auto", chosen)
-    choice = picked(engine, precision, chosen.type, digest, default)
-    graph, choice = _graph(
-        Exportable(network, preprocessing, digest), choice, default, device, threads
-    )
-    embedder = NetworkEmbedder(
-        network,
-        preprocessing,
+    return _Model(
         card.name if system is None else f"{card.name}:{system}",
-        digest,
+        Exportable(folded(network), preprocessing_of(card), fingerprint(card, digests)),
         class_names,
-        chosen,
-        choice.precision if graph is None else default,
-        choice.engine,
-        graph,
     )
-    if choice.engine == COMPILED and not _compiles(embedder):
-        return load_embedder(model, weights, device, default, threads, system)
-    return embedder
 
 
-def _graph(
-    model: Exportable, choice: Choice, default: str, device: str, threads: int
-) -> tuple[Graph | None, Choice]:
-    """The graph of a choice, None for PyTorch; and what the choice comes down to."""
-    if choice.engine not in PACKAGES:
-        check_precision(choice.engine, choice.precision)
-        return None, choice
-    try:
-        folded(model.network)
-        return graph_of(model, choice.engine, choice.precision, device, threads), choice
-    except SaaneError as error:
-        _log.warning("%s PyTorch goes on.", error)
-        return None, Choice(TORCH, default)
-
-
-def _compiles(embedder: NetworkEmbedder) -> bool:
-    """Whether torch.compile works here, by an image; it tells why not."""
+def _compile(embedder: NetworkEmbedder) -> None:
+    """Let torch.compile work, by an image; SaaneError where it cannot."""
     size = embedder.preprocessing.height, embedder.preprocessing.width
     try:
         embedder.embed([np.zeros((*size, 3), np.uint8)])
     except Exception as error:  # without a compiler it raises many things
         reason = str(error).strip().split("\n")[0][:200].rstrip(".: ") or type(error).__name__
-        _log.warning(
-            "torch.compile does not work here (%s): install a C++ compiler. PyTorch goes on.",
-            reason,
-        )
-        return False
-    return True
+        raise SaaneError(
+            f"torch.compile does not work here ({reason}): install a C++ compiler."
+        ) from error
 
 
 def preprocessing_of(card: ModelCard) -> Preprocessing:

@@ -25,6 +25,7 @@ class NetworkEmbedder:
 
     engine: what it runs on.  precision: of the engine.  graph: the network on an engine other than
     PyTorch, which then computes only the labels that the graph does not have.
+    model_bytes: of the weights, in memory or in the graph.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class NetworkEmbedder:
         self.preprocessing = preprocessing
         self.engine = engine
         self.network = folded(network)
-        self.network.to(device=device, dtype=self.dtype, memory_format=torch.channels_last)
+        self.network.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self._graph = graph
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        self.model_bytes = sum(t.nbytes for t in tensors) if graph is None else graph.size
         self._run = CompiledNetwork(self.network) if engine == COMPILED else self.network
 
     @torch.inference_mode()
