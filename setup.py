@@ -56,6 +56,8 @@ setup(
         "transformers": ["transformers", "scipy"],
         "sralnet": ["h5py"],
         "mosaic": ["tflite"],
+        "onnx": ["onnx", "onnxruntime"],
+        "openvino": ["openvino"],
         "test": [
             "pytest",
             "hypothesis",
@@ -70,6 +72,9 @@ setup(
             "scipy",
             "h5py",
             "tflite",
+            "onnx",
+            "onnxruntime",
+            "openvino",
             "ai-edge-litert",
             "colcon-common-extensions",
         ],

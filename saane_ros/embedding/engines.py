@@ -39,10 +39,9 @@ _WARM_UPS = 3
 class Graph(Protocol):
     """A loaded graph: uint8 images (B, h, w, 3) to what the network makes of them, on the CPU.
 
-    outputs: names of those of SaaneOutput that it has.  size: bytes of its file.
+    size: bytes of its file.
     """
 
-    outputs: tuple[str, ...]
     size: int
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput: ...
@@ -100,10 +99,10 @@ class OnnxGraph:
         providers = _providers(library.get_available_providers(), precision, path, device)
         self._session = library.InferenceSession(str(path), options, providers=providers)
         self.size = path.stat().st_size
-        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        self._names = tuple(output.name for output in self._session.get_outputs())
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:
-        return _output(self.outputs, self._session.run(None, {INPUT: images}))
+        return _output(self._names, self._session.run(None, {INPUT: images}))
 
 
 def _providers(
@@ -147,7 +146,7 @@ class OpenVinoGraph:
         model.reshape({INPUT: [1, *fixed]})
         self._of_one = self._core.compile_model(model, "CPU", self._options)
         self.size = path.stat().st_size
-        self.outputs = tuple(output.get_any_name() for output in self._of_one.outputs)
+        self._names = tuple(output.get_any_name() for output in self._of_one.outputs)
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:
         compiled = self._of_one
@@ -157,7 +156,7 @@ class OpenVinoGraph:
                 self._of_any = self._core.compile_model(model, "CPU", self._options)
             compiled = self._of_any
         values = compiled({INPUT: images})
-        return _output(self.outputs, [values[name] for name in self.outputs])
+        return _output(self._names, [values[name] for name in self._names])
 
 
 def _output(names: tuple[str, ...], values: list[NDArray[np.float32]]) -> SaaneOutput:

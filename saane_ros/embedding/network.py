@@ -23,8 +23,8 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 class NetworkEmbedder:
     """Embeds images with a network; see the Embedder protocol for its attributes.
 
-    engine: what it runs on.  precision: of the engine.  graph: the network on an engine other than
-    PyTorch, which then computes only the labels that the graph does not have.
+    precision: of PyTorch.  engine: what it runs on.  graph: the network on an engine other than
+    PyTorch; it gives class scores without being asked.
     model_bytes: of the weights, in memory or in the graph.
     """
 
@@ -81,7 +81,7 @@ class NetworkEmbedder:
         ]
 
     def _output(self, images: Sequence[Rgb], labels: bool) -> SaaneOutput:
-        if self._graph is not None and not (labels and "logits" not in self._graph.outputs):
+        if self._graph is not None:
             return self._graph(self.preprocessing.resized(images))
         pixels = self.preprocessing(images, self.device).to(self.dtype)
         output: SaaneOutput = self._run(pixels, labels=labels)
