@@ -17,12 +17,21 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def resized(image: Rgb, height: int, width: int) -> Rgb:
-    """Plain resize without a crop: the pyramid encodes the layout of the whole image."""
+    """Plain resize without a crop: the pyramid encodes the layout of the whole image.
+
+    A large image is halved first, as long as two pixels of either side are left for one: means of
+    2 x 2 are quick, and the means of those are the means of all but for pixels that lie across.
+    """
+    while min(image.shape[0] / height, image.shape[1] / width) >= 4:
+        if image.shape[0] % 2 or image.shape[1] % 2:
+            break
+        half = image.shape[1] // 2, image.shape[0] // 2
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     if image.shape[:2] == (height, width):
         return image
     shrinking = image.shape[0] > height or image.shape[1] > width
     method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=method).astype(np.uint8)
+    return cv2.resize(image, (width, height), interpolation=method).astype(np.uint8, copy=False)
 
 
 def resized_with_labels(
