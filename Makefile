@@ -51,6 +51,7 @@ fuzz: setup
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark
 	$(RUN) -m saane_ros.data.robotcar.benchmark
+	$(RUN) -m saane_ros.ros.benchmark.report
 
 # Trains and measures again what results/ holds; DATA is the folder of the images, WEIGHTS one with
 # the trunk's weights (downloaded where it is left out). Recorded scores of others become rows of the

@@ -57,6 +57,8 @@ setup(
         "sralnet": ["h5py"],
         "mosaic": ["tflite"],
         "metric": ["pycolmap"],
+        "onnx": ["onnx", "onnxruntime"],
+        "openvino": ["openvino"],
         "test": [
             "pytest",
             "hypothesis",
@@ -71,6 +73,9 @@ setup(
             "scipy",
             "h5py",
             "tflite",
+            "onnx",
+            "onnxruntime",
+            "openvino",
             "ai-edge-litert",
             "pycolmap",
             "colcon-common-extensions",

@@ -64,10 +64,16 @@ class Settings:
         path=True,
     )
     device: str = setting("auto", "auto (CUDA where there is one), cpu, cuda or cuda:N.")
+    engine: str = setting(
+        "auto",
+        "What the network runs on; auto is what `saane models tune` found fastest on this machine, "
+        "torch where it never ran.",
+        choices=("auto", "torch", "compiled", "onnx", "openvino"),
+    )
     precision: str = setting(
         "auto",
-        "auto is fp16 on CUDA and fp32 on the CPU.",
-        choices=("auto", "fp32", "fp16", "bf16"),
+        "auto is that of the tuned engine, else fp16 on CUDA and fp32 on the CPU.",
+        choices=("auto", "fp32", "fp16", "bf16", "int8"),
     )
     threads: int = setting(0, "CPU threads of the network; 0: PyTorch's choice.", low=0, high=256)
     candidates: int = setting(5, "Nearest places reported per image.", low=1, high=100, live=True)

@@ -128,7 +128,12 @@ def _one(options: argparse.Namespace, command: str) -> Results:
     (settings,) = _all_settings(options, route_map.info.model)
     settings = replace(settings, map=str(options.map))
     embedder = load_embedder(
-        settings.model, settings.weights, settings.device, settings.precision, settings.threads
+        settings.model,
+        settings.weights,
+        settings.device,
+        settings.precision,
+        settings.threads,
+        engine=settings.engine,
     )
     source = DriveSource(options.drive, options.truth, options.image_topic, options.odometry_topic)
     return run_drive(embedder, route_map, settings, source, options.away, command, options.out)

@@ -141,7 +141,12 @@ def _run(options: argparse.Namespace) -> None:
     route_map = RouteMap.open(settings.map)
     settings = replace(settings, model=settings.model or route_map.info.model)
     embedder = load_embedder(
-        settings.model, settings.weights, settings.device, settings.precision, settings.threads
+        settings.model,
+        settings.weights,
+        settings.device,
+        settings.precision,
+        settings.threads,
+        engine=settings.engine,
     )
     localizer = Localizer(embedder, route_map, settings)
     with (

@@ -126,7 +126,12 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument("--model", default=STREET_MODEL, help="model card (%(default)s)")
     build.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
     build.add_argument("--device", default=defaults.device, help="auto, cpu, cuda or cuda:N")
-    build.add_argument("--precision", default=defaults.precision, help="auto, fp32, fp16 or bf16")
+    build.add_argument(
+        "--engine", default=defaults.engine, help="auto, torch, compiled, onnx or openvino"
+    )
+    build.add_argument(
+        "--precision", default=defaults.precision, help="auto, fp32, fp16, bf16 or int8"
+    )
     build.add_argument(
         "--threads", type=threads, default=0, help="CPU threads; 0: PyTorch's choice"
     )
@@ -186,12 +191,18 @@ def _build(options: argparse.Namespace) -> None:
         model=options.model,
         weights=options.weights,
         device=options.device,
+        engine=options.engine,
         precision=options.precision,
         threads=options.threads,
     )
     with _source(options) as source:
         embedder = load_embedder(
-            settings.model, settings.weights, settings.device, settings.precision, settings.threads
+            settings.model,
+            settings.weights,
+            settings.device,
+            settings.precision,
+            settings.threads,
+            engine=settings.engine,
         )
         builder = RouteMapBuilder(
             embedder,

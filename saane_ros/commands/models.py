@@ -1,4 +1,4 @@
-"""`saane models`: what models there are, whether their weights are here, right and loadable."""
+"""`saane models`: what models there are, whether their weights are here, right, loadable, fast."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from saane_ros.commands.models_tuning import EXAMPLES as TUNE_EXAMPLES
+from saane_ros.commands.models_tuning import add_tune
 from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
 from saane_ros.weights.card_files import list_cards, load_card
@@ -49,9 +51,7 @@ FAMILIES = {
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane models` and its actions."""
-    parser = command_parser(
-        subparsers, "models", "list, verify and fetch models and their weights", EXAMPLES
-    )
+    parser = command_parser(subparsers, "models", "list, verify, fetch and tune models", EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, run, help_text, models in (
         ("list", _list, "show every model and where its weights are", None),
@@ -63,6 +63,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
             action.add_argument("model", nargs=models, help="name or path of a model card")
         action.add_argument("--weights", default="", help="folder looked into first")
         action.set_defaults(run=run)
+    add_tune(command_parser(actions, "tune", "find the fastest engine for here", TUNE_EXAMPLES))
 
 
 def _list(options: argparse.Namespace) -> None:

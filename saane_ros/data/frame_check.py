@@ -21,8 +21,11 @@ def image_fault(image: Rgb) -> str | None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         return f"the image is {image.dtype} {image.shape}, not uint8 height x width x 3"
     sample = image[:: 1 + image.shape[0] // 240, :: 1 + image.shape[1] // 320]
-    if float(sample.mean(axis=2).std()) < BLACK_SPREAD:
-        black = float(sample.mean()) < BLACK_MEAN
+    # NumPy's mean over an axis of three takes a millisecond.
+    red, green, blue = (sample[..., channel].astype(np.uint16) for channel in range(3))
+    grey = red + green + blue
+    if float(grey.std()) / 3 < BLACK_SPREAD:
+        black = float(grey.mean()) / 3 < BLACK_MEAN
         return "the image is black" if black else "the image has no contrast"
     return None
 

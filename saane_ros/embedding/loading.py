@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from saane_ros.embedding.assembly import Tensors, build_network, fill_network
-from saane_ros.embedding.network import NetworkEmbedder
+from saane_ros.embedding.choice import picked
+from saane_ros.embedding.engines import COMPILED, PACKAGES, TORCH, check_precision
+from saane_ros.embedding.graphs import Exportable, graph_of
+from saane_ros.embedding.network import NetworkEmbedder, folded
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.heads import HEADS
@@ -18,6 +24,14 @@ from saane_ros.weights.cards import ModelCard, System, fingerprint
 from saane_ros.weights.store import find_weights
 from saane_ros.weights.tensors import read_tensors, tensors_digest
 
+_log = logging.getLogger(__name__)
+
+
+class _Model(NamedTuple):
+    name: str
+    exportable: Exportable
+    class_names: tuple[str, ...]
+
 
 def load_embedder(
     model: str,
@@ -26,16 +40,55 @@ def load_embedder(
     precision: str = "auto",
     threads: int = 0,
     system: System | None = None,
+    engine: str = TORCH,
+    strict: bool = False,
 ) -> NetworkEmbedder:
     """The embedder of a card, by name or path, on a device.
 
-    weights: folder looked into first.  threads: CPU threads of PyTorch, 0 for its choice.
+    weights: folder looked into first.  threads: CPU threads of the engine, 0 for its choice.
     system: another wiring of the same weights, such as "app": attention and semantics off.
+    engine: torch, compiled, onnx or openvino; auto takes what `saane models tune` chose. One that
+    cannot be had is warned of and PyTorch goes on, unless `strict`.
     Raises SaaneError for an unknown card, missing or unfitting weights, an absent device.
     """
     if threads:
         torch.set_num_threads(threads)
     chosen = pick_device(device)
+    found = _load(model, weights, system)
+    exportable, default = found.exportable, pick_precision("auto", chosen)
+    choice = picked(engine, precision, chosen.type, exportable.fingerprint, default)
+    check_precision(choice.engine, choice.precision)
+    graph = None
+    try:
+        if choice.engine in PACKAGES:
+            graph = graph_of(exportable, choice.engine, choice.precision, device, threads)
+        embedder = NetworkEmbedder(
+            exportable.network,
+            exportable.preprocessing,
+            found.name,
+            exportable.fingerprint,
+            found.class_names,
+            chosen,
+            default if graph is not None else choice.precision,
+            choice.engine,
+            graph,
+        )
+        if choice.engine == COMPILED:
+            _compile(embedder)
+    except SaaneError as error:
+        if strict or choice.engine == TORCH:
+            raise
+        _log.warning("%s PyTorch goes on.", error)
+        return load_embedder(model, weights, device, default, threads, system)
+    return embedder
+
+
+def load_exportable(model: str, weights: str = "", system: System | None = None) -> Exportable:
+    """The network of a card as it can be exported; errors as of `load_embedder`."""
+    return _load(model, weights, system).exportable
+
+
+def _load(model: str, weights: str, system: System | None) -> _Model:
     card = load_card(model)
     if card.system == "segmentation":
         raise SaaneError(
@@ -52,15 +105,23 @@ def load_embedder(
     if isinstance(network.semantics, HuggingFaceSegmenter):
         class_names = network.semantics.class_names
         digests["semantics"] = tensors_digest(network.semantics.state_dict())
-    return NetworkEmbedder(
-        network,
-        preprocessing_of(card),
+    return _Model(
         card.name if system is None else f"{card.name}:{system}",
-        fingerprint(card, digests),
+        Exportable(folded(network), preprocessing_of(card), fingerprint(card, digests)),
         class_names,
-        chosen,
-        pick_precision(precision, chosen),
     )
+
+
+def _compile(embedder: NetworkEmbedder) -> None:
+    """Let torch.compile work, by an image; SaaneError where it cannot."""
+    size = embedder.preprocessing.height, embedder.preprocessing.width
+    try:
+        embedder.embed([np.zeros((*size, 3), np.uint8)])
+    except Exception as error:  # without a compiler it raises many things
+        reason = str(error).strip().split("\n")[0][:200].rstrip(".: ") or type(error).__name__
+        raise SaaneError(
+            f"torch.compile does not work here ({reason}): install a C++ compiler."
+        ) from error
 
 
 def preprocessing_of(card: ModelCard) -> Preprocessing:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saane_ros.embedding.engines import COMPILED, TORCH, CompiledNetwork, Graph
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.mosaic import Mosaic, resized_from_origin
@@ -20,7 +21,12 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class NetworkEmbedder:
-    """Embeds images with a network; see the Embedder protocol for its attributes."""
+    """Embeds images with a network; see the Embedder protocol for its attributes.
+
+    precision: of PyTorch.  engine: what it runs on.  graph: the network on an engine other than
+    PyTorch; it gives class scores without being asked.
+    model_bytes: of the weights, in memory or in the graph.
+    """
 
     def __init__(
         self,
@@ -31,17 +37,21 @@ class NetworkEmbedder:
         class_names: tuple[str, ...],
         device: torch.device,
         precision: str = "fp32",
+        engine: str = TORCH,
+        graph: Graph | None = None,
     ) -> None:
         self.name, self.fingerprint = name, fingerprint
         self.class_names = class_names
         self.descriptor_size = network.descriptor_size
         self.device, self.dtype = device, DTYPES[precision]
         self.preprocessing = preprocessing
-        self.network = network.eval()
-        for module in list(network.modules()):
-            if isinstance(module, TimmTrunk):
-                module.fold()
-        self.network.to(device=device, dtype=self.dtype)
+        self.engine = engine
+        self.network = folded(network)
+        self.network.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
+        self._graph = graph
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        self.model_bytes = sum(t.nbytes for t in tensors) if graph is None else graph.size
+        self._run = CompiledNetwork(self.network) if engine == COMPILED else self.network
 
     @torch.inference_mode()
     def embed(
@@ -54,11 +64,11 @@ class NetworkEmbedder:
         """One Embedding per image; attention on the trunk's grid, labels at the input's size."""
         if not images:
             return []
-        pixels = self.preprocessing(images, self.device).to(self.dtype)
-        output = self.network(pixels, labels=labels)
+        output = self._output(images, labels)
         descriptors = output.descriptor.float().cpu().numpy()
         maps = _attention(output) if attention else {}
-        classes = self._label_maps(output.logits, pixels.shape[-2:]) if labels else None
+        size = self.preprocessing.height, self.preprocessing.width
+        classes = self._label_maps(output.logits, size) if labels else None
         grids = _grids(output.grid) if grid and output.grid is not None else None
         return [
             Embedding(
@@ -70,11 +80,26 @@ class NetworkEmbedder:
             for i in range(len(images))
         ]
 
+    def _output(self, images: Sequence[Rgb], labels: bool) -> SaaneOutput:
+        if self._graph is not None:
+            return self._graph(self.preprocessing.resized(images))
+        pixels = self.preprocessing(images, self.device).to(self.dtype)
+        output: SaaneOutput = self._run(pixels, labels=labels)
+        return output
+
     def _label_maps(self, logits: Tensor | None, size: Sequence[int]) -> np.ndarray | None:
         if logits is None:
             return None
         enlarged = enlarged_logits(self.network.semantics, logits, size)
         return enlarged.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+
+def folded(network: SaaneNetwork | DenseVlad) -> SaaneNetwork | DenseVlad:
+    """The network in evaluation mode, what can be computed beforehand computed."""
+    for module in list(network.modules()):
+        if isinstance(module, TimmTrunk):
+            module.fold()
+    return network.eval()
 
 
 def enlarged_logits(semantics: nn.Module | None, logits: Tensor, size: Sequence[int]) -> Tensor:

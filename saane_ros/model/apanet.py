@@ -84,13 +84,11 @@ def attention_map(weights: Tensor, regions: list[Region], grid: tuple[int, int])
 
     A region counts as much with a negative weight as with a positive one.
     """
-    strength = weights.abs()
-    total = weights.new_zeros(len(weights), 1, *grid)
-    count = weights.new_zeros(1, 1, *grid)
+    covered = weights.new_zeros(len(regions), *grid)
     for index, r in enumerate(regions):
-        total[:, :, r.top : r.bottom, r.left : r.right] += strength[:, index, None, None, None]
-        count[:, :, r.top : r.bottom, r.left : r.right] += 1
-    mean = total / count
+        covered[index, r.top : r.bottom, r.left : r.right] = 1
+    total = torch.einsum("br,rhw->bhw", weights.abs(), covered)
+    mean = (total / covered.sum(dim=0))[:, None]
     return mean / mean.amax(dim=(2, 3), keepdim=True).clamp(min=1e-12)
 
 

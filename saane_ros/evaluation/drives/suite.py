@@ -94,7 +94,12 @@ def run_suite(
     suite = read_suite(path)
     for settings in all_settings:
         embedder = load_embedder(
-            settings.model, settings.weights, settings.device, settings.precision, settings.threads
+            settings.model,
+            settings.weights,
+            settings.device,
+            settings.precision,
+            settings.threads,
+            engine=settings.engine,
         )
         known: dict[str, Away] = {}
         for name, pair in suite.drives.items():

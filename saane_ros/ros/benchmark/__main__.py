@@ -25,6 +25,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from saane_ros.data.frame_check import image_fault
+from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.files import replacing_file
 from saane_ros.messages.encode import rgb_to_image_fields
 from saane_ros.messages.image import image_to_rgb
@@ -51,8 +53,9 @@ TARGET_COST_MS, TARGET_AGE = 25.0, 1.5
 def node_cost(route_map: RouteMap, frames: int) -> dict[str, dict[str, float]]:
     """Milliseconds (p50, p95) by step and in total, for 1280x960 rgb8 and 2,000 places at 7680-d.
 
-    receive: from the bytes on the wire to a message.  convert: to an RGB array.  search, filter:
-    as `place_match` tells them.  publish: every topic but the pictures, all of them subscribed.
+    receive: from the bytes on the wire to a message.  convert: to an RGB array.  prepare: checked
+    and resized to a network's input of 240x320.  search, filter: as `place_match` tells them.
+    publish: every topic but the pictures, all of them subscribed.
     """
     node = _active_node(route_map, DriveEmbedder(noise=0.05))
     loaded = node.loaded
@@ -64,18 +67,23 @@ def node_cost(route_map: RouteMap, frames: int) -> dict[str, dict[str, float]]:
             topic.type, topic.name.replace("~", "/localizer"), lambda _: None, topic.qos
         )
     steps: dict[str, list[float]] = {
-        name: [] for name in ("receive", "convert", "search", "filter", "publish", "total")
+        name: []
+        for name in ("receive", "convert", "prepare", "search", "filter", "publish", "total")
     }
     wire = [
         serialize_message(Image(header=Header(), **rgb_to_image_fields(street(seed))))
         for seed in range(8)
     ]
+    preprocessing = Preprocessing(240, 320)
     for index in progress(range(frames + 10), "node cost", unit="frame"):
         began = time.perf_counter()
         message = deserialize_message(wire[index % len(wire)], Image)
         received = time.perf_counter()
         image = image_to_rgb(message)
         converted = time.perf_counter()
+        image_fault(image)
+        preprocessing.resized([image])
+        prepared = time.perf_counter()
         frame = Frame(image, (index + 1) * 100_000_000)
         match = loaded.localizer.localize(frame).match
         localized = time.perf_counter()
@@ -85,6 +93,7 @@ def node_cost(route_map: RouteMap, frames: int) -> dict[str, dict[str, float]]:
             times = (
                 received - began,
                 converted - received,
+                prepared - converted,
                 match.timings_ms["search"] / 1e3,
                 match.timings_ms["filter"] / 1e3,
                 published - localized,

@@ -42,6 +42,7 @@ class MapBuilderSettings:
         "looking along its x; empty: by /tf_static.",
     )
     device: str = _as_localizer("device")  # type: ignore[assignment]
+    engine: str = _as_localizer("engine")  # type: ignore[assignment]
     precision: str = _as_localizer("precision")  # type: ignore[assignment]
     threads: int = _as_localizer("threads")  # type: ignore[assignment]
     pose_source: str = setting(

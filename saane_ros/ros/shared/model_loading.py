@@ -23,6 +23,9 @@ class ModelSettings(Protocol):
     def device(self) -> str: ...
 
     @property
+    def engine(self) -> str: ...
+
+    @property
     def precision(self) -> str: ...
 
     @property
@@ -34,7 +37,12 @@ def load_model(settings: ModelSettings) -> Embedder:
     from saane_ros.embedding.loading import load_embedder  # PyTorch takes seconds to import
 
     return load_embedder(
-        settings.model, settings.weights, settings.device, settings.precision, settings.threads
+        settings.model,
+        settings.weights,
+        settings.device,
+        settings.precision,
+        settings.threads,
+        engine=settings.engine,
     )
 
 

@@ -1,0 +1,210 @@
+"""What a network runs on beside PyTorch itself: torch.compile, ONNX Runtime, OpenVINO.
+
+An engine changes the speed and, by its precision, the last digits; never what a model is. So the
+fingerprint knows nothing of engines, and a map serves all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from saane_ros.embedding.export import INPUT
+from saane_ros.errors import SaaneError
+from saane_ros.model.saane import SaaneOutput
+
+TORCH, COMPILED, ONNX, OPENVINO = "torch", "compiled", "onnx", "openvino"
+PRECISIONS = {
+    TORCH: ("fp32", "bf16", "fp16"),
+    COMPILED: ("fp32", "bf16", "fp16"),
+    ONNX: ("fp32", "fp16", "int8"),
+    OPENVINO: ("fp32", "bf16", "fp16", "int8"),
+}
+PACKAGES = {ONNX: "onnxruntime", OPENVINO: "openvino"}
+"""What pip calls the library of an engine."""
+
+PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+"""Of ONNX Runtime, the fastest first; those that an installation lacks are left out."""
+
+_OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_WARM_UPS = 3
+
+
+class Graph(Protocol):
+    """A loaded graph: uint8 images (B, h, w, 3) to what the network makes of them, on the CPU.
+
+    size: bytes of its file.
+    """
+
+    size: int
+
+    def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput: ...
+
+
+def load_graph(engine: str, precision: str, path: Path, device: str, threads: int) -> Graph:
+    """A graph on its engine.
+
+    device: auto, cpu or cuda.  threads: of the CPU, 0 for the library's choice.
+    Raises SaaneError where the library is absent or refuses the graph or the precision.
+    """
+    library = imported(engine)
+    check_precision(engine, precision)
+    try:
+        if engine == ONNX:
+            return OnnxGraph(library, precision, path, device, threads)
+        return OpenVinoGraph(library, precision, path, threads)
+    except SaaneError:
+        raise
+    except Exception as error:  # each library has errors of its own
+        reason = str(error).strip().split("\n")[0][:200].rstrip(".: ")
+        raise SaaneError(f"{PACKAGES[engine]} refuses the graph {path} ({reason}).") from error
+
+
+def imported(engine: str) -> Any:
+    """The library of an engine; SaaneError where it is not installed."""
+    package = PACKAGES[engine]
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise SaaneError(
+            f"Engine {engine} needs the package {package}, which is not installed: "
+            f'pip install "saane_ros[{engine}]".'
+        ) from error
+
+
+def check_precision(engine: str, precision: str) -> None:
+    """SaaneError where an engine has no such precision."""
+    if precision not in PRECISIONS[engine]:
+        raise SaaneError(
+            f"Engine {engine} has no precision {precision}: choose one of "
+            f"{', '.join(PRECISIONS[engine])}."
+        )
+
+
+class OnnxGraph:
+    """On ONNX Runtime; on a Jetson or another GPU by TensorRT or CUDA where it is built so."""
+
+    def __init__(self, library: Any, precision: str, path: Path, device: str, threads: int) -> None:
+        options = library.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4  # its errors are raised too
+        # A thread that spins while it waits takes its core from the camera driver.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = _providers(library.get_available_providers(), precision, path, device)
+        self._session = library.InferenceSession(str(path), options, providers=providers)
+        self.size = path.stat().st_size
+        self._names = tuple(output.name for output in self._session.get_outputs())
+
+    def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:
+        return _output(self._names, self._session.run(None, {INPUT: images}))
+
+
+def _providers(
+    available: list[str], precision: str, path: Path, device: str
+) -> list[tuple[str, dict[str, str]]]:
+    """The execution providers to ask for, with their options."""
+    wanted = [name for name in PROVIDERS if name in available]
+    if device == "cpu":
+        wanted = [PROVIDERS[-1]]
+    half = precision == "fp16"
+    if half and PROVIDERS[0] not in wanted:
+        raise SaaneError(
+            "Engine onnx has fp16 with TensorRT alone, which this onnxruntime or device lacks: "
+            "choose fp32."
+        )
+    # TensorRT takes minutes to build its plan, and keeps it.
+    tensorrt = {
+        "trt_fp16_enable": str(half),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(path.parent.parent / "tensorrt"),
+    }
+    return [(name, tensorrt if name == PROVIDERS[0] else {}) for name in wanted]
+
+
+class OpenVinoGraph:
+    """On OpenVINO's CPU plug-in: one image as a graph of fixed size, several as one of any."""
+
+    def __init__(self, library: Any, precision: str, path: Path, threads: int) -> None:
+        self._core = library.Core()
+        self._path = path
+        self._options = {
+            "INFERENCE_PRECISION_HINT": _OPENVINO_HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # a robot's cores are shared
+        }
+        if threads:
+            self._options["INFERENCE_NUM_THREADS"] = threads
+        self._of_any: Any = None
+        model = self._core.read_model(path)
+        fixed = [side.get_length() for side in model.input(0).get_partial_shape()[1:]]
+        model.reshape({INPUT: [1, *fixed]})
+        self._of_one = self._core.compile_model(model, "CPU", self._options)
+        self.size = path.stat().st_size
+        self._names = tuple(output.get_any_name() for output in self._of_one.outputs)
+
+    def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:
+        compiled = self._of_one
+        if len(images) != 1:
+            if self._of_any is None:
+                model = self._core.read_model(self._path)
+                self._of_any = self._core.compile_model(model, "CPU", self._options)
+            compiled = self._of_any
+        values = compiled({INPUT: images})
+        return _output(self._names, [values[name] for name in self._names])
+
+
+def _output(names: tuple[str, ...], values: list[NDArray[np.float32]]) -> SaaneOutput:
+    """The values by their names; a copy, as a library may use their memory again."""
+    found = {name: torch.tensor(value) for name, value in zip(names, values, strict=True)}
+    return SaaneOutput(*(found.get(name) for name in SaaneOutput._fields))  # type: ignore[arg-type]
+
+
+class CompiledNetwork:
+    """A network by torch.compile for single images; on CUDA, replayed as a recorded CUDA graph.
+
+    Batches of other sizes go to the network itself, as each size would be compiled anew.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._compiled = torch.compile(network, dynamic=False)
+        self._recorded: dict[tuple[Any, ...], tuple[Any, Tensor, SaaneOutput]] = {}
+
+    def __call__(self, pixels: Tensor, labels: bool = False) -> SaaneOutput:
+        """Normalised images B x 3 x h x w, as of the network."""
+        if len(pixels) != 1:
+            output: SaaneOutput = self._network(pixels, labels=labels)
+        elif pixels.is_cuda:
+            output = self._replayed(pixels, labels)
+        else:
+            output = self._compiled(pixels, labels=labels)
+        return output
+
+    def _replayed(self, pixels: Tensor, labels: bool) -> SaaneOutput:
+        """Through the graph of this size, recorded the first time; its outputs are copied."""
+        key = (*pixels.shape, labels)
+        if key not in self._recorded:
+            self._recorded[key] = self._record(pixels, labels)
+        graph, images, output = self._recorded[key]
+        images.copy_(pixels)
+        graph.replay()
+        return SaaneOutput(*(None if v is None else v.clone() for v in output))  # type: ignore[arg-type]
+
+    def _record(self, pixels: Tensor, labels: bool) -> tuple[Any, Tensor, SaaneOutput]:
+        images = pixels.clone()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # recording must find everything compiled and chosen
+            for _ in range(_WARM_UPS):
+                self._compiled(images, labels=labels)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output: SaaneOutput = self._compiled(images, labels=labels)
+        return graph, images, output
