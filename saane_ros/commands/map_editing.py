@@ -65,7 +65,7 @@ def merge(options: argparse.Namespace) -> RouteMap:
     merged = merge_maps(maps, options.out, options.postprocessing)
     if merged.points is None and any(one.points is not None for one in maps):
         print(
-            "The merged map has no points, as not all of its maps have points of the same features: "
+            "The merged map has no points, as not all of its maps have ones of the same features: "
             "build each with --metric."
         )
     return merged
