@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
+from saane_ros.commands.map_by_motion import frames_by_motion
 from saane_ros.commands.map_calibrating import (
     CALIBRATE_EXAMPLES,
     add_calibrate,
@@ -26,7 +27,7 @@ from saane_ros.commands.map_editing import (
 )
 from saane_ros.commands.parsers import command_parser, number, output_file, output_folder, threads
 from saane_ros.data.images.folders import ImageFolder
-from saane_ros.data.poses.transforms import frame_name, read_mount
+from saane_ros.data.poses.transforms import IDENTITY, frame_name, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.geodesy import PLANE
@@ -65,6 +66,8 @@ is mean where the drive has places enough that differ, else none; `saane map inf
 --metric adds points in space, by which a pose can be told to centimetres. It needs the camera's
 intrinsics (CameraInfo beside the images of a bag, or --camera-info: the YAML of camera_calibration,
 or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane_ros[metric]'.
+--structure-from-motion tells the poses of --images by themselves (a drive of one camera, in order):
+scaled and aligned by the folder's positions, else the median step is 1. --camera-info helps.
 An interrupted build goes on where it was when the same command is given again. Until the new map
 is complete an older one of its name stays, and so it does where the disk has no room.
 """
@@ -113,6 +116,8 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "--camera-pose", default="", metavar="'X Y Z R P Y'", help="of the camera on it, see below"
     )
     build.add_argument("--metric", action="store_true", help="add points in space, see below")
+    by = "poses by --images alone, see below"
+    build.add_argument("--structure-from-motion", action="store_true", help=by)
     build.add_argument(
         "--camera-info", default="", metavar="WHAT", help="file of intrinsics, or topic of --bag"
     )
@@ -243,8 +248,14 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
         total = len(folder.selected(*every))
         frames, body = folder.frames(*every), frame_name(options.base_frame)
         seen = _intrinsics_of_folder(options, folder)
-        yield _Source(frames, label, folder.origin, folder.grid, total, [], body, camera, seen)
+        remarks: list[str] = []
+        if options.structure_from_motion:
+            frames, seen, total, note = frames_by_motion(folder, every, seen, camera)
+            label, remarks, camera = f"motion of {label}", [note], camera or IDENTITY
+        yield _Source(frames, label, folder.origin, folder.grid, total, remarks, body, camera, seen)
         return
+    if options.structure_from_motion:
+        raise SaaneError("--structure-from-motion goes with --images: export the bag's images.")
     if options.poses:
         raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
     if not options.image_topic:
@@ -269,7 +280,7 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
 
 
 def _intrinsics_of_folder(options: argparse.Namespace, folder: ImageFolder) -> Camera | None:
-    if not options.metric:
+    if not (options.camera_info if options.structure_from_motion else options.metric):
         return None
     if not options.camera_info:
         raise SaaneError("--metric of a folder needs --camera-info: name a file of intrinsics.")

@@ -62,7 +62,13 @@ def merge(options: argparse.Namespace) -> RouteMap:
     if len(options.maps) < 2:
         raise SaaneError("A merge needs two maps or more: name them all.")
     maps = [RouteMap.open(path) for path in options.maps]
-    return merge_maps(maps, options.out, options.postprocessing)
+    merged = merge_maps(maps, options.out, options.postprocessing)
+    if merged.points is None and any(one.points is not None for one in maps):
+        print(
+            "The merged map has no points, as not all of its maps have ones of the same features: "
+            "build each with --metric."
+        )
+    return merged
 
 
 def _ends(text: str, kind: Callable[[str], N], name: str) -> tuple[N, N]:

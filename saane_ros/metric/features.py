@@ -25,6 +25,8 @@ MOST_OF_MAP = 1000
 CELLS = 8
 """Of the longer side of the grid over which keypoints are spread."""
 CONTRAST = 0.01
+ASIDE = 0.25
+"""Pixels by which OpenCV's SIFT tells keypoints too far right and down, as it doubles the image."""
 ROOT_SCALE = 512.0
 """A RootSIFT value is at most 1 and seldom above 0.5."""
 RATIO = 0.85
@@ -100,7 +102,7 @@ class RootSift:
         if raw is None:
             return Keypoints(np.empty((0, 2), np.float32), np.empty((0, self.size), np.uint8))
         scale = np.array([width / small[0], height / small[1]], np.float32)
-        return Keypoints((xy[chosen] + 0.5) * scale - np.float32(0.5), rooted(raw))
+        return Keypoints((xy[chosen] + 0.5 - ASIDE) * scale - np.float32(0.5), rooted(raw))
 
     def match(self, first: Keypoints, second: Keypoints, ratio: float = RATIO) -> Matches:
         """Mutual nearest neighbours that pass the ratio test."""

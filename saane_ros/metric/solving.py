@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 
 INLIER_PX = 3.0
 """In pixels of the size in which features are found."""
+LOSS_PX, FINE_LOSS_PX = 1.0, 0.25
+"""Scale of the robust loss while a pose is looked for, and when it is told: most points lie well
+within a pixel, and those that do not pull."""
 TRIALS = 500
 LEAST_MATCHES = 8
 LEAST_AGREEING = 6
@@ -138,11 +141,20 @@ class Solver:
                 return None
             rotation, offset, inlying = again
         evidence = evidence_of(self.residuals(rotation, offset, pairs, seen.points))
+        told = self.refined(rotation, offset, pairs, seen.points, FINE_LOSS_PX)
+        if told is None:
+            return None
+        rotation, offset, inlying = told
         xy, points = keypoints.xy[pairs[inlying, 0]], seen.points[pairs[inlying, 1]]
         return Candidate(rotation, offset, xy, points, seen.optical, evidence)
 
     def refined(
-        self, rotation: Array, offset: Array, pairs: NDArray[np.int64], points: Array
+        self,
+        rotation: Array,
+        offset: Array,
+        pairs: NDArray[np.int64],
+        points: Array,
+        loss_px: float = LOSS_PX,
     ) -> tuple[Array, Array, NDArray[np.int64]] | None:
         """The same, from a pose and pairs that fit it, by least squares with a robust loss."""
         if len(pairs) < LEAST_AGREEING:
@@ -150,7 +162,7 @@ class Solver:
         start = np.column_stack([rotation, offset + rotation @ self._zero])
         mine, theirs = self._pixels[pairs[:, 0]], points[pairs[:, 1]]
         options = self._colmap.AbsolutePoseRefinementOptions()
-        options.loss_function_scale = self._unit
+        options.loss_function_scale = loss_px * self._unit
         everything = np.ones(len(pairs), bool)
         answer = self._colmap.refine_absolute_pose(
             self._colmap.Rigid3d(start), mine, theirs - self._zero, everything, self._model, options
@@ -177,14 +189,17 @@ class Solver:
         reach = GUIDED_PX * self._unit
         # Not every pair is compared: keypoints in order of their x, and the stretch of each point.
         order = np.argsort(np.where(self._known, self._pixels[:, 0], np.inf))[: self._known.sum()]
-        xs = self._pixels[order, 0]
-        low, high = np.searchsorted(xs, at[:, 0] - reach), np.searchsorted(xs, at[:, 0] + reach)
-        counts = np.where(np.isfinite(at[:, 0]), high - low, 0)
+        xs, ys = np.ascontiguousarray(self._pixels[order].T)
+        across, down = np.ascontiguousarray(at.T)
+        low, high = np.searchsorted(xs, across - reach), np.searchsorted(xs, across + reach)
+        counts = np.where(np.isfinite(across), high - low, 0)
         theirs = np.repeat(np.arange(len(at)), counts)
         within = np.arange(len(theirs)) - np.repeat(np.cumsum(counts) - counts, counts)
-        mine = order[np.repeat(low, counts) + within]
-        close = np.linalg.norm(self._pixels[mine] - at[theirs], axis=1) < reach
-        mine, theirs = mine[close], theirs[close]
+        mine = np.repeat(low, counts) + within
+        beside = np.flatnonzero(np.abs(ys[mine] - down[theirs]) < reach)
+        mine, theirs = mine[beside], theirs[beside]
+        close = np.hypot(xs[mine] - across[theirs], ys[mine] - down[theirs]) < reach
+        mine, theirs = order[mine[close]], theirs[close]
         looks = np.concatenate([one.descriptors for one in seen.looks])
         apart = keypoints.descriptors[mine].astype(np.float32) - looks[theirs]
         distances = np.sqrt((apart * apart).sum(axis=1))

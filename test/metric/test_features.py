@@ -99,3 +99,13 @@ def test_root_sift_by_hand() -> None:
     raw[0, :4] = (1.0, 3.0, 0.0, 12.0)
     assert rooted(raw)[0, :4].tolist() == [128, 222, 0, 255]
     assert not rooted(raw)[1].any()
+
+
+def test_keypoints_lie_on_the_middle_of_what_they_see() -> None:
+    down, across = np.mgrid[:240, :320]
+    middles, grey = np.array([(50.3, 60.7), (120.5, 90.2), (200.1, 150.6)]), np.zeros((240, 320))
+    for (x, y), width in zip(middles, (2, 3, 5), strict=True):
+        grey += 200 * np.exp(-((across - x) ** 2 + (down - y) ** 2) / (2 * width**2))
+    found = RootSift().extract(np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)).xy
+    apart = np.linalg.norm(found[:, None] - middles[None], axis=2).min(axis=0)
+    assert apart.max() < 0.1
