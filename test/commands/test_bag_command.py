@@ -23,7 +23,7 @@ from saane_ros.types import Frame, Pose
 @pytest.fixture(autouse=True)
 def _fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real but small model under any name: models are tested elsewhere."""
-    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
 
 
 def printed_commands(text: str) -> list[list[str]]:

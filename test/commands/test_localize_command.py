@@ -34,7 +34,7 @@ def night(place: int) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def _fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real but small model under any name: models are tested elsewhere."""
-    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_the_model_is_the_maps_own_unless_another_is_named(
 ) -> None:
     asked: list[tuple[object, ...]] = []
 
-    def load(*given: object) -> ColourGridEmbedder:
+    def load(*given: object, **_more: object) -> ColourGridEmbedder:
         asked.append(given)
         return ColourGridEmbedder()
 

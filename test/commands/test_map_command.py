@@ -19,7 +19,7 @@ from saane_ros.types import Pose
 @pytest.fixture(autouse=True)
 def _fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real but small model under any name: models are tested elsewhere."""
-    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
 
 
 @pytest.fixture

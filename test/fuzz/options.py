@@ -82,6 +82,7 @@ BASES: list[tuple[str, Given]] = [
     ("models list", {}),
     ("models verify", {"model": ["saane-town"]}),
     ("models fetch", {"model": ["saane-town"]}),
+    ("models tune", {"model": ["saane-town"], "--images": ["night"]}),
     ("demo", {"--data": ["pairs"], "--out": _OUT}),
     ("demo", {"--out": _OUT}),
 ]  # fmt: skip
@@ -270,4 +271,5 @@ def _make_heavy_parts_light() -> None:
 
     demo.town_scene = demo.replay = left_out  # type: ignore[assignment]
     training.render_training_towns = store._download = left_out  # type: ignore[assignment]
+    loading.load_exportable = left_out  # type: ignore[assignment]
     model_specs.ModelSystem = model_specs.load_untrained = left_out  # type: ignore[assignment, misc]

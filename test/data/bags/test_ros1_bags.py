@@ -150,7 +150,7 @@ def test_a_cut_ros1_bag_gives_what_came_before_the_cut(
 def test_a_ros1_bag_becomes_a_map(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
     assert main(["bag", "info", str(whole)]) == 0
     told = capsys.readouterr().out
     assert "usable: 128x96, rgb8" in told

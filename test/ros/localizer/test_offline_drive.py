@@ -135,7 +135,7 @@ def test_drops_are_those_of_a_newest_frame_queue(
 
 @pytest.fixture
 def _fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
 
 
 @pytest.mark.usefixtures("_fast_model")
