@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,8 @@ class Refinement:
 
     covariance: row-major 6 x 6 over (x, y, z, roll, pitch, yaw), turns about the axes of the map,
     as `Match` has it.  inliers: matches that agree.  error: their root mean square reprojection
-    error, pixels of the image.  timings_ms: by step ("features", "pose").
+    error, pixels of the image.  timings_ms: by step ("features", "pose").  pixels, projected: of
+    the inliers, where the image shows them and where the pose puts their points, (n, 2).
     """
 
     pose: Pose
@@ -57,6 +58,8 @@ class Refinement:
     inliers: int
     error: float
     timings_ms: dict[str, float]
+    pixels: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    projected: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
 
 
 class Refiner:
@@ -98,6 +101,12 @@ class Refiner:
         watch = Watch(self._budget_ms)
         keypoints = self._features.extract(image)
         watch.step("features")
+        return self.refine_seen(keypoints, camera, places, watch)
+
+    def refine_seen(
+        self, keypoints: Keypoints, camera: Camera, places: Sequence[int], watch: Watch
+    ) -> Refinement | None:
+        """The same of an image whose keypoints are known; camera: of this very image."""
         candidate = self.candidate(keypoints, camera, places, watch)
         watch.step("pose")
         if candidate is None or not candidate.credible(camera):
@@ -127,7 +136,8 @@ class Refiner:
             if found is None:
                 continue
             rotation, offset, inlying = found
-            limit = LOOKS * float(np.median(distances[inlying]))
+            # An image of the map's own drive is exactly like its place: what lies near counts.
+            limit = LOOKS * float(np.median(distances[inlying])) or math.inf
             one = ideal.settled(rotation, offset, keypoints, seen, limit)
             if one is not None and (best is None or one.evidence > best.evidence):
                 best = one
@@ -165,12 +175,21 @@ class Refiner:
         """The pose of the base, by the camera's optical frame on it."""
         base = compose(found.pose, inverse(self._optical_on_base))
         local = found.points @ found.rotation.T + found.offset
-        squares = float(((camera.project(local) - found.xy) ** 2).sum())
+        projected = camera.project(local)
+        squares = float(((projected - found.xy) ** 2).sum())
         slope = jacobian(camera, found.rotation, local, found.points - np.array(base.position))
         scale = INFLATION * squares / (2 * len(local) - 6)
         covariance = tuple((scale * np.linalg.inv(slope.T @ slope)).ravel().tolist())
         error = math.sqrt(squares / len(local))
-        return Refinement(base, covariance, len(local), error, timings_ms)
+        return Refinement(
+            base,
+            covariance,
+            len(local),
+            error,
+            timings_ms,
+            found.xy,
+            projected.astype(np.float32),
+        )
 
 
 def jacobian(camera: Camera, rotation: Array, local: Array, arms: Array) -> Array:
