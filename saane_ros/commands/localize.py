@@ -16,7 +16,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from saane_ros.commands.intrinsics import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.commands.parsers import output_file, threads
 from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.track import PoseTrack
@@ -25,6 +24,7 @@ from saane_ros.files import replacing_file
 from saane_ros.geodesy import geographic, local
 from saane_ros.localization.body import Base
 from saane_ros.localization.localizer import Localizer
+from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.ros.localizer.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
 from saane_ros.route_map.store import RouteMap

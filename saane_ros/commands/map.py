@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from saane_ros.commands.intrinsics import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.commands.map_calibrating import (
     CALIBRATE_EXAMPLES,
     add_calibrate,
@@ -33,6 +32,7 @@ from saane_ros.files import replacing_file, sha256_of
 from saane_ros.geodesy import PLANE
 from saane_ros.metric.cameras import Camera
 from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import MapInfo, Origin

@@ -336,6 +336,8 @@ class Localizer:
         """The pose by points, where it lies by the place that is believed in."""
         if answer is None or answer.refinement is None or answer.place is None:
             return None
+        if self.points.zoom_fault:
+            return None
         if not np.isin(self._graph.spot[answer.place], neighbourhood(self._graph, verdict.spot)):
             return None
         found = answer.refinement

@@ -51,6 +51,8 @@ class Refinement:
     as `Match` has it.  inliers: matches that agree.  error: their root mean square reprojection
     error, pixels of the image.  timings_ms: by step ("features", "pose").  pixels, projected: of
     the inliers, where the image shows them and where the pose puts their points, (n, 2).
+    zoom: natural log of the factor on the focal length that would fit better, where the pose
+    adapts; a hint, as it is too small where the intrinsics are far off.
     """
 
     pose: Pose
@@ -60,6 +62,7 @@ class Refinement:
     timings_ms: dict[str, float]
     pixels: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
     projected: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    zoom: float = 0.0
 
 
 class Refiner:
@@ -181,6 +184,7 @@ class Refiner:
         scale = INFLATION * squares / (2 * len(local) - 6)
         covariance = tuple((scale * np.linalg.inv(slope.T @ slope)).ravel().tolist())
         error = math.sqrt(squares / len(local))
+        zoom = zoom_of(camera, slope, projected, found.xy - projected)
         return Refinement(
             base,
             covariance,
@@ -189,6 +193,7 @@ class Refiner:
             timings_ms,
             found.xy,
             projected.astype(np.float32),
+            zoom,
         )
 
 
@@ -209,6 +214,16 @@ def jacobian(camera: Camera, rotation: Array, local: Array, arms: Array) -> Arra
     none = np.zeros(len(arms))
     cross = np.array([[none, -z, y], [z, none, -x], [-y, x, none]]).transpose(2, 0, 1)
     return np.concatenate([-by_map, by_map @ cross], axis=2).reshape(-1, 6)
+
+
+def zoom_of(camera: Camera, slope: Array, projected: Array, off: Array) -> float:
+    """Log of the factor on the focal length that fits better: one Gauss-Newton step with the pose.
+
+    slope: `jacobian` (2n, 6).  projected: pixels (n, 2).  off: of the keypoints from these.
+    """
+    outwards = projected - [camera.k[2], camera.k[5]]
+    both = np.column_stack([slope, outwards.ravel()])
+    return float(np.linalg.lstsq(both, off.ravel(), rcond=None)[0][6])
 
 
 class Watch:
