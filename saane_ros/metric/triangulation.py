@@ -50,14 +50,14 @@ TRIED_FOCALS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
 CLEARLY = 0.6
 """Another focal length is the right one where it leaves this share of the error."""
 JUDGED_PAIRS = 100
-POINT_PX = 2.0
+POINT_PX = 1.0
 """A point that is seen further from where it projects to is no point."""
 ANGLE_DEG = 1.0
 """Between the rays to a point: below, its distance is a guess."""
 PLACE_POINTS = 20
 LEAST_SHARE = 0.3
 """A map has points where this share of its places sees this many."""
-MOST_PER_PLACE = 160
+MOST_PER_PLACE = 170
 
 
 class NoPoints(SaaneError):  # noqa: N818
