@@ -151,7 +151,7 @@ class Match:
     probabilities: NDArray[np.float32]
     pose: Pose | None = None
     covariance: tuple[float, ...] | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
     source: str = BY_PLACE
     by_place: tuple[Pose, tuple[float, ...]] | None = None
     points: PointsSeen | None = None
-    timings_ms: dict[str, float] = field(default_factory=dict)

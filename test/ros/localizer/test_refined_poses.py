@@ -196,7 +196,7 @@ def test_a_live_map_gets_points(town: MetricTown, tmp_path: Path, peer: Peer) ->
             message.pose.pose = to_pose(frame.pose)
             poses.publish(message)
 
-        first = feed(node, publish, 1)
+        first = feed(node, publish, 1) + 1
         for number, frame in enumerate(frames, first):
             deliver(node, lambda number, frame=frame: publish(number, frame), number)
             done = node.counters["processed"]
