@@ -95,6 +95,14 @@ class Settings:
         high=1000.0,
         live=True,
     )
+    refine_budget_ms: float = setting(
+        30.0,
+        "Milliseconds an image for its pose by points of the map, where the map has them and the "
+        "camera's intrinsics are known; 0: poses are those of places.",
+        low=0.0,
+        high=10_000.0,
+        live=True,
+    )
     base_frame: str = setting(
         "base_link",
         "Frame of the robot whose pose is published; empty: of the body that the map's poses are "
@@ -121,6 +129,10 @@ class Settings:
         "raw",
         "raw subscribes to `image`, compressed to `image/compressed`.",
         choices=("raw", "compressed"),
+    )
+    camera_info_topic: str = setting(
+        "",
+        "Topic of the camera's CameraInfo; empty: beside the images, as image_transport has it.",
     )
     reliability: str = setting(
         "auto",

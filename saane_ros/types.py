@@ -24,11 +24,26 @@ class Pose:
 
 
 @dataclass(frozen=True)
+class Intrinsics:
+    """What a camera's pixels mean; `metric.cameras.Camera` computes with it.
+
+    Size in pixels, and the name of a distortion model.  k: 3 x 3 row-major, fx 0 cx 0 fy cy 0 0 1.
+    d: coefficients in CameraInfo's order.
+    """
+
+    width: int
+    height: int
+    model: str
+    k: tuple[float, ...]
+    d: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Frame:
     """One camera image with what is known of it.
 
     `travelled` is the distance in metres since the first frame, by odometry or by pose; driven
-    backwards it falls.
+    backwards it falls.  camera: what took the image, None where nobody tells.
     """
 
     image: Rgb
@@ -36,6 +51,7 @@ class Frame:
     name: str = ""
     pose: Pose | None = None
     travelled: float | None = None
+    camera: Intrinsics | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,24 @@ class MatchState(Enum):
     OFF_ROUTE = "off_route"
 
 
+REFINED, BY_PLACE = "refined", "place"
+
+
+@dataclass(frozen=True, eq=False)
+class PointsSeen:
+    """What comparing an image with the points of a map came to.
+
+    inliers: matches that agree on one pose, 0 where none was found.  error: their root mean square
+    reprojection error, pixels.  pixels, projected: of these matches, where the image shows a point
+    and where the pose puts it, float32 (inliers, 2).
+    """
+
+    inliers: int
+    error: float | None = None
+    pixels: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    projected: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+
+
 @dataclass(frozen=True)
 class Match:
     """Where one frame was taken, as far as the localizer can tell.
@@ -99,7 +133,11 @@ class Match:
     off_route: belief in being nowhere on the map.
     covariance: row-major 6 x 6 over (x, y, z, roll, pitch, yaw), only with a pose.
     probabilities: float32 (k,), belief in each of `candidates.places`.
-    timings_ms: milliseconds by step ("embed", "search", "filter").
+    source: of the pose, REFINED by points of the map or BY_PLACE.  by_place: the pose and
+    covariance of the places alone, whichever is told.
+    points: None where the image was not compared with points.
+    timings_ms: milliseconds by step ("embed", "search", "filter", and "points" where the map's were
+    looked for).
     """
 
     stamp_ns: int
@@ -114,3 +152,6 @@ class Match:
     pose: Pose | None = None
     covariance: tuple[float, ...] | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    source: str = BY_PLACE
+    by_place: tuple[Pose, tuple[float, ...]] | None = None
+    points: PointsSeen | None = None

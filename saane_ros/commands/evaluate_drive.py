@@ -29,6 +29,8 @@ with stretches of every --away source in it, of each alone, and parked before it
 --truth: a pose file or pose topic in the frame of the map, a ground_truth.csv of query_index and
 correct_reference_indices, or same-names; by default poses.csv, poses.txt or '@' names of the
 drive's folder. Without truth only what is said off the route is judged.
+Of a map with points and a camera with intrinsics (--camera-info, or CameraInfo beside a bag's
+images) poses by points are measured beside those of places.
 Prints a table; writes drive.json and drive.html.
 """
 NAMES = (
@@ -38,6 +40,7 @@ NAMES = (
     "image_topic",
     "odometry_topic",
     "truth",
+    "camera_info",
     "away",
     "data",
     "model",
@@ -58,6 +61,9 @@ def add_drive(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--image-topic", metavar="T", help="image topic of bags")
     parser.add_argument("--odometry-topic", metavar="T", help="Odometry of a bag")
     parser.add_argument("--truth", metavar="WHAT", help="where the drive was, see below")
+    parser.add_argument(
+        "--camera-info", default="", metavar="WHAT", help="file of intrinsics, or topic of a bag"
+    )
     parser.add_argument(
         "--away", nargs="+", type=Path, default=[], metavar="DIR", help="images from elsewhere"
     )
@@ -104,7 +110,7 @@ def _run(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     if options.suite is None and options.drive is None:
         raise SaaneError("--map needs --drive: name the folder or the bag of a drive.")
-    of_one = ("drive", "truth", "away", "image_topic", "odometry_topic")
+    of_one = ("drive", "truth", "away", "image_topic", "odometry_topic", "camera_info")
     given = [f"--{name.replace('_', '-')}" for name in of_one if getattr(options, name)]
     if options.suite is not None and given:
         raise SaaneError(f"{', '.join(given)} goes with --map: the suite's file tells it.")
@@ -135,7 +141,13 @@ def _one(options: argparse.Namespace, command: str) -> Results:
         settings.threads,
         engine=settings.engine,
     )
-    source = DriveSource(options.drive, options.truth, options.image_topic, options.odometry_topic)
+    source = DriveSource(
+        options.drive,
+        options.truth,
+        options.image_topic,
+        options.odometry_topic,
+        options.camera_info,
+    )
     return run_drive(embedder, route_map, settings, source, options.away, command, options.out)
 
 

@@ -24,11 +24,12 @@ from saane_ros.files import replacing_file
 from saane_ros.geodesy import geographic, local
 from saane_ros.localization.body import Base
 from saane_ros.localization.localizer import Localizer
+from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.ros.localizer.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import parse_assignment, read_settings, settings_from
-from saane_ros.types import Frame, Match
+from saane_ros.types import Frame, Intrinsics, Match
 
 if TYPE_CHECKING:
     from saane_ros.data.bags import BagReader
@@ -47,7 +48,9 @@ The model is the one that made the map, unless --model, --set or the parameter f
 Columns: stamp_ns, name, state (localized, uncertain, lost, off_route; unusable for a black or
 broken image, dropped for one that a newer one took the place of), place, place_name, distance,
 ratio, confidence, off_route (belief in being nowhere on the map), x, y, z while localized and sure
-enough of where, and error_m where --truth-topic tells it.
+enough of where, error_m where --truth-topic tells it; of a map with points and a camera with
+intrinsics also pose_source (refined by points, or place), inliers (points that agree) and
+reprojection_px. Intrinsics are those of --camera-info, or of CameraInfo beside a bag's images.
 Positions are those of the setting base_frame where map and drive tell how their cameras sit.
 --poses-out writes those positions as a TUM file, as evo and others read it.
 Poses of the images are not used, and odometry only of --odometry-topic: a bag and its images give
@@ -73,6 +76,9 @@ COLUMNS = (
     "y",
     "z",
     "error_m",
+    "pose_source",
+    "inliers",
+    "reprojection_px",
 )
 
 
@@ -91,6 +97,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--image-topic", metavar="T", help="image topic of --bag")
     parser.add_argument("--odometry-topic", metavar="T", help="Odometry of --bag for the filter")
     parser.add_argument("--truth-topic", metavar="T", help="poses of --bag to measure errors by")
+    parser.add_argument(
+        "--camera-info", default="", metavar="WHAT", help="file of intrinsics, or topic of --bag"
+    )
     parser.add_argument("--camera-rate", type=float, default=0.0, metavar="HZ", help="simulated")
     parser.add_argument("--inference-ms", type=float, default=0.0, metavar="MS", help="simulated")
     parser.add_argument(
@@ -199,7 +208,11 @@ def _outcomes(
     base = localizer.base
     if options.images is not None:
         folder = ImageFolder(options.images)
-        yield map(partial(_outcome, localizer), folder.frames()), len(folder), None
+        camera = None
+        if options.camera_info:
+            camera = intrinsics_of_folder(folder, Path(options.camera_info))
+        _tell_camera(localizer, camera, "give --camera-info")
+        yield map(partial(_outcome, localizer, camera), folder.frames()), len(folder), None
         _tell_base(base, "set camera_pose")
         return
     from saane_ros.data.bags import BagReader
@@ -207,7 +220,11 @@ def _outcomes(
 
     topic, pace = options.image_topic, Pace(options.camera_rate, options.inference_ms / 1e3)
     with BagReader(options.bag) as bag:
-        drive = OfflineDrive(bag, localizer, topic, options.odometry_topic or "", pace)
+        camera = None
+        if localizer.points.there:
+            camera = intrinsics_of_bag(bag, topic, options.camera_info)
+        _tell_camera(localizer, camera, "record CameraInfo, or give --camera-info")
+        drive = OfflineDrive(bag, localizer, topic, options.odometry_topic or "", pace, camera)
         truth = None
         if options.truth_topic:
             truth = _truth_of(bag, options.truth_topic, route_map)
@@ -220,6 +237,17 @@ def _outcomes(
         _tell_base(base, f"record /tf_static from it to the frame of {topic}, or set camera_pose")
         for note in bag.notes:
             print(f"saane: {note}", file=sys.stderr)
+
+
+def _tell_camera(localizer: Localizer, camera: Intrinsics | None, remedy: str) -> None:
+    """Say where the map's points cannot be used."""
+    if not localizer.points.there or not localizer.settings.refine_budget_ms:
+        return
+    why = localizer.points.fault
+    if camera is None:
+        why = f"Nothing tells the camera's intrinsics: {remedy}."
+    if why:
+        print(f"saane: Poses are not refined by the map's points. {why}", file=sys.stderr)
 
 
 def _tell_base(base: Base, remedy: str) -> None:
@@ -271,10 +299,11 @@ def _truth_of(bag: BagReader, topic: str, route_map: RouteMap) -> PoseTrack:
     return track
 
 
-def _outcome(localizer: Localizer, frame: Frame) -> Outcome:
+def _outcome(localizer: Localizer, camera: Intrinsics | None, frame: Frame) -> Outcome:
     try:
         # Poses of a query are what is asked for: they must not help as odometry would.
-        match = localizer.localize(replace(frame, pose=None, travelled=None)).match
+        shown = replace(frame, pose=None, travelled=None, camera=camera)
+        match = localizer.localize(shown).match
     except SaaneError as error:
         return Outcome(frame.stamp_ns, frame.name, UNUSABLE, reason=str(error))
     return Outcome(frame.stamp_ns, frame.name, match.state.value, match)
@@ -326,6 +355,7 @@ def _row(outcome: Outcome, match: Match, error: float | None) -> tuple[object, .
     position = (
         ("", "", "") if match.pose is None else tuple(f"{v:.4f}" for v in match.pose.position)
     )
+    points = match.points
     return (
         outcome.stamp_ns,
         outcome.name,
@@ -338,4 +368,7 @@ def _row(outcome: Outcome, match: Match, error: float | None) -> tuple[object, .
         f"{match.off_route:.6f}",
         *position,
         "" if error is None else f"{error:.3f}",
+        "" if match.pose is None else match.source,
+        "" if points is None else points.inliers,
+        "" if points is None or points.error is None else f"{points.error:.2f}",
     )

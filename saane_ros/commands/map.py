@@ -31,8 +31,9 @@ from saane_ros.data.poses.transforms import IDENTITY, frame_name, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.geodesy import PLANE
-from saane_ros.metric.cameras import Camera, camera_of_message, read_camera, steady
+from saane_ros.metric.cameras import Camera
 from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import MapInfo, Origin
@@ -275,7 +276,9 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
             camera = camera or camera_on(bag, options.image_topic, body)
         notes: list[str] = []
         noted = _with_notes(frames, bag, notes)
-        seen = _intrinsics_of_bag(options, bag)
+        seen = None
+        if options.metric:
+            seen = intrinsics_of_bag(bag, options.image_topic, options.camera_info)
         yield _Source(noted, label, bag.origin, bag.grid, None, notes, body, camera, seen)
 
 
@@ -284,22 +287,7 @@ def _intrinsics_of_folder(options: argparse.Namespace, folder: ImageFolder) -> C
         return None
     if not options.camera_info:
         raise SaaneError("--metric of a folder needs --camera-info: name a file of intrinsics.")
-    shapes = (frame.image.shape for frame in folder.frames() if frame.image.size)
-    return read_camera(Path(options.camera_info), next(shapes, (1, 1)))
-
-
-def _intrinsics_of_bag(options: argparse.Namespace, bag: BagReader) -> Camera | None:
-    """By a file, or by the messages of a topic; SaaneError where it is none or changed."""
-    if not options.metric:
-        return None
-    given = options.camera_info
-    if Path(given).is_file():
-        shapes = (f.image.shape for f in bag.frames(options.image_topic) if f.image.size)
-        return read_camera(Path(given), next(shapes, (1, 1)))
-    from saane_ros.data.bags.mounts import camera_infos
-
-    infos = camera_infos(bag, options.image_topic, given)
-    return steady(camera_of_message(info, given or options.image_topic) for info in infos)
+    return intrinsics_of_folder(folder, Path(options.camera_info))
 
 
 def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> Iterator[Frame]:

@@ -8,13 +8,14 @@ the same in a map of a hundred places and of a million.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.localization.candidates import Group
-from saane_ros.localization.evidence import FrameEvidence
+from saane_ros.localization.evidence import FrameEvidence, Testimony
 from saane_ros.localization.motion import PAUSE_S, Interval, Kernel, Motion
 from saane_ros.route_map.place_graph import PlaceGraph
 
@@ -46,6 +47,8 @@ _TINY = 1e-300
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Ask = Callable[[Ints, Floats], Testimony | None]
+"""Asks a witness about spots (S,) with their masses (S,); it may have nothing to say."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,7 @@ class Belief:
         self.reset()
         self._admit(spots)
         self.masses = self.masses * (1 + TOLD * shares / shares.max())
-        total = self.rest + self.off + float(self.masses.sum())
-        self.masses, self.rest, self.off = self.masses / total, self.rest / total, self.off / total
+        self._normalise()
 
     def age(self, seconds: float) -> None:
         """Let time pass in which the robot may have gone anywhere."""
@@ -113,10 +115,16 @@ class Belief:
         self._scatter((1 - kept) * (1 - PRIOR_OFF))
 
     def update(
-        self, groups: list[Group], evidence: FrameEvidence, interval: Interval, weight: float
+        self,
+        groups: list[Group],
+        evidence: FrameEvidence,
+        interval: Interval,
+        weight: float,
+        ask: Ask | None = None,
     ) -> Estimate:
         """Move on by an interval and take in a frame's evidence with a weight from 0 to 1.
 
+        ask: a further witness, who is asked once the evidence is in.
         A pause that nothing explains lets the belief age.
         """
         if interval.seconds > PAUSE_S:
@@ -128,10 +136,13 @@ class Belief:
             moved = self._move(kernel)
         self._hazards(interval, weight)
         self._observe(groups, evidence, TEMPER * weight)
+        told = None if ask is None else ask(self.spots, self.masses)
+        if told is not None:
+            self._believe(told, TEMPER * weight)
         if moved is not None:
             self._motion.learn(kernel, moved.steps, self._came(moved), interval)
         self._prune()
-        return self._estimate(groups, evidence)
+        return self._estimate(groups, evidence, told)
 
     def masses_of(self, spots: Ints) -> Floats:
         """The belief in each of some spots (n,)."""
@@ -207,6 +218,16 @@ class Belief:
         self.masses = self.masses * ratio
         self.rest *= missed
         self.off *= (evidence.off / 0.5 + 1e-9) ** weight
+        self._normalise()
+
+    def _believe(self, told: Testimony, weight: float) -> None:
+        """Multiply by the likelihood ratio of a testimony."""
+        self._admit(told.spots)
+        there = np.isin(self.spots, told.spots)
+        self.masses = self.masses * np.exp(np.where(there, weight * told.log_ratio, 0.0))
+        self._normalise()
+
+    def _normalise(self) -> None:
         total = self.rest + self.off + float(self.masses.sum())
         self.masses, self.rest, self.off = self.masses / total, self.rest / total, self.off / total
 
@@ -229,7 +250,9 @@ class Belief:
         self.rest += float(self.masses[~keep].sum())
         self.spots, self.masses = self.spots[keep], self.masses[keep]
 
-    def _estimate(self, groups: list[Group], evidence: FrameEvidence) -> Estimate:
+    def _estimate(
+        self, groups: list[Group], evidence: FrameEvidence, told: Testimony | None
+    ) -> Estimate:
         if not len(self.spots):
             spots = groups[0].spots
             spot = int(spots[groups[0].shares.argmax()])
@@ -243,4 +266,6 @@ class Belief:
             if np.isin(group.spots, spots).any()
         ]
         agreed = np.log((max(here, default=0.0) + 1e-6) / (evidence.off + 1e-6))
+        if told is not None and np.isin(told.spots, spots).any():
+            agreed += told.log_ratio
         return Estimate(spot, float(masses.sum()), self.off, spots, masses, float(agreed))

@@ -18,6 +18,7 @@ from saane_ros.localization.evidence import (
 from saane_ros.route_map.calibration import MapScale
 from saane_ros.route_map.feature_grids import Compact, agreement
 from saane_ros.route_map.place_graph import PlaceGraph
+from saane_ros.route_map.search import Nearest
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -105,3 +106,11 @@ def _group(rows: Ints, distances: Floats, spots: Ints, first: Ints) -> Group:
     return Group(
         int(rows[first[best]]), float(apart[best]), spots[order], (shares / shares.sum())[order]
     )
+
+
+def representative(graph: PlaceGraph, spot: int, nearest: Nearest) -> int:
+    """One place for a spot that may have hundreds: the nearest to the frame, or its first."""
+    seen = np.flatnonzero(graph.spot[nearest.places] == spot)
+    if len(seen):
+        return int(nearest.places[seen[0]])
+    return int(graph.places_of(np.array([spot]))[0])

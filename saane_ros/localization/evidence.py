@@ -11,6 +11,7 @@ likelihood ratios for the filter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,12 +99,32 @@ class FrameEvidence:
     off: float
 
 
+@dataclass(frozen=True, eq=False)
+class Testimony:
+    """What a witness of its own says: log of how much likelier it is at spots (m,), ascending, than
+    anywhere else, on the map or off it.
+    """
+
+    spots: NDArray[np.int64]
+    log_ratio: float
+
+
 def frame_evidence(found: CandidateSignals, weights: EvidenceWeights) -> FrameEvidence:
     """The conditional logit."""
     scores = np.concatenate((scores_of(found.values, weights), [0.0]))
     likely = np.exp(scores - scores.max())
     likely /= likely.sum()
     return FrameEvidence(likely[:-2], float(likely[-2]), float(likely[-1]))
+
+
+def with_testimony(
+    evidence: FrameEvidence, spots: Sequence[NDArray[np.int64]], told: Testimony
+) -> FrameEvidence:
+    """The evidence multiplied by a testimony; spots: of each group."""
+    there = [bool(np.isin(told.spots, some).any()) for some in spots]
+    groups = evidence.groups * np.exp(np.where(there, told.log_ratio, 0.0))
+    total = float(groups.sum()) + evidence.missed + evidence.off
+    return FrameEvidence(groups / total, evidence.missed / total, evidence.off / total)
 
 
 def scores_of(values: Floats, weights: EvidenceWeights) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +12,34 @@ from numpy.typing import NDArray
 from saane_ros.data.frame_check import image_fault
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
-from saane_ros.localization.belief import Estimate
+from saane_ros.localization.belief import Ask, Estimate
 from saane_ros.localization.body import Base
-from saane_ros.localization.candidates import CandidateFinder, Found
+from saane_ros.localization.candidates import CandidateFinder, Found, representative
 from saane_ros.localization.decision import Decision
-from saane_ros.localization.evidence import NEAREST, FrameEvidence, frame_evidence
+from saane_ros.localization.evidence import NEAREST, frame_evidence, with_testimony
+from saane_ros.localization.points import Answer, Look, MapPoints, look_of, with_look
 from saane_ros.localization.pose_estimate import estimate_pose, horizontal_deviation
 from saane_ros.localization.pose_prior import PosePrior, spots_at
 from saane_ros.localization.query_statistics import QueryPostprocessing
-from saane_ros.localization.sequence import Sequence, tolerance_steps
+from saane_ros.localization.sequence import Sequence, neighbourhood
 from saane_ros.localization.track import confidence
 from saane_ros.route_map.cohort import cohort_descriptors
 from saane_ros.route_map.search import MapSearch, Nearest, exact_distances
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
-from saane_ros.types import Candidates, Embedding, Frame, Match, MatchState, Pose
+from saane_ros.types import (
+    BY_PLACE,
+    REFINED,
+    Candidates,
+    Embedding,
+    Frame,
+    Match,
+    MatchState,
+    Pose,
+)
+
+Told = tuple[Pose, tuple[float, ...]]
+"""A pose and its covariance."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class Localizer:
     Deterministic: the same frames after `reset` give the same matches. `settings` may be replaced
     between two frames; the live ones take effect at the next. Raises SaaneError where the map was
     made by another model than `embedder`, or is of a format that cannot tell when it is left.
-    base: whose poses the matches have; its camera may be learned later.
+    base: whose poses the matches have; its camera may be learned later.  points: of the map.
     """
 
     def __init__(self, embedder: Embedder, route_map: RouteMap, settings: Settings) -> None:
@@ -78,6 +92,7 @@ class Localizer:
         self._finder = CandidateFinder(self._graph, bearings.grids, scale)
         self._sequence = Sequence(self._graph, scale, self._weights.evidence, route_map.metric)
         self._decision = Decision()
+        self.points = MapPoints(route_map, self._graph)
 
     @property
     def wants_grid(self) -> bool:
@@ -103,6 +118,7 @@ class Localizer:
         self._queries.reset()
         self._sequence.reset()
         self._decision.reset()
+        self.points.reset()
 
     def spots_at(self, prior: PosePrior) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """What `assume` takes of a pose; SaaneError where it is none on this map."""
@@ -135,12 +151,31 @@ class Localizer:
             )
         return self._embedder.embed([frame.image], attention, labels, self.wants_grid)[0]
 
-    def localize(self, frame: Frame, attention: bool = False, labels: bool = False) -> Localization:
-        """Embed and match one frame; see `embed`. A frame that is refused leaves the belief."""
+    def look(self, frame: Frame, behind: Callable[[], bool] | None = None) -> Look | None:
+        """What points are looked for with; None where they are not to be.
+
+        behind: whether a newer frame waits, which must not wait longer. Who asks so is live, and
+        has `refine_budget_ms` for it; else time does not count, so that what comes out is the same
+        each time.
+        """
+        budget_ms = self.settings.refine_budget_ms
+        if not budget_ms or not self.points.usable:
+            return None
+        return self.points.look(frame, budget_ms, behind)
+
+    def localize(
+        self,
+        frame: Frame,
+        attention: bool = False,
+        labels: bool = False,
+        behind: Callable[[], bool] | None = None,
+    ) -> Localization:
+        """Embed and match one frame; see `embed` and `look`. A refused frame leaves the belief."""
         start = time.perf_counter()
         embedding = self.embed(frame, attention, labels)
         embedded = time.perf_counter()
-        match = self.locate(embedding, frame.stamp_ns, frame.travelled)
+        seen = with_look(embedding, self.look(frame, behind))
+        match = self.locate(seen, frame.stamp_ns, frame.travelled)
         match.timings_ms["embed"] = 1e3 * (embedded - start)
         return Localization(match, embedding, self.route_map)
 
@@ -151,7 +186,7 @@ class Localizer:
         travelled: float | None = None,
         share: float = 1.0,
     ) -> Match:
-        """Match what `embed` made of a frame.
+        """Match what `embed` made of a frame, and `look` where there are points.
 
         travelled: metres along the robot's heading since any fixed moment, backwards negative.
         share: of the error rate that this match may use up.
@@ -160,24 +195,33 @@ class Localizer:
         descriptor = self._queries.process(embedding.descriptor)
         nearest = self._search.nearest(descriptor, NEAREST)
         searched = time.perf_counter()
+        inquiry = self.points.inquiry(look_of(embedding), nearest)
 
         def find() -> Found:
             return self.find(embedding, descriptor, nearest)
 
         error_rate = share * self.settings.error_rate
         if self.settings.sequence_filter:
-            estimate, signals = self._sequence.take(descriptor, stamp_ns, travelled, find)
+            estimate, signals = self._sequence.take(
+                descriptor, stamp_ns, travelled, find, inquiry.testify
+            )
             verdict = self._by_sequence(estimate, signals, error_rate)
         else:
-            verdict = self._by_frame(find(), error_rate)
+            verdict = self._by_frame(find(), error_rate, inquiry.testify)
         state = self._decision.state(verdict.confidence, verdict.off, verdict.accepted)
         candidates = self._candidates(nearest)
         place, distance = self._place(verdict.spot, nearest, descriptor)
-        pose, covariance = self._pose(verdict, state, nearest)
+        by_place = refined = None
+        if state is MatchState.LOCALIZED:
+            by_place = self._by_place(verdict, nearest)
+            refined = self._refined(verdict, inquiry.answer_at(verdict.spots, verdict.masses))
+        pose, covariance = refined or by_place or (None, None)
         timings = {
             "search": 1e3 * (searched - start),
-            "filter": 1e3 * (time.perf_counter() - searched),
+            "filter": 1e3 * (time.perf_counter() - searched) - inquiry.ms,
         }
+        if inquiry.look is not None:
+            timings["points"] = inquiry.ms + inquiry.look.took_ms
         return Match(
             stamp_ns=stamp_ns,
             state=state,
@@ -190,6 +234,9 @@ class Localizer:
             probabilities=self._probabilities(candidates, verdict),
             pose=pose,
             covariance=covariance,
+            source=REFINED if refined else BY_PLACE,
+            by_place=by_place,
+            points=None if inquiry.answer is None else inquiry.answer.seen,
             timings_ms=timings,
         )
 
@@ -226,12 +273,17 @@ class Localizer:
             trust.threshold(error_rate),
         )
 
-    def _by_frame(self, found: Found, error_rate: float) -> _Verdict:
+    def _by_frame(self, found: Found, error_rate: float, ask: Ask) -> _Verdict:
         """What the frame says by itself."""
-        evidence: FrameEvidence = frame_evidence(found.signals, self._weights.evidence)
+        evidence = frame_evidence(found.signals, self._weights.evidence)
+        each = zip(found.groups, evidence.groups, strict=True)
+        spots = [group.spots for group in found.groups]
+        told = ask(np.concatenate(spots), np.concatenate([sure * g.shares for g, sure in each]))
+        if told is not None:
+            evidence = with_testimony(evidence, spots, told)
         group = found.groups[int(evidence.groups.argmax())]
         spot = int(group.spots[group.shares.argmax()])
-        near = np.isin(group.spots, self._graph.around(spot, tolerance_steps(self._graph.step)))
+        near = np.isin(group.spots, neighbourhood(self._graph, spot))
         sure = float(evidence.groups.max())
         return _Verdict(
             spot,
@@ -272,28 +324,28 @@ class Localizer:
         known = verdict.spots[at] == spots
         return np.where(known, verdict.masses[at], 0.0).astype(np.float32)
 
-    def _pose(
-        self, verdict: _Verdict, state: MatchState, nearest: Nearest
-    ) -> tuple[Pose | None, tuple[float, ...] | None]:
-        if state is not MatchState.LOCALIZED:
-            return None, None
-        rows = [self._representative(int(spot), nearest) for spot in verdict.spots]
+    def _by_place(self, verdict: _Verdict, nearest: Nearest) -> Told | None:
+        """The pose that the belief in places amounts to."""
+        rows = [representative(self._graph, int(spot), nearest) for spot in verdict.spots]
         estimate = estimate_pose(
             [self.route_map.places[row] for row in rows], verdict.masses, self._graph.step
         )
-        if estimate is None:
-            return None, None
-        pose, covariance = self.base.moved(*estimate)
-        if horizontal_deviation(covariance) > self.settings.max_deviation:
-            return None, None
-        return pose, covariance
+        return None if estimate is None else self._exact_enough(*self.base.moved(*estimate))
 
-    def _representative(self, spot: int, nearest: Nearest) -> int:
-        """One place for a spot that may have hundreds: the nearest, or its first."""
-        seen = np.flatnonzero(self._graph.spot[nearest.places] == spot)
-        if len(seen):
-            return int(nearest.places[seen[0]])
-        return int(self._graph.places_of(np.array([spot]))[0])
+    def _refined(self, verdict: _Verdict, answer: Answer | None) -> Told | None:
+        """The pose by points, where it lies by the place that is believed in."""
+        if answer is None or answer.refinement is None or answer.place is None:
+            return None
+        if self.points.zoom_fault:
+            return None
+        if not np.isin(self._graph.spot[answer.place], neighbourhood(self._graph, verdict.spot)):
+            return None
+        found = answer.refinement
+        return self._exact_enough(*self.base.moved(found.pose, found.covariance))
+
+    def _exact_enough(self, pose: Pose, covariance: tuple[float, ...]) -> Told | None:
+        exact = horizontal_deviation(covariance) <= self.settings.max_deviation
+        return (pose, covariance) if exact else None
 
 
 def _ratio(first: float, others: NDArray[np.float32]) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localization, Localizer
+from saane_ros.localization.points import MapPoints, with_look
 from saane_ros.localization.pose_prior import PosePrior
 from saane_ros.route_map.info import INFO_FILE, read_info
 from saane_ros.route_map.store import RouteMap
@@ -93,12 +94,25 @@ class MapChoice:
 
         return begin
 
-    def localize(self, frame: Frame, attention: bool = False, labels: bool = False) -> Localization:
+    @property
+    def points(self) -> MapPoints:
+        """Of the map that the robot is on; of one that has some while several are searched."""
+        return max((one.points for one in self._searched), key=lambda points: points.usable)
+
+    def localize(
+        self,
+        frame: Frame,
+        attention: bool = False,
+        labels: bool = False,
+        behind: Callable[[], bool] | None = None,
+    ) -> Localization:
         """Embed and match one frame; see `Localizer`. A frame that is refused changes nothing."""
         start = time.perf_counter()
         embedding = self._embedding.embed(frame, attention, labels)
         embed_ms = 1e3 * (time.perf_counter() - start)
         searched = self._searched
+        looks = (one.look(frame, behind) for one in searched if one.points.usable)
+        embedding = with_look(embedding, next(looks, None))
         share = 1 / len(searched)
         found = [
             (one, one.locate(embedding, frame.stamp_ns, frame.travelled, share)) for one in searched

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.localization.belief import Belief, Estimate
+from saane_ros.localization.belief import Ask, Belief, Estimate
 from saane_ros.localization.candidates import Found
 from saane_ros.localization.evidence import frame_evidence
 from saane_ros.localization.motion import Interval
@@ -64,8 +64,9 @@ class Sequence:
         stamp_ns: int,
         travelled: float | None,
         find: Callable[[], Found],
+        ask: Ask | None = None,
     ) -> tuple[Estimate, NDArray[np.float64]]:
-        """Take one frame in, and its candidates where it shows something new."""
+        """Take one frame in, and where it shows something new its candidates and a witness."""
         weight = self._news.weight(descriptor, travelled)
         # Since the last frame of any kind: where one showed the same, nothing was driven until it.
         seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / 1e9
@@ -77,7 +78,8 @@ class Sequence:
             steps, self._told = 0.0, False
         found = find()
         evidence = frame_evidence(found.signals, self._weights)
-        self.estimate = self.belief.update(found.groups, evidence, Interval(seconds, steps), weight)
+        interval = Interval(seconds, steps)
+        self.estimate = self.belief.update(found.groups, evidence, interval, weight, ask)
         self.signals = self._track.signals(self.estimate, self.belief)
         return self.estimate, self.signals
 
@@ -85,3 +87,8 @@ class Sequence:
 def tolerance_steps(step_m: float) -> float:
     """The tolerance in steps of a map."""
     return max(TOLERANCE_STEPS, TOLERANCE_M / step_m) if step_m > 0 else TOLERANCE_STEPS
+
+
+def neighbourhood(graph: PlaceGraph, spot: int) -> NDArray[np.int64]:
+    """The spots that count as one place with this one, ascending."""
+    return graph.around(spot, tolerance_steps(graph.step))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.reading import YAML_FAULTS
+from saane_ros.types import Intrinsics
 
 Array = NDArray[np.float64]
 
@@ -34,17 +35,8 @@ MOST_STEPS = 30
 
 
 @dataclass(frozen=True)
-class Camera:
-    """Size in pixels, distortion model, and its values; make one by `camera_of` or its kin.
-
-    k: 3 x 3 row-major, fx 0 cx 0 fy cy 0 0 1.  d: coefficients in CameraInfo's order.
-    """
-
-    width: int
-    height: int
-    model: str
-    k: tuple[float, ...]
-    d: tuple[float, ...] = ()
+class Camera(Intrinsics):
+    """Intrinsics with their geometry; make one by `camera_of` or its kin."""
 
     @cached_property
     def matrix(self) -> Array:
@@ -164,6 +156,13 @@ def camera_of(
             "(4 or 5), rational_polynomial (8) and equidistant (4)."
         )
     return Camera(int(width), int(height), model, k, d)
+
+
+def camera_with(intrinsics: Intrinsics) -> Camera:
+    """The camera of intrinsics that were checked before."""
+    if isinstance(intrinsics, Camera):
+        return intrinsics
+    return Camera(intrinsics.width, intrinsics.height, intrinsics.model, intrinsics.k, intrinsics.d)
 
 
 def camera_of_message(info: Any, topic: str) -> Camera:

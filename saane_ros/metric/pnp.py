@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,10 @@ class Refinement:
 
     covariance: row-major 6 x 6 over (x, y, z, roll, pitch, yaw), turns about the axes of the map,
     as `Match` has it.  inliers: matches that agree.  error: their root mean square reprojection
-    error, pixels of the image.  timings_ms: by step ("features", "pose").
+    error, pixels of the image.  timings_ms: by step ("features", "pose").  pixels, projected: of
+    the inliers, where the image shows them and where the pose puts their points, (n, 2).
+    zoom: natural log of the factor on the focal length that would fit better, where the pose
+    adapts; a hint, as it is too small where the intrinsics are far off.
     """
 
     pose: Pose
@@ -57,6 +60,9 @@ class Refinement:
     inliers: int
     error: float
     timings_ms: dict[str, float]
+    pixels: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    projected: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    zoom: float = 0.0
 
 
 class Refiner:
@@ -98,6 +104,12 @@ class Refiner:
         watch = Watch(self._budget_ms)
         keypoints = self._features.extract(image)
         watch.step("features")
+        return self.refine_seen(keypoints, camera, places, watch)
+
+    def refine_seen(
+        self, keypoints: Keypoints, camera: Camera, places: Sequence[int], watch: Watch
+    ) -> Refinement | None:
+        """The same of an image whose keypoints are known; camera: of this very image."""
         candidate = self.candidate(keypoints, camera, places, watch)
         watch.step("pose")
         if candidate is None or not candidate.credible(camera):
@@ -127,7 +139,8 @@ class Refiner:
             if found is None:
                 continue
             rotation, offset, inlying = found
-            limit = LOOKS * float(np.median(distances[inlying]))
+            # An image of the map's own drive is exactly like its place: what lies near counts.
+            limit = LOOKS * float(np.median(distances[inlying])) or math.inf
             one = ideal.settled(rotation, offset, keypoints, seen, limit)
             if one is not None and (best is None or one.evidence > best.evidence):
                 best = one
@@ -165,12 +178,23 @@ class Refiner:
         """The pose of the base, by the camera's optical frame on it."""
         base = compose(found.pose, inverse(self._optical_on_base))
         local = found.points @ found.rotation.T + found.offset
-        squares = float(((camera.project(local) - found.xy) ** 2).sum())
+        projected = camera.project(local)
+        squares = float(((projected - found.xy) ** 2).sum())
         slope = jacobian(camera, found.rotation, local, found.points - np.array(base.position))
         scale = INFLATION * squares / (2 * len(local) - 6)
         covariance = tuple((scale * np.linalg.inv(slope.T @ slope)).ravel().tolist())
         error = math.sqrt(squares / len(local))
-        return Refinement(base, covariance, len(local), error, timings_ms)
+        zoom = zoom_of(camera, slope, projected, found.xy - projected)
+        return Refinement(
+            base,
+            covariance,
+            len(local),
+            error,
+            timings_ms,
+            found.xy,
+            projected.astype(np.float32),
+            zoom,
+        )
 
 
 def jacobian(camera: Camera, rotation: Array, local: Array, arms: Array) -> Array:
@@ -190,6 +214,16 @@ def jacobian(camera: Camera, rotation: Array, local: Array, arms: Array) -> Arra
     none = np.zeros(len(arms))
     cross = np.array([[none, -z, y], [z, none, -x], [-y, x, none]]).transpose(2, 0, 1)
     return np.concatenate([-by_map, by_map @ cross], axis=2).reshape(-1, 6)
+
+
+def zoom_of(camera: Camera, slope: Array, projected: Array, off: Array) -> float:
+    """Log of the factor on the focal length that fits better: one Gauss-Newton step with the pose.
+
+    slope: `jacobian` (2n, 6).  projected: pixels (n, 2).  off: of the keypoints from these.
+    """
+    outwards = projected - [camera.k[2], camera.k[5]]
+    both = np.column_stack([slope, outwards.ravel()])
+    return float(np.linalg.lstsq(both, off.ravel(), rcond=None)[0][6])
 
 
 class Watch:

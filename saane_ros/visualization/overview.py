@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saane_ros.types import Embedding, Match, MatchState, Rgb
+import cv2
+import numpy as np
+
+from saane_ros.types import Embedding, Match, MatchState, PointsSeen, Rgb
 from saane_ros.visualization.attention import attention_tile
 from saane_ros.visualization.labels import overlay_labels
 from saane_ros.visualization.panel import Tile, side_by_side, stacked
@@ -18,6 +21,7 @@ STATE_COLOURS = {
 }
 
 
+_SEEN, _SHOULD = (80, 230, 120), (250, 90, 60)
 _INK_ON_STATE = (20, 22, 26)
 _SMALLEST_DETAIL = 80
 """Pixels of height: below, a title cannot be read any more."""
@@ -31,10 +35,25 @@ def match_headline(match: Match) -> str:
 
 def match_caption(match: Match) -> str:
     """Place, distance, ratio and belief off the route of a match in one line."""
+    points = match.points
+    seen = "" if points is None else f"   {points.inliers} points"
+    if points is not None and points.error is not None:
+        seen += f" within {points.error:.1f} px"
     return (
         f"place {match.place.id} {match.place.name}   distance {match.distance:.2f}   "
-        f"ratio {match.ratio:.3f}   off the route {match.off_route:.0%}"
+        f"ratio {match.ratio:.3f}   off the route {match.off_route:.0%}{seen}"
     )
+
+
+def with_points(image: Rgb, points: PointsSeen) -> Rgb:
+    """The image with a ring where it shows each point, and a line from there to where it should."""
+    drawn = image.copy()
+    size = max(1, round(max(image.shape[:2]) / 250))
+    for seen, projected in zip(points.pixels, points.projected, strict=True):
+        there, right = (tuple(np.rint(one).astype(int).tolist()) for one in (seen, projected))
+        cv2.circle(drawn, there, 2 * size, _SEEN, size, cv2.LINE_AA)
+        cv2.line(drawn, there, right, _SHOULD, size, cv2.LINE_AA)
+    return drawn
 
 
 def overview(
@@ -48,9 +67,11 @@ def overview(
 ) -> Rgb:
     """A headline in the state's colour; query and matched place large; what the network saw small.
 
-    Attention maps and segmentation are shown where the embedding has them.
+    Attention maps and segmentation are shown where the embedding has them, and points of the map
+    where the match has them.
     """
-    rows = [side_by_side([Tile("query", query), Tile("matched place", matched)], "", tile_height)]
+    shown = query if match.points is None else with_points(query, match.points)
+    rows = [side_by_side([Tile("query", shown), Tile("matched place", matched)], "", tile_height)]
     count = len(embedding.attention) + (embedding.labels is not None)
     if count:
         height = max(min(tile_height, _SMALLEST_DETAIL), 2 * tile_height // max(3, count))

@@ -29,13 +29,18 @@ def camera_on(bag: BagReader, image_topic: str, body: str) -> Pose | None:
     return transforms.camera(first.header.frame_id, body)
 
 
+def camera_info_topic(image_topic: str) -> str:
+    """Where CameraInfo lies beside the images of a topic, as image_transport has it."""
+    raw_topic = image_topic.removesuffix("/compressed").rstrip("/")
+    return f"{raw_topic.rpartition('/')[0]}/camera_info"
+
+
 def camera_infos(bag: BagReader, image_topic: str, topic: str = "") -> Iterator[Any]:
     """The CameraInfo messages of an image topic, all that can be read.
 
     topic: theirs; by default `camera_info` beside the images, as image_transport has it.
     """
-    raw_topic = image_topic.removesuffix("/compressed").rstrip("/")
-    topic = topic or f"{raw_topic.rpartition('/')[0]}/camera_info"
+    topic = topic or camera_info_topic(image_topic)
     info = bag.topics().get(topic)
     if info is None or not info.type.endswith("/CameraInfo"):
         return

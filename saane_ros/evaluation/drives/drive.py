@@ -20,6 +20,7 @@ from saane_ros.data.poses.track import PoseTrack
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.drives.truth import OFF_MAP, Truth, Whereabouts
 from saane_ros.localization.localizer import Localizer
+from saane_ros.localization.points import with_look
 from saane_ros.progress import progress
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Embedding, Frame, Pose, Rgb
@@ -80,23 +81,23 @@ class Away:
 
 
 class _Kept:
-    """Keeps the images of about `count` to twice as many frames, evenly, of a run of any length."""
+    """Keeps about `count` to twice as many frames, evenly, of a run of any length."""
 
     def __init__(self, count: int) -> None:
-        self._count, self._every, self._images = count, 1, dict[int, Rgb]()
+        self._count, self._every, self._frames = count, 1, dict[int, Frame]()
 
-    def add(self, index: int, image: Rgb) -> None:
-        if index % self._every == 0 and image.size:
-            self._images[index] = image
-        if len(self._images) > 2 * self._count:
+    def add(self, index: int, frame: Frame) -> None:
+        if index % self._every == 0 and frame.image.size:
+            self._frames[index] = frame
+        if len(self._frames) > 2 * self._count:
             self._every *= 2
-            self._images = {i: one for i, one in self._images.items() if i % self._every == 0}
+            self._frames = {i: one for i, one in self._frames.items() if i % self._every == 0}
 
-    def chosen(self) -> dict[int, Rgb]:
+    def chosen(self) -> dict[int, Frame]:
         """`count` of them or fewer."""
-        indices = sorted(self._images)
+        indices = sorted(self._frames)
         picked = np.unique(np.linspace(0, len(indices) - 1, min(self._count, len(indices))).round())
-        return {indices[int(at)]: self._images[indices[int(at)]] for at in picked}
+        return {indices[int(at)]: self._frames[indices[int(at)]] for at in picked}
 
 
 def embed_drive(
@@ -108,17 +109,19 @@ def embed_drive(
     """
     kept, steps = _Kept(SPOTS), []
     for index, frame in enumerate(progress(frames, "drive", total, "frame")):
-        step = Step(_view(localizer, frame.image), frame.stamp_ns, frame.travelled, truth.of(frame))
+        step = Step(_view(localizer, frame), frame.stamp_ns, frame.travelled, truth.of(frame))
         steps.append(step)
-        kept.add(index, frame.image)
+        kept.add(index, frame)
     if not any(step.view is not None for step in steps):
         raise SaaneError("The drive has no frame that can be matched: check its images.")
     chosen = kept.chosen()
     rng = np.random.default_rng(0)
     again, blanks = {}, {}
-    for index, image in progress(chosen.items(), "stops", len(chosen), "view"):
-        again[index] = [_view(localizer, noisy(image, rng)) for _ in range(COPIES)]
-        blanks[index] = [_view(localizer, blank(image, kind, rng)) for kind in BLANKS]
+    for index, frame in progress(chosen.items(), "stops", len(chosen), "view"):
+        same = [replace(frame, image=noisy(frame.image, rng)) for _ in range(COPIES)]
+        none = [replace(frame, image=blank(frame.image, kind, rng)) for kind in BLANKS]
+        again[index] = [_view(localizer, one) for one in same]
+        blanks[index] = [_view(localizer, one) for one in none]
     return Drive(steps, again, blanks)
 
 
@@ -126,12 +129,18 @@ def embed_away(localizer: Localizer, name: str, frames: Iterable[Frame]) -> Away
     """Embed images from elsewhere alike."""
     kept, views = _Kept(PARKED_VIEWS), []
     for index, frame in enumerate(progress(frames, name, unit="frame")):
-        views.append(_view(localizer, frame.image))
-        kept.add(index, frame.image)
+        views.append(_view(localizer, frame))
+        kept.add(index, frame)
     rng = np.random.default_rng(0)
     parked = [
-        [views[index], *(_view(localizer, noisy(image, rng)) for _ in range(COPIES))]
-        for index, image in kept.chosen().items()
+        [
+            views[index],
+            *(
+                _view(localizer, replace(frame, image=noisy(frame.image, rng)))
+                for _ in range(COPIES)
+            ),
+        ]
+        for index, frame in kept.chosen().items()
     ]
     return Away(name, views, parked)
 
@@ -160,9 +169,11 @@ def _levels(values: NDArray[np.float64]) -> Rgb:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _view(localizer: Localizer, image: Rgb) -> View:
+def _view(localizer: Localizer, frame: Frame) -> View:
+    """Poses are for the truth alone."""
+    shown = Frame(frame.image, 0, camera=frame.camera)
     try:
-        return localizer.embed(Frame(image, 0))
+        return with_look(localizer.embed(shown), localizer.look(shown))
     except SaaneError:
         return None
 

@@ -14,6 +14,7 @@ from saane_ros.evaluation.drives.drive import Away, Drive, embed_away, embed_dri
 from saane_ros.evaluation.drives.metrics import (
     Answers,
     Figures,
+    Nees,
     Reliability,
     answers_of,
     calibration_error,
@@ -217,9 +218,12 @@ def _recovery(row: Figures) -> str:
     return " / ".join(told)
 
 
-def _nees(row: Figures) -> str:
-    found = row.nees
+def _nees(found: Nees | None) -> str:
     return UNKNOWN if found is None else f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
+
+
+def _centimetres(metres: tuple[float, float] | None) -> str:
+    return UNKNOWN if metres is None else "{:.0f} / {:.0f}".format(*(100 * one for one in metres))
 
 
 def _times(milliseconds: tuple[float, float] | None) -> str:
@@ -258,7 +262,25 @@ COLUMNS = (
     Column("fix s", lambda row: _number(row.first_fix_s, ".1f"), "seconds to it"),
     Column("lost", lambda row: str(row.lost_frames), "longest run on the route not LOCALIZED"),
     Column("ECE", lambda row: _number(row.ece, ".3f"), "expected calibration error of confidence"),
-    Column("NEES", _nees, "of the pose in the plane, ideally 2, with its 95 % band"),
+    Column(
+        "NEES",
+        lambda row: _nees(row.nees),
+        "of the pose in the plane, ideally 2, with its 95 % band",
+    ),
+    Column(
+        "refined %",
+        lambda row: _percent(row.refined_share),
+        "of the right ones, poses by points of the map",
+    ),
+    Column(
+        "cm",
+        lambda row: _centimetres(row.refined_m),
+        "error of these poses in the plane, centimetres, median/95 % quantile",
+    ),
+    Column(
+        "place cm", lambda row: _centimetres(row.place_m), "what the places alone make of the same"
+    ),
+    Column("refined NEES", lambda row: _nees(row.refined_nees), "NEES of these poses"),
     Column("search ms", lambda row: _times(row.search_ms), "a frame, median/95 % quantile"),
     Column("filter ms", lambda row: _times(row.filter_ms), "alike"),
     Column("refused", lambda row: str(row.refused), "images that were not matched"),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.evaluation.drives.scenarios import JUMPS, PARKED, STOP, Scenario, Span
-from saane_ros.types import Match, MatchState
+from saane_ros.types import REFINED, Match, MatchState, Pose
 
 BINS = 10
 REFUSED = "refused"
@@ -28,6 +28,8 @@ class Answers:
     on, off: the frame was taken on the map, off it; neither where nobody knows.
     right: the place is one of the right ones, whatever the state.
     confidence: NaN where refused.  nees: NaN without pose or true position.
+    refined: the pose is by points of the map.  error, place_error: metres in the plane of the pose,
+    and of that of places alone; NaN without.
     """
 
     stamps_ns: NDArray[np.int64]
@@ -42,6 +44,9 @@ class Answers:
     nees: Floats
     search_ms: Floats
     filter_ms: Floats
+    refined: Bools
+    error: Floats
+    place_error: Floats
 
 
 def answers_of(scenario: Scenario, matches: Sequence[Match | None]) -> Answers:
@@ -66,6 +71,27 @@ def answers_of(scenario: Scenario, matches: Sequence[Match | None]) -> Answers:
         np.array([_nees(match, s.where.position) for match, s in zip(matches, steps, strict=True)]),
         _timings(matches, "search"),
         _timings(matches, "filter"),
+        np.array([match is not None and match.source == REFINED for match in matches]),
+        _errors([None if match is None else match.pose for match in matches], scenario),
+        _errors([None if match is None else _by_place(match) for match in matches], scenario),
+    )
+
+
+def _by_place(match: Match) -> Pose | None:
+    return None if match.by_place is None else match.by_place[0]
+
+
+def _errors(poses: Sequence[Pose | None], scenario: Scenario) -> Floats:
+    """Metres in the plane from the true positions (n,), NaN where one of them is not known."""
+    there = [step.where.position for step in scenario.steps]
+    return np.array(
+        [
+            np.nan
+            if pose is None or position is None
+            else np.linalg.norm(np.array(pose.position[:2]) - position)
+            for pose, position in zip(poses, there, strict=True)
+        ],
+        np.float64,
     )
 
 
@@ -134,6 +160,9 @@ class Figures:
     lost_frames: the longest unbroken run of frames on the route that are not LOCALIZED.
     ece, ece_on, ece_off: expected calibration error of all frames known, on and off the route.
     search_ms, filter_ms: median and 95 % quantile.
+    refined: of the right ones those whose pose is by points of the map.
+    error_m: of poses in the plane, median and 95 % quantile; refined_m: of those by points alone,
+    place_m: what the same frames would have by their places.  refined_nees: of these.
     """
 
     name: str
@@ -162,11 +191,21 @@ class Figures:
     nees: Nees | None
     search_ms: tuple[float, float] | None
     filter_ms: tuple[float, float] | None
+    refined: int
+    error_m: tuple[float, float] | None
+    refined_m: tuple[float, float] | None
+    place_m: tuple[float, float] | None
+    refined_nees: Nees | None
 
     @property
     def precision(self) -> float | None:
         """Of the frames LOCALIZED on the route those that are right."""
         return _share(self.right, self.right + self.wrong)
+
+    @property
+    def refined_share(self) -> float | None:
+        """Of the frames LOCALIZED and right."""
+        return _share(self.refined, self.right)
 
     @property
     def right_share(self) -> float | None:
@@ -186,12 +225,20 @@ class Figures:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, the shares among them."""
-        shares = ("precision", "right_share", "wrong_share", "false_share", "off_share")
+        shares = (
+            "refined_share",
+            "precision",
+            "right_share",
+            "wrong_share",
+            "false_share",
+            "off_share",
+        )
         return {
             **asdict(self),
             **{name: getattr(self, name) for name in shares},
             "median_recovery": self.jumps.median_recovery,
             "worst_recovery": self.jumps.worst_recovery,
+            "refined_share": self.refined_share,
         }
 
 
@@ -231,7 +278,16 @@ def figures(scenario: Scenario, answers: Answers) -> Figures:
         nees=nees_of(answers.nees),
         search_ms=_quantiles(answers.search_ms),
         filter_ms=_quantiles(answers.filter_ms),
+        refined=int((good & answers.refined).sum()),
+        error_m=_quantiles(_finite(answers.error)),
+        refined_m=_quantiles(_finite(answers.error[answers.refined])),
+        place_m=_quantiles(_finite(answers.place_error[answers.refined])),
+        refined_nees=nees_of(answers.nees[answers.refined]),
     )
+
+
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
 
 
 def _states() -> list[str]:

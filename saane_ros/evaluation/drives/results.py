@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from saane_ros import __version__
 from saane_ros.data.bags import BagReader
 from saane_ros.data.bags.storage import holds_bag
 from saane_ros.data.datasets.ref_query import COLUMNS as TRUTH_COLUMNS
+from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.files import read_poses
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.embedding import Embedder
@@ -35,6 +36,8 @@ from saane_ros.evaluation.drives.truth import (
 )
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.localization.localizer import Localizer
+from saane_ros.metric.cameras import Camera
+from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.route_map.info import INFO_FILE
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -49,12 +52,14 @@ class DriveSource:
     """What the command line says of a drive.
 
     truth: a pose file, a pose topic of a bag, a ground_truth.csv, SAME_NAMES, or None.
+    camera: a file of intrinsics, or a topic of CameraInfo; empty: beside the images of a bag.
     """
 
     path: Path
     truth: str | None = None
     image_topic: str | None = None
     odometry_topic: str | None = None
+    camera: str = ""
 
     @property
     def is_bag(self) -> bool:
@@ -116,14 +121,35 @@ def run_drive(
 ) -> Results:
     """Evaluate a drive; raises SaaneError where files, topics or truth do not fit."""
     localizer = Localizer(embedder, route_map, settings)
+    camera = intrinsics_of(source) if route_map.points is not None else None
+    # Images from elsewhere stand for what the drive's camera would see there.
     sources = {
-        _short(path, away): away_frames(path, source.image_topic) for path in dict.fromkeys(away)
+        _short(path, away): _taken_by(camera, away_frames(path, source.image_topic))
+        for path in dict.fromkeys(away)
     }
     with ExitStack() as opened:
         frames, truth, total = open_drive(source, route_map, opened)
+        frames = _taken_by(camera, frames)
         evaluation = evaluate_drive(localizer, route_map, frames, truth, sources, total=total)
     title = f"{source.path.name} on {route_map.info.name}, {route_map.info.model}"
     return Results(title, evaluation, route_map, settings, command, folder)
+
+
+def intrinsics_of(source: DriveSource) -> Camera | None:
+    """The camera of a drive, where something tells it."""
+    if source.is_bag:
+        if not source.image_topic:
+            return None
+        with BagReader(source.path) as bag:
+            return intrinsics_of_bag(bag, source.image_topic, source.camera)
+    if not source.camera:
+        return None
+    return intrinsics_of_folder(ImageFolder(source.path), Path(source.camera))
+
+
+def _taken_by(camera: Camera | None, frames: Iterable[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        yield replace(frame, camera=camera)
 
 
 def _short(path: Path, others: Sequence[Path]) -> str:

@@ -24,6 +24,12 @@ class LatestFrame(Generic[T]):
             self._changed.notify()
             return replaced
 
+    @property
+    def filled(self) -> bool:
+        """Whether an item waits."""
+        with self._changed:
+            return self._item is not None
+
     def take(self) -> T | None:
         """Wait for an item and take it; None once the slot is closed."""
         with self._changed:

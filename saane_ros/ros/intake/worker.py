@@ -32,6 +32,11 @@ class FrameWorker(Generic[T]):
         """Hand over an item without waiting; True where an older one was dropped for it."""
         return self._slot.put(item)
 
+    @property
+    def behind(self) -> bool:
+        """Whether an item waits for the one in work."""
+        return self._slot.filled
+
     def stop(self) -> bool:
         """Finish the item in work and end the thread; True where a waiting item was dropped."""
         dropped = self._slot.close()

@@ -66,6 +66,10 @@ def match_message(
         "inference_ms": match.timings_ms["embed"],
         "search_ms": match.timings_ms["search"],
         "filter_ms": match.timings_ms["filter"],
+        "pose_source": None if match.pose is None else match.source,
+        "inliers": None if match.points is None else match.points.inliers,
+        "reprojection_px": None if match.points is None else match.points.error,
+        "points_ms": match.timings_ms.get("points"),
         "travelled_m": travelled_m,
     }
     place = match.place.name or f"place {match.place.id}"

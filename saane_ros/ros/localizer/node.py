@@ -16,7 +16,8 @@ from saane_ros.embedding import Embedder
 from saane_ros.localization.belief import PAUSE_S
 from saane_ros.localization.kept_pose import KeptPose
 from saane_ros.localization.map_choice import model_of_maps
-from saane_ros.ros.intake.image_intake import ImageMessage
+from saane_ros.ros.intake.image_intake import ImageMessage, image_topic
+from saane_ros.ros.intake.intrinsics import LiveIntrinsics
 from saane_ros.ros.intake.travelled import TravelledDistance, pose_values
 from saane_ros.ros.localizer.extending import Extending
 from saane_ros.ros.localizer.frames import Frames
@@ -57,6 +58,7 @@ class LocalizerNode(ManagedNode[Settings]):
         self._travelled = TravelledDistance()
         self._odometry: Subscription | None = None
         self._has_odometry = False
+        self._intrinsics: LiveIntrinsics | None = None
         self._watch: Timer | None = None
         self._last_match = ""
         super().__init__("localizer", Settings, **options)
@@ -73,13 +75,26 @@ class LocalizerNode(ManagedNode[Settings]):
 
     @property
     def problem(self) -> str:
-        found = super().problem
+        found = super().problem or self._points_problem
         if found or not self._odometry_fault:
             return found
         return (
             f"Motion is judged by the images alone, as {self._odometry_fault}: check what is "
             f"published on {self.resolve_topic_name(INPUTS['odometry'].name)}."
         )
+
+    @property
+    def _points_problem(self) -> str:
+        """Why poses are not refined, where that can be mended; empty where they can be."""
+        loaded, intrinsics = self.loaded, self._intrinsics
+        if loaded is None or intrinsics is None or not self._last_match:
+            return ""
+        points = loaded.localizer.points
+        if not self.settings.refine_budget_ms or not points.there:
+            return ""
+        why = points.fault or intrinsics.problem
+        used = intrinsics.camera is not None and not points.fault
+        return why if used or not why else f"Poses are not refined by the map's points. {why}"
 
     def load(self) -> None:
         model = self.settings.model or model_of_maps(self.settings.map)
@@ -114,11 +129,17 @@ class LocalizerNode(ManagedNode[Settings]):
             self._on_odometry,
             **overridable(self, odometry.name, odometry.qos, "subscription"),
         )
+        self._intrinsics = LiveIntrinsics(
+            self, image_topic(self, self.settings), self.settings.camera_info_topic
+        )
         self._frames.start()
 
     def deactivated(self) -> None:
         self._localized.withdraw()
         self._frames.stop()
+        if self._intrinsics is not None:
+            self._intrinsics.close()
+            self._intrinsics = None
         self._has_odometry = False
         self._requests.deactivate()
         self._keep_pose(KeptPose.write)
@@ -150,6 +171,7 @@ class LocalizerNode(ManagedNode[Settings]):
             frame,
             attention=self.output.wanted("appearance", "semantic", "overview"),
             labels=self.output.wanted("segmentation", "overview"),
+            behind=self.behind,
         )
         self._localized.say(found.match.state is MatchState.LOCALIZED, claim)
         self._frames.take(found.match)
@@ -177,19 +199,21 @@ class LocalizerNode(ManagedNode[Settings]):
         )
 
     def report(self) -> dict[str, object]:
-        model = route_map = odometry = None
+        model = route_map = odometry = points = None
         if self.loaded is not None:
             embedder, choice = self.loaded.embedder, self.loaded.localizer
             model = f"{embedder.name} ({embedder.fingerprint})"
             maps = choice.maps if choice.current is None else [choice.current.route_map]
             route_map = ", ".join(f"{one.info.name}, {one.info.count} places" for one in maps)
             metric = any(one.metric for one in maps) and self.settings.sequence_filter
+            points = choice.points.told if self.settings.refine_budget_ms else "off"
             odometry = "used" if self._has_odometry and metric else "unused"
         return {
             "model": model,
             "map": route_map,
             "device": self.settings.device,
             "last_match": self._last_match,
+            "points": points,
             "odometry": self._odometry_fault or odometry,
             "odometry_faults": self._travelled.told(),
             **self._frames.report(),
@@ -208,7 +232,9 @@ class LocalizerNode(ManagedNode[Settings]):
     def _frame(self, message: ImageMessage) -> Frame:
         assert self.intake is not None
         stamp_ns = nanoseconds(message.header.stamp)
-        return Frame(self.intake.rgb(message), stamp_ns, travelled=self._travelled.at(stamp_ns))
+        camera = None if self._intrinsics is None else self._intrinsics.camera
+        travelled = self._travelled.at(stamp_ns)
+        return Frame(self.intake.rgb(message), stamp_ns, travelled=travelled, camera=camera)
 
     def _on_odometry(self, message: Odometry) -> None:
         self._frames.odometry(message)

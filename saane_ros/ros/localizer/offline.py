@@ -24,7 +24,7 @@ from saane_ros.localization.localizer import Localizer
 from saane_ros.messages.image import ImageDecoder
 from saane_ros.ros.intake.stamps import StampMonitor
 from saane_ros.ros.intake.travelled import TravelledDistance, pose_values
-from saane_ros.types import Frame, Match
+from saane_ros.types import Frame, Intrinsics, Match
 
 UNUSABLE, DROPPED = "unusable", "dropped"
 _NEVER = 1 << 63
@@ -80,7 +80,10 @@ class _Waiting:
 
 
 class OfflineDrive:
-    """Localizes the images of a bag as the node would; `outcomes` may be asked for once."""
+    """Localizes the images of a bag as the node would; `outcomes` may be asked for once.
+
+    camera: what took the images, None where nobody tells.
+    """
 
     def __init__(
         self,
@@ -89,8 +92,10 @@ class OfflineDrive:
         image_topic: str,
         odometry_topic: str = "",
         pace: Pace = Pace(),
+        camera: Intrinsics | None = None,
     ) -> None:
         self._bag, self._localizer, self._pace = bag, localizer, pace
+        self._camera = camera
         self._image_topic, self._odometry_topic = image_topic, odometry_topic
         self._type = bag.image_type(image_topic)
         if odometry_topic:
@@ -176,7 +181,8 @@ class OfflineDrive:
         stamp_ns, name = waiting.stamp_ns, waiting.name
         try:
             image = decoded(deserialized(waiting.raw), self._type, self._decoder, stamp_ns)
-            frame = Frame(image, stamp_ns, name, travelled=self._travelled.at(stamp_ns))
+            travelled = self._travelled.at(stamp_ns)
+            frame = Frame(image, stamp_ns, name, travelled=travelled, camera=self._camera)
             match = self._localizer.localize(frame).match
         except (UndecodableError, SaaneError) as error:
             return Outcome(stamp_ns, name, UNUSABLE, reason=str(error))

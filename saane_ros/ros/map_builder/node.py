@@ -22,7 +22,10 @@ from std_srvs.srv import Trigger
 from saane_ros.data.selection import Selector
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
-from saane_ros.ros.intake.image_intake import ImageMessage
+from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.triangulation import pycolmap
+from saane_ros.ros.intake.image_intake import ImageMessage, image_topic
+from saane_ros.ros.intake.intrinsics import LiveIntrinsics
 from saane_ros.ros.map_builder.live_poses import LivePoses
 from saane_ros.ros.map_builder.mount import LiveMount
 from saane_ros.ros.map_builder.replays import Replays
@@ -73,6 +76,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         self._pose_subscription: Subscription | None = None
         self._mount: LiveMount | None = None
         self._tf_subscription: Subscription | None = None
+        self._intrinsics: LiveIntrinsics | None = None
         self._places: list[Place] = []
         super().__init__("map_builder", MapBuilderSettings, **options)
         route = MAP_BUILDER_OUTPUTS["route"]
@@ -102,6 +106,10 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
                 "A map is extended by where its places lie: set pose_source, or existing to "
                 "something else than extend."
             )
+        if settings.metric:
+            if settings.pose_source == "none":
+                raise SaaneError("Points of a map need poses: set pose_source, or metric to false.")
+            pycolmap()
         self._mount = LiveMount(settings)
         embedder = self._make_embedder(settings)
         warm_up(embedder)
@@ -114,6 +122,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             live=True,
             postprocessing=settings.postprocessing,
             existing=settings.existing,
+            features=RootSift(MOST_OF_MAP) if settings.metric else None,
         )
         if self._builder.base is not None:
             self._share_origin(self._builder, self._builder.base)
@@ -156,6 +165,9 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             take,
             **overridable(self, source.name, source.qos, "subscription"),
         )
+        if self.settings.metric:
+            topic = self.settings.camera_info_topic
+            self._intrinsics = LiveIntrinsics(self, image_topic(self, self.settings), topic)
         if SPOKEN:
             static = MAP_BUILDER_INPUTS["tf_static"]
             self._tf_subscription = self.create_subscription(
@@ -172,6 +184,8 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         if self._tf_subscription is not None:
             self.destroy_subscription(self._tf_subscription)
             self._tf_subscription = None
+        if self._intrinsics is not None:
+            self._intrinsics.close()
         self._work_off()
         with self._working:
             left = len(self._waiting)
@@ -245,6 +259,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             "pose_source": self.settings.pose_source,
             "ignored_poses": self._poses.ignored if self._poses else 0,
             "pose_faults": str(self._poses.faults) if self._poses else "",
+            "intrinsics": self._intrinsics.problem if self._intrinsics else "",
         }
 
     def _pose_at(self, stamp_ns: int) -> tuple[Pose, float] | tuple[None, None] | None:
@@ -318,11 +333,17 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             left = len(self._waiting) if self._poses is not None else 0
             if self._poses is not None and self._mount is not None:
                 builder.body, builder.camera = self._mount.body, self._mount.camera
+            changed = ""
+            if self._intrinsics is not None:
+                changed = self._intrinsics.changed
+                builder.intrinsics = None if changed else self._intrinsics.camera
             info = builder.save().info
         except Exception as error:
             return False, self._explain(error)
         waiting = f" {left} images still wait for the pose after them." if left else ""
-        return True, f"{info.count} places written to {builder.path}.{waiting}"
+        without = changed or builder.report.no_points
+        without = f" {without}" if without else ""
+        return True, f"{info.count} places written to {builder.path}.{waiting}{without}"
 
     def _end(self, builder: RouteMapBuilder) -> None:
         """Runs on the writer's thread, after what it writes."""

@@ -66,6 +66,12 @@ class MapBuilderSettings:
         "chooses mean where the places are enough and differ, else none.",
         choices=CHOICES,
     )
+    metric: bool = setting(
+        False,
+        "Add points in space to the map, by which a pose can be told to centimetres; needs "
+        "CameraInfo, poses and pycolmap.",
+    )
+    camera_info_topic: str = _as_localizer("camera_info_topic")  # type: ignore[assignment]
     existing: str = setting(
         REFUSE,
         "What to do with a finished map of that name: refuse to build, extend it by the new "

@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix, PointCloud2
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
@@ -65,6 +65,13 @@ INPUTS = {
         "`image_transport` is compressed; JPEG, PNG, WebP, TIFF",
         IMAGE,
     ),
+    "camera_info": Topic(
+        "camera_info",
+        CameraInfo,
+        "optional: intrinsics, for poses by points of the map; beside the images, as "
+        "image_transport has it, or on `camera_info_topic`",
+        SENSOR,
+    ),
     "odometry": Topic("odometry", Odometry, "optional: motion for the sequence filter", SENSOR),
     "initial_pose": Topic(
         "initialpose",
@@ -99,7 +106,7 @@ OUTPUTS = {
         "~/pose",
         PoseWithCovarianceStamped,
         "of `base_frame` in the map's frame, only while LOCALIZED and within `max_deviation`; "
-        "covariance from the spread of the belief",
+        "by points of the map where they are found, else from the spread of the belief",
         RESULT,
     ),
     "tf": Topic(
@@ -155,6 +162,12 @@ SERVICES = {
 MAP_BUILDER_INPUTS = {
     "image": INPUTS["image"],
     "compressed": INPUTS["compressed"],
+    "camera_info": Topic(
+        "camera_info",
+        CameraInfo,
+        "`metric` is true: the intrinsics; beside the images, or `camera_info_topic`",
+        SENSOR,
+    ),
     "odometry": Topic("odometry", Odometry, "`pose_source` is odometry", SENSOR),
     "fix": Topic("fix", NavSatFix, "`pose_source` is fix", SENSOR),
     "pose": Topic("pose", PoseStamped, "`pose_source` is pose", SENSOR),
@@ -194,6 +207,11 @@ MATCH_KEYS = {
     "inference_ms": "time of the network",
     "search_ms": "time of the search in the map",
     "filter_ms": "time of the sequence filter",
+    "pose_source": "of the pose: refined by points of the map, or place; empty without a pose",
+    "inliers": "points of the map that agree on one pose; empty where none were looked for",
+    "reprojection_px": "root mean square of where the image shows them from where that pose puts "
+    "them, pixels",
+    "points_ms": "time for the points; empty where none were looked for",
     "travelled_m": "metres driven by odometry; empty without odometry",
 }
 DIAGNOSTIC_KEYS = {
@@ -214,6 +232,7 @@ DIAGNOSTIC_KEYS = {
     "image_age_p50_ms": "median age of an image at the publication of its match",
     "image_age_p95_ms": "95 % quantile of the same",
     "last_match": "state of the last match",
+    "points": "what became of comparing the last image with points of the map, or why it was not",
     "odometry": "unused, used, or why it is not believed",
     "odometry_faults": "odometry that counts for no motion, by kind, and the last in words",
     "pose_of": "whose pose `~/pose` tells",

@@ -128,6 +128,11 @@ class ManagedNode(ReportingNode, Generic[S]):
     def problem(self) -> str:
         return self._failure or (self.intake.problem if self.intake else "")
 
+    def behind(self) -> bool:
+        """Whether a newer image waits for the one in work."""
+        worker = self._worker
+        return worker is not None and worker.behind
+
     @property
     def busy(self) -> bool:
         """Whether something runs `aside`, which nothing can interrupt."""
