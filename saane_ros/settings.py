@@ -13,7 +13,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.reading import read_yaml
 
 STREET_MODEL = "saane-street"
-"""What a map is made with where nobody names a model: for real streets, and whole after an install."""
+"""What a map is made with where nobody names one: for real streets, and whole after an install."""
 TOWN_MODEL = "saane-town"
 """The model of the demonstration, which knows synthetic towns alone."""
 
