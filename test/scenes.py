@@ -66,3 +66,9 @@ def smooth_scene(seed: int, height: int = 120, width: int = 160) -> Rgb:
     """A random smooth colour image; two seeds give two clearly different places."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def strange_scene(seed: int, height: int = 120, width: int = 160) -> Rgb:
+    """A place of another kind than those of `smooth_scene`: its patches are half as wide."""
+    noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scenes import ColourGridEmbedder, smooth_scene
+from scenes import ColourGridEmbedder, smooth_scene, strange_scene
 
 from saane_ros.data.poses.files import yaw_quaternion
 from saane_ros.errors import SaaneError
@@ -55,7 +55,8 @@ def street(tmp_path: Path) -> RouteMap:
 
 def view(number: int, seed: int) -> Frame:
     noise = np.random.default_rng(seed).normal(0, 10, (120, 160, 3))
-    image = np.clip(smooth_scene(number) + noise, 0, 255).astype(np.uint8)
+    shown = smooth_scene(number) if number < 1000 else strange_scene(number)
+    image = np.clip(shown + noise, 0, 255).astype(np.uint8)
     return Frame(image, (1000 + seed) * 10**9)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import ColourGridEmbedder, smooth_scene
+from scenes import ColourGridEmbedder, smooth_scene, strange_scene
 
 from saane_ros.data.poses.files import yaw_quaternion
 from saane_ros.errors import SaaneError
@@ -114,8 +114,8 @@ def test_strange_places_are_off_the_route(
 ) -> None:
     localizer = Localizer(colour_grid, route_map, Settings())
     states = []
-    for step in range(40):
-        scene = place_image(step, seed=step) if step < 15 else smooth_scene(1000 + step)
+    for step in range(100):
+        scene = place_image(step, seed=step) if step < 15 else strange_scene(1000 + step)
         match = localizer.localize(Frame(scene, step * 10**8)).match
         states.append(match.state)
         assert (match.pose is None) == (match.state is not MatchState.LOCALIZED)
