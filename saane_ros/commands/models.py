@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from saane_ros.commands.models_choose import CHOOSE_EXAMPLES, add_choose, choose, why_not
 from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
+from saane_ros.evaluation.speeds import Speed, known_speeds
 from saane_ros.weights.card_files import list_cards, load_card
 from saane_ros.weights.cards import ModelCard, WeightSource
 from saane_ros.weights.store import (
@@ -22,6 +24,7 @@ from saane_ros.weights.store import (
 EXAMPLES = """\
 examples:
   saane models list
+  saane models choose --map-drive day/ --query-drive night/
   saane models fetch saane-resnet50-pspnet
   saane models verify                              every model whose weights are here
   saane models verify saane-town my/model.yaml --weights ~/weights
@@ -62,11 +65,29 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         if models is not None:
             action.add_argument("model", nargs=models, help="name or path of a model card")
         action.add_argument("--weights", default="", help="folder looked into first")
+        if name == "list":
+            action.add_argument(
+                "--at-hand", action="store_true", help="only the names of those that can be run"
+            )
         action.set_defaults(run=run)
+    choosing = command_parser(
+        actions, "choose", "try the models at hand on your own road", CHOOSE_EXAMPLES
+    )
+    add_choose(choosing)
+    choosing.set_defaults(run=choose)
 
 
 def _list(options: argparse.Namespace) -> None:
     cards = list_cards()
+    if options.at_hand:
+        names = [
+            card.name
+            for card in cards
+            if card.system != "segmentation" and not why_not(card, options.weights)
+        ]
+        print("\n".join(names))
+        return
+    speeds = known_speeds()
     width = max((len(card.name) for card in cards), default=0)
     for title, systems in FAMILIES.items():
         print(f"== {title}")
@@ -74,10 +95,18 @@ def _list(options: argparse.Namespace) -> None:
             if card.system in systems:
                 size = f", {card.descriptor_size}-d" if card.descriptor_size else ""
                 trained = "trained" if card.trained else "head not trained"
-                print(f"{card.name:<{width}}  {card.system}{size}, {trained}; {card.licence}")
+                measured = f"; {_speed(speeds[card.name])}" if card.name in speeds else ""
+                told = f"{card.system}{size}, {trained}; {card.licence}{measured}"
+                print(f"{card.name:<{width}}  {told}")
                 print(f"  {card.description}")
                 for line in (*_figures(card), *_where(card, options.weights)):
                     print(f"  {line}")
+
+
+def _speed(speed: Speed) -> str:
+    """What it costs here."""
+    size = "" if speed.megabytes is None else f", {speed.megabytes:.0f} MB"
+    return f"{speed.milliseconds:.0f} ms an image{size} on {speed.machine}"
 
 
 def _figures(card: ModelCard) -> Iterator[str]:
