@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from saane_ros.commands.models_add import ADD_EXAMPLES, add_add, add_model
 from saane_ros.commands.models_choose import CHOOSE_EXAMPLES, add_choose, choose, why_not
 from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
@@ -53,7 +54,7 @@ FAMILIES = {
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane models` and its actions."""
     parser = command_parser(
-        subparsers, "models", "list, verify and fetch models and their weights", EXAMPLES
+        subparsers, "models", "list, choose, add, verify and fetch models", EXAMPLES
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, run, help_text, models in (
@@ -75,6 +76,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     add_choose(choosing)
     choosing.set_defaults(run=choose)
+    adding = command_parser(actions, "add", "write a card for a model of a hub", ADD_EXAMPLES)
+    add_add(adding)
+    adding.set_defaults(run=add_model)
 
 
 def _list(options: argparse.Namespace) -> None:
