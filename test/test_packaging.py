@@ -41,7 +41,15 @@ PYTHON = {
     "yaml": ("pyyaml", "python3-yaml"),
 }
 """Imported module: its requirement for pip, its rosdep key (empty where rosdep has none)."""
-OF_EXTRAS = {"h5py", "lightning_fabric", "pycolmap", "scipy", "tflite", "transformers"}
+OF_EXTRAS = {
+    "h5py",
+    "huggingface_hub",
+    "lightning_fabric",
+    "pycolmap",
+    "scipy",
+    "tflite",
+    "transformers",
+}
 FROM_THE_DISTRIBUTION = {
     "h5py",
     "hypothesis",

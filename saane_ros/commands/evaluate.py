@@ -84,6 +84,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--attention", action="store_true", help="tell which classes each modality attends to"
     )
+    parser.add_argument(
+        "--published", action="store_true", help="add what the models' authors published, marked"
+    )
     parser.add_argument("--list", action="store_true", help="list the described datasets and end")
     parser.set_defaults(run=_run)
     others = parser.add_subparsers(dest="evaluation", metavar="drive | metric | panels")
@@ -127,8 +130,13 @@ def _run(options: argparse.Namespace) -> None:
     from saane_ros.evaluation.memory import machine_in_words
     from saane_ros.evaluation.model_notes import training_notes
     from saane_ros.evaluation.predictions import write_predictions
-    from saane_ros.evaluation.published_table import published_sections, read_published_table
+    from saane_ros.evaluation.published_table import (
+        authors_section,
+        published_sections,
+        read_published_table,
+    )
     from saane_ros.evaluation.results_table import as_text, blocks
+    from saane_ros.weights.card_files import list_cards
 
     table = None if options.table is None else read_published_table(options.table)
     if table is not None:
@@ -139,6 +147,8 @@ def _run(options: argparse.Namespace) -> None:
     rows = blocks(evaluations)
     names = {spec: one.name for spec, one in opened.items() if one}
     sections = [] if table is None else published_sections(table, evaluations, names, found)
+    if options.published:
+        sections.append(authors_section(list_cards()))
     if options.attention:
         sections += _attention(found, opened)
     command, machine = _command(options), machine_in_words(_device(opened))
@@ -289,7 +299,7 @@ def _command(options: argparse.Namespace) -> str:
     for name, values in (("model", options.model), ("dataset", options.dataset)):
         parts += [f"--{name}", *values]
     parts += ["--queries", *queries] if queries else []
-    parts += ["--attention"] if getattr(options, "attention", False) else []
+    parts += [f"--{name}" for name in ("attention", "published") if getattr(options, name, False)]
     for name in ("table", "root", "weights", "device", "precision", "threads", "max_side", "pair"):
         value = getattr(options, name)
         if value and value != "auto":
