@@ -21,6 +21,7 @@ class ColourGridEmbedder:
     fingerprint = "colour-grid-4x6"
     descriptor_size = 72
     class_names = ("dark", "bright")
+    device, dtype = "cpu", "float32"
 
     def embed(
         self,

@@ -222,9 +222,8 @@ def _spoken(name: str, given: Sequence[str]) -> str:
 def _command(options: argparse.Namespace) -> str:
     """The command that gives these results again."""
     parts = ["saane", "models", "choose"]
-    names = ("map_drive", "drive", "query_drive", "truth", "poses", "image_topic", "pose_topic")
-    names += ("odometry_topic", "every_metres", "away", "weights")
-    for name in names:
+    names = "map_drive drive query_drive truth poses image_topic pose_topic odometry_topic"
+    for name in (*names.split(), "every_metres", "away", "weights"):
         value = getattr(options, name)
         if value:
             values = map(str, value) if type(value) is list else [str(value)]

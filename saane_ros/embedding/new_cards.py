@@ -183,8 +183,8 @@ def _input_size(checkpoint: str) -> tuple[int, int]:
     if isinstance(size, int):
         return size, size
     if isinstance(size, dict):
-        side = size.get("shortest_edge", SEGMENTATION_SIDE)
-        return int(size.get("height", side)), int(size.get("width", side))
+        side = size.get("shortest_edge") or SEGMENTATION_SIDE
+        return int(size.get("height") or side), int(size.get("width") or side)
     return SEGMENTATION_SIDE, SEGMENTATION_SIDE
 
 
