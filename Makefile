@@ -63,6 +63,9 @@ COMPARED := trunk:resnet18:max saane-town saane-resnet18-app saane-resnet18-app-
 	dense-vlad netvlad-resnet18 netvlad-resnet18-weak netvlad-resnet18-filter \
 	sralnet-resnet18 sralnet-resnet18-weak sralnet-resnet18-filter sralnet-resnet18-unet \
 	sralnet-resnet18-class-weights
+# Every other model whose weights are at hand, the published systems among them.
+AT_HAND = $$($(RUN) -m saane_ros.cli models list --at-hand --weights "$(WEIGHTS)" \
+	| grep -vxF "$$(printf '%s\n' $(COMPARED))")
 
 results: setup
 	for trunk in resnet18 resnet50; do \
@@ -74,7 +77,7 @@ results: setup
 	$(RUN) -m saane_ros.cli train evidence --config config/train/evidence.yaml \
 		$(TRAIN_FOLDERS) --out out/evidence --models config --results results
 	mkdir -p results/comparison
-	$(RUN) -m saane_ros.cli evaluate --model $(COMPARED) $(wildcard $(DATA)/peer_scores) \
+	$(RUN) -m saane_ros.cli evaluate --published --model $(COMPARED) $(AT_HAND) $(wildcard $(DATA)/peer_scores) \
 		--dataset corridor grief_season nordland_64x32 town-night town-snow --root "$(DATA)" \
 		--weights "$(WEIGHTS)" --device cpu --threads 1 --out results/comparison \
 		> results/comparison/table.txt

@@ -21,6 +21,7 @@ class ColourGridEmbedder:
     fingerprint = "colour-grid-4x6"
     descriptor_size = 72
     class_names = ("dark", "bright")
+    device, dtype = "cpu", "float32"
 
     def embed(
         self,
@@ -68,7 +69,8 @@ def smooth_scene(seed: int, height: int = 120, width: int = 160) -> Rgb:
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def strange_scene(seed: int, height: int = 120, width: int = 160) -> Rgb:
-    """A place of another kind than those of `smooth_scene`: its patches are half as wide."""
-    noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3)).astype(np.uint8)
-    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+def strange_scene(seed: int, patches: int = 16) -> Rgb:
+    """A place of another kind than those of `smooth_scene`: of finer or coarser patches."""
+    shape = (patches * 3 // 4, patches, 3)
+    noise = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    return cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC)

@@ -43,6 +43,7 @@ PYTHON = {
 """Imported module: its requirement for pip, its rosdep key (empty where rosdep has none)."""
 OF_EXTRAS = {
     "h5py",
+    "huggingface_hub",
     "lightning_fabric",
     "onnxruntime",
     "pycolmap",

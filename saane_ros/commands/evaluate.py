@@ -13,6 +13,7 @@ from saane_ros.commands.evaluate_drive import add_drive
 from saane_ros.commands.evaluate_metric import add_metric
 from saane_ros.commands.parsers import command_parser, number, output_folder, threads
 from saane_ros.errors import SaaneError
+from saane_ros.evaluation.reranking import SCORES
 from saane_ros.files import replacing_file
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ models:
   statistics, as a live localizer has them;
   a .npz with `queries` and `references` (or `similarity`), a .npy with references then queries;
   a folder of recorded scores (.npz with `similarity`), each a row.
+
+--rerank puts the 100 nearest places of a query in a new order by their compact feature grids, as a
+second stage does; its time and bytes are in the columns "search ms" and "bytes". grids: the
+localizer's agreement; rapid: Patch-NetVLAD's rapid spatial scoring; mutual: mutual nearest cells,
+as SelaVPR counts them. All score this package's grids, not the features of those papers.
 
 datasets:
   a name that --list shows, a YAML file (copy config/datasets/example.yaml), or a folder with
@@ -83,6 +89,16 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--attention", action="store_true", help="tell which classes each modality attends to"
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="add what the models' authors published, marked"
+    )
+    parser.add_argument(
+        "--rerank",
+        nargs="+",
+        default=[],
+        choices=tuple(SCORES),
+        help="one more row a model, its first places re-ranked by feature grids",
     )
     parser.add_argument("--list", action="store_true", help="list the described datasets and end")
     parser.set_defaults(run=_run)
@@ -127,8 +143,13 @@ def _run(options: argparse.Namespace) -> None:
     from saane_ros.evaluation.memory import machine_in_words
     from saane_ros.evaluation.model_notes import training_notes
     from saane_ros.evaluation.predictions import write_predictions
-    from saane_ros.evaluation.published_table import published_sections, read_published_table
+    from saane_ros.evaluation.published_table import (
+        authors_section,
+        published_sections,
+        read_published_table,
+    )
     from saane_ros.evaluation.results_table import as_text, blocks
+    from saane_ros.weights.card_files import list_cards
 
     table = None if options.table is None else read_published_table(options.table)
     if table is not None:
@@ -139,6 +160,8 @@ def _run(options: argparse.Namespace) -> None:
     rows = blocks(evaluations)
     names = {spec: one.name for spec, one in opened.items() if one}
     sections = [] if table is None else published_sections(table, evaluations, names, found)
+    if options.published:
+        sections.append(authors_section(list_cards()))
     if options.attention:
         sections += _attention(found, opened)
     command, machine = _command(options), machine_in_words(_device(opened))
@@ -181,7 +204,11 @@ def _opened(
     from saane_ros.data.datasets import open_datasets
 
     found = {name: open_datasets(name, options.root) for name in _dataset_names(options)}
-    return found, {spec: _model(spec, options) for spec in options.model}
+    opened = {spec: _model(spec, options) for spec in options.model}
+    for spec in [spec for spec, one in opened.items() if one is not None and one.embedder]:
+        for kind in getattr(options, "rerank", []):
+            opened[f"{spec}+{kind}"] = _model(spec, options, kind)
+    return found, opened
 
 
 def _all_rows(
@@ -229,7 +256,7 @@ def _rows(dataset: Dataset, opened: dict[str, System | None]) -> list[Evaluation
     return [evaluate(one.name, dataset, one.search(dataset)) for one in systems]
 
 
-def _model(spec: str, options: argparse.Namespace) -> System | None:
+def _model(spec: str, options: argparse.Namespace, rerank: str = "") -> System | None:
     """The system of a specification; None for a folder of recorded scores, one system a file."""
     from saane_ros.evaluation.model_specs import open_system
 
@@ -237,7 +264,13 @@ def _model(spec: str, options: argparse.Namespace) -> System | None:
     if path.is_dir():
         return None
     return open_system(
-        spec, options.weights, options.device, options.precision, options.threads, _size(options)
+        spec,
+        options.weights,
+        options.device,
+        options.precision,
+        options.threads,
+        _size(options),
+        rerank,
     )
 
 
@@ -289,7 +322,8 @@ def _command(options: argparse.Namespace) -> str:
     for name, values in (("model", options.model), ("dataset", options.dataset)):
         parts += [f"--{name}", *values]
     parts += ["--queries", *queries] if queries else []
-    parts += ["--attention"] if getattr(options, "attention", False) else []
+    parts += ["--rerank", *options.rerank] if getattr(options, "rerank", []) else []
+    parts += [f"--{name}" for name in ("attention", "published") if getattr(options, name, False)]
     for name in ("table", "root", "weights", "device", "precision", "threads", "max_side", "pair"):
         value = getattr(options, name)
         if value and value != "auto":

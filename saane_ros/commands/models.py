@@ -6,10 +6,13 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from saane_ros.commands.models_add import ADD_EXAMPLES, add_add, add_model
+from saane_ros.commands.models_choose import CHOOSE_EXAMPLES, add_choose, choose, why_not
 from saane_ros.commands.models_tuning import EXAMPLES as TUNE_EXAMPLES
 from saane_ros.commands.models_tuning import add_tune
 from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
+from saane_ros.evaluation.speeds import Speed, known_speeds
 from saane_ros.weights.card_files import list_cards, load_card
 from saane_ros.weights.cards import ModelCard, WeightSource
 from saane_ros.weights.store import (
@@ -24,6 +27,7 @@ from saane_ros.weights.store import (
 EXAMPLES = """\
 examples:
   saane models list
+  saane models choose --map-drive day/ --query-drive night/
   saane models fetch saane-resnet50-pspnet
   saane models verify                              every model whose weights are here
   saane models verify saane-town my/model.yaml --weights ~/weights
@@ -51,7 +55,9 @@ FAMILIES = {
 
 def add(subparsers: argparse._SubParsersAction) -> None:
     """Add `saane models` and its actions."""
-    parser = command_parser(subparsers, "models", "list, verify, fetch and tune models", EXAMPLES)
+    parser = command_parser(
+        subparsers, "models", "list, choose, add, tune, verify and fetch models", EXAMPLES
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, run, help_text, models in (
         ("list", _list, "show every model and where its weights are", None),
@@ -62,12 +68,33 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         if models is not None:
             action.add_argument("model", nargs=models, help="name or path of a model card")
         action.add_argument("--weights", default="", help="folder looked into first")
+        if name == "list":
+            action.add_argument(
+                "--at-hand", action="store_true", help="only the names of those that can be run"
+            )
         action.set_defaults(run=run)
     add_tune(command_parser(actions, "tune", "find the fastest engine for here", TUNE_EXAMPLES))
+    choosing = command_parser(
+        actions, "choose", "try the models at hand on your own road", CHOOSE_EXAMPLES
+    )
+    add_choose(choosing)
+    choosing.set_defaults(run=choose)
+    adding = command_parser(actions, "add", "write a card for a model of a hub", ADD_EXAMPLES)
+    add_add(adding)
+    adding.set_defaults(run=add_model)
 
 
 def _list(options: argparse.Namespace) -> None:
     cards = list_cards()
+    if options.at_hand:
+        names = [
+            card.name
+            for card in cards
+            if card.system != "segmentation" and not why_not(card, options.weights)
+        ]
+        print("\n".join(names))
+        return
+    speeds = known_speeds()
     width = max((len(card.name) for card in cards), default=0)
     for title, systems in FAMILIES.items():
         print(f"== {title}")
@@ -75,10 +102,18 @@ def _list(options: argparse.Namespace) -> None:
             if card.system in systems:
                 size = f", {card.descriptor_size}-d" if card.descriptor_size else ""
                 trained = "trained" if card.trained else "head not trained"
-                print(f"{card.name:<{width}}  {card.system}{size}, {trained}; {card.licence}")
+                measured = f"; {_speed(speeds[card.name])}" if card.name in speeds else ""
+                told = f"{card.system}{size}, {trained}; {card.licence}{measured}"
+                print(f"{card.name:<{width}}  {told}")
                 print(f"  {card.description}")
                 for line in (*_figures(card), *_where(card, options.weights)):
                     print(f"  {line}")
+
+
+def _speed(speed: Speed) -> str:
+    """What it costs here."""
+    size = "" if speed.megabytes is None else f", {speed.megabytes:.0f} MB"
+    return f"{speed.milliseconds:.0f} ms an image{size} on {speed.machine}"
 
 
 def _figures(card: ModelCard) -> Iterator[str]:

@@ -24,10 +24,11 @@ def open_system(
     precision: str = "auto",
     threads: int = 0,
     size: InputSize | None = None,
+    rerank: str = "",
 ) -> System:
     """A descriptor or score file, an untrained trunk, or a card with an optional wiring.
 
-    Trunks and cards may have a suffix of `postprocessed.SUFFIXES`.
+    rerank: as of `ModelSystem`.  Trunks and cards may have a suffix of `postprocessed.SUFFIXES`.
     """
     path = Path(spec).expanduser()
     if path.suffix in ARRAY_SUFFIXES:
@@ -36,7 +37,7 @@ def open_system(
         raise SaaneError("An input side below 1 pixel: give --size or --max-side above 0.")
     model, suffix = split_suffix(spec)
     embedder = _embedder(model, weights, device, precision, threads)
-    return ModelSystem(embedder.name + suffix, embedder, SUFFIXES.get(suffix, RAW), size)
+    return ModelSystem(embedder.name + suffix, embedder, SUFFIXES.get(suffix, RAW), size, rerank)
 
 
 def _embedder(

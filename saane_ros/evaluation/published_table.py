@@ -15,6 +15,7 @@ from saane_ros.evaluation.evaluator import Evaluation
 from saane_ros.evaluation.metrics import HEADLINE, SAANE_COMPARABLE
 from saane_ros.evaluation.results_table import OVER_SETS, UNKNOWN, Section, pair_us
 from saane_ros.reading import read_yaml
+from saane_ros.weights.cards import ModelCard
 from saane_ros.weights.schema import read_mapping
 
 TIMES: dict[str, Callable[[Evaluation], float | None]] = {
@@ -121,6 +122,22 @@ def published_sections(
         words = "as these readers give them, and as published."
         sections.append(Section("Images", words, ["images", "here", "published"], counts))
     return sections
+
+
+def authors_section(cards: Sequence[ModelCard]) -> Section:
+    """What the authors of models measured themselves, each row marked as published."""
+    rows = [
+        [card.name, figure.benchmark, f"[{figure.recall_at_1:.1f}]", figure.protocol, figure.source]
+        for card in cards
+        for figure in card.published
+    ]
+    return Section(
+        "Published",
+        "Recall@1 in per cent [as the authors of each model published it], not measured here; "
+        "figures of different protocols cannot be compared, nor with those above.",
+        ["model", "benchmark", "R@1", "protocol", "source"],
+        rows,
+    )
 
 
 def _row(

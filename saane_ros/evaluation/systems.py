@@ -16,6 +16,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.evaluation.descriptors import describe
 from saane_ros.evaluation.memory import Memory, measured_memory
 from saane_ros.evaluation.postprocessed import RAW, Processing, processed
+from saane_ros.evaluation.reranking import reranked
 from saane_ros.evaluation.searches import Search, search_descriptors
 from saane_ros.reading import read_arrays
 from saane_ros.types import Rgb
@@ -59,7 +60,10 @@ class InputSize:
 
 
 class ModelSystem:
-    """An embedder, its descriptors as they are or post-processed."""
+    """An embedder, its descriptors as they are or post-processed.
+
+    rerank: how the first places are put in order anew, one of `reranking.SCORES`; empty for not.
+    """
 
     def __init__(
         self,
@@ -67,8 +71,10 @@ class ModelSystem:
         embedder: NetworkEmbedder,
         processing: Processing = RAW,
         size: InputSize | None = None,
+        rerank: str = "",
     ) -> None:
-        self.name = name
+        self.name = f"{name}+{rerank}" if rerank else name
+        self._rerank = rerank
         self._embedder, self._processing, self._size = embedder, processing, size
         self._memory: dict[tuple[int, ...], Memory] = {}
 
@@ -90,7 +96,7 @@ class ModelSystem:
         references = describe(embedder, identity, dataset.references, f"{title}: references")
         queries = describe(embedder, identity, dataset.queries, f"{title}: queries")
         rows = processed(self._processing, queries.descriptors, references.descriptors)
-        return search_descriptors(
+        found = search_descriptors(
             rows.queries,
             rows.references,
             references.milliseconds,
@@ -98,6 +104,9 @@ class ModelSystem:
             rows.query_ms,
             self._memory_for(dataset.queries.read(0)),
         )
+        if not self._rerank:
+            return found
+        return reranked(found, embedder, identity, dataset, self._rerank, title)
 
     def _memory_for(self, image: Rgb) -> Memory:
         """Measured once for images of one size at one input size."""

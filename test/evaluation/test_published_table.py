@@ -9,8 +9,8 @@ import pytest
 
 from saane_ros.data.datasets.registry import descriptions
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.published_table import read_published_table
-from saane_ros.weights.card_files import load_card
+from saane_ros.evaluation.published_table import authors_section, read_published_table
+from saane_ros.weights.card_files import list_cards, load_card
 
 PAPER = Path(__file__).resolve().parents[2] / "config" / "paper.yaml"
 
@@ -62,3 +62,15 @@ def test_mistakes_are_told(tmp_path: Path, old: str, new: str, told: str) -> Non
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(SaaneError, match=told):
         read_published_table(path)
+
+
+def test_what_authors_published_is_marked_and_told_by_protocol() -> None:
+    cards = list_cards()
+    section = authors_section(cards)
+    assert len(section.rows) == sum(len(card.published) for card in cards)
+    (row,) = [r for r in section.rows if r[0] == "salad-dinov2-vitb14" and r[1] == "Nordland"]
+    assert row[2:4] == [
+        "[76.0]",
+        "2,760 queries of summer among 27,592 references of winter, right within 1 frame",
+    ]
+    assert all(cell.startswith("[") and cell.endswith("]") for _, _, cell, *_ in section.rows)

@@ -29,6 +29,8 @@ from saane_ros.demo import run as demo
 from saane_ros.embedding import loading
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation import model_specs
+from saane_ros.evaluation.drives import choosing
+from saane_ros.evaluation.memory import Memory
 from saane_ros.paths import share_folder
 from saane_ros.route_map.builder import build_map
 from saane_ros.training import run as training
@@ -83,6 +85,9 @@ BASES: list[tuple[str, Given]] = [
     ("models verify", {"model": ["saane-town"]}),
     ("models fetch", {"model": ["saane-town"]}),
     ("models tune", {"model": ["saane-town"], "--images": ["night"]}),
+    ("models add", {"name": ["timm/resnet18"], "--out": ["own.yaml"]}),
+    ("models choose", {"--drive": ["images"], **_MODEL, "--out": _OUT}),
+    ("models choose", {"--map-drive": ["images"], "--query-drive": ["night"], **_MODEL, **_TRUTH}),
     ("demo", {"--data": ["pairs"], "--out": _OUT}),
     ("demo", {"--out": _OUT}),
 ]  # fmt: skip
@@ -272,4 +277,6 @@ def _make_heavy_parts_light() -> None:
     demo.town_scene = demo.replay = left_out  # type: ignore[assignment]
     training.render_training_towns = store._download = left_out  # type: ignore[assignment]
     loading.load_exportable = left_out  # type: ignore[assignment]
+    choosing.machine_in_words = lambda _: "a computer"
+    choosing.measured_memory = lambda *_: Memory()  # type: ignore[assignment]
     model_specs.ModelSystem = model_specs.load_untrained = left_out  # type: ignore[assignment, misc]

@@ -55,7 +55,9 @@ def street(tmp_path: Path) -> RouteMap:
 
 def view(number: int, seed: int) -> Frame:
     noise = np.random.default_rng(seed).normal(0, 10, (120, 160, 3))
-    shown = smooth_scene(number) if number < 1000 else strange_scene(number)
+    shown = smooth_scene(number)
+    if number >= 1000:
+        shown = strange_scene(number, patches=16 if number < 5000 else 32)
     image = np.clip(shown + noise, 0, 255).astype(np.uint8)
     return Frame(image, (1000 + seed) * 10**9)
 
@@ -158,7 +160,7 @@ def test_an_interrupted_extension_is_taken_over_and_the_next_is_a_drive_of_its_o
     assert again.finish() == gathered
     grown = RouteMap.open(street.path)
     third = MapExtension(ColourGridEmbedder(), grown, Base(grown, Settings()))
-    drive(grown, third, range(0, 45), leaves=12, new=3000, clock=2000)
+    drive(grown, third, range(0, 45), leaves=12, new=5000, clock=2000)
     added = third.finish()
     assert added > 20
     twice = RouteMap.open(street.path)

@@ -38,7 +38,7 @@ def drive() -> tuple[Traverse, list[TownFrame]]:
 
 @pytest.fixture(autouse=True)
 def _fast_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def built(photos: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     """A map with points."""
     out = tmp_path_factory.mktemp("maps") / "town.routemap"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+        patch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
         assert main(build(photos, out, "--camera-pose", MOUNT)) == 0
     return out
 

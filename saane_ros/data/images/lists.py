@@ -131,7 +131,8 @@ def list_key(paths: Sequence[Path], parts: Sequence[str] = ()) -> str:
     digest = hashlib.sha256()
     for path in paths:
         status = path.stat()
-        digest.update(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        told = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n"
+        digest.update(told.encode(errors="surrogateescape"))  # names of files may be no text
     for part in parts:
         digest.update(f"{part}\n".encode())
     return digest.hexdigest()

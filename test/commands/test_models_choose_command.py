@@ -1,0 +1,145 @@
+"""`saane models choose` with small real models on a road of rendered scenes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+from scenes import smooth_scene
+
+from saane_ros.cli import build_parser, main
+from saane_ros.commands import models_choose
+from saane_ros.embedding.assembly import build_network
+from saane_ros.evaluation.drives import choosing
+from saane_ros.files import sha256_of
+from saane_ros.route_map.store import RouteMap
+from saane_ros.weights.card_files import load_card, parse_card
+
+COUNT = 40
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAANE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Path:
+    """Thirty places by day and by night, with poses."""
+    for name, bright in (("day", 1.0), ("night", 0.7)):
+        (tmp_path / name).mkdir()
+        for i in range(COUNT):
+            image = cv2.convertScaleAbs(smooth_scene(i, 60, 80), alpha=bright)
+            cv2.imwrite(str(tmp_path / name / f"{i}.png"), image[..., ::-1])
+        lines = [f"{i}.png,{3 * i},0,0" for i in range(COUNT)]
+        (tmp_path / name / "poses.csv").write_text("\n".join(["name,x,y,yaw", *lines]))
+    return tmp_path
+
+
+def card(folder: Path, name: str, width: int) -> Path:
+    """A GeM over a narrow ResNet-18 with random weights."""
+    values = {
+        "name": name,
+        "system": "gem",
+        "appearance": {"trunk": "resnet18", "width": width, "weights": "net"},
+        "head": {"weights": "head"},
+        "preprocessing": {"height": 32, "width": 48},
+        "weights": {
+            key: {"file": f"{name}.{key}.safetensors", "sha256": "0" * 64}
+            for key in ("net", "head")
+        },
+        "licence": "Apache-2.0",
+    }
+    path = folder / f"{name}.yaml"
+    torch.manual_seed(0)
+    network = build_network(parse_card(yaml.safe_dump(values), path))
+    for key, part in (("net", network.appearance), ("head", network.head)):
+        save_file(part.state_dict(), folder / f"{name}.{key}.safetensors")
+        values["weights"][key]["sha256"] = sha256_of(folder / f"{name}.{key}.safetensors")
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_models_are_tried_ranked_and_told_how_to_drive_with(
+    road: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = [card(road, "narrow", 4), card(road, "wide", 8)]
+    gone = card(road, "gone", 4)
+    (road / "gone.net.safetensors").unlink()
+    call = ["models", "choose", "--map-drive", str(road / "day")]
+    call += ["--query-drive", str(road / "night"), "--device", "cpu", "--out", str(road / "out")]
+    call += ["--model", *map(str, [*cards, gone])]
+    assert main(call) == 0
+    printed = capsys.readouterr().out
+    assert "skipped: gone, as its weights are not at hand (net): saane models fetch gone" in printed
+    assert f"{COUNT} frames on the route, error_rate 0.01" in printed
+    assert "Nothing was off the route" in printed
+    lines = printed.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("model "))
+    order = [line.split()[0] for line in lines[head + 1 : head + 3]]
+    trials = {name: json.loads((road / "out" / name / "trial.json").read_text()) for name in order}
+    assert sorted(order) == ["narrow", "wide"]
+    for name, trial in trials.items():
+        drive = json.loads((road / "out" / name / "drive.json").read_text())
+        rows = drive["scenarios"]
+        assert trial["coverage"] == rows[0]["right_share"]
+        assert trial["wrong"] == sum(row["wrong"] + row["false_localized"] for row in rows)
+        assert trial["judged"] == COUNT
+        assert not list((road / "out" / name).glob("*.kept"))
+    assert f"Best here: {order[0]}." in printed
+    build, launch = (shlex.split(line) for line in lines[-2:])
+    build_parser().parse_args(build[1:])
+    assert build[build.index("--model") + 1] == str(road / f"{order[0]}.yaml")
+    assert launch[:4] == ["ros2", "launch", "saane_ros", "localize.launch.py"]
+    assert launch[4] == f"map:={road / 'out' / order[0]}.routemap"
+    assert main(build[1:]) == 0
+    assert len(RouteMap.open(Path(launch[4].partition(":=")[2])).places) == COUNT
+    capsys.readouterr()
+
+    # Given again, nothing is computed: what is finished is read.
+    monkeypatch.setattr(choosing, "build_map", lambda *_: pytest.fail("was built already"))
+    assert main(call) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_an_untrained_head_and_a_segmentation_are_no_candidates() -> None:
+    assert models_choose.why_not(load_card("dinov2-vitb14"), "") == "its head is not trained"
+    told = models_choose.why_not(load_card("dinov2-vitb14"), "", named=True)
+    assert told.startswith("its weights are not at hand (trunk)")
+    assert models_choose.why_not(load_card("mosaic-ade31"), "", named=True).startswith("it labels")
+    assert models_choose.why_not(load_card("saane-town"), "") == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--map-drive", "a"], "--map-drive and --query-drive go together"),
+        (["--drive", "a", "--truth", "b"], "--truth and --odometry-topic are of --query-drive"),
+        (["--drive", "gone"], "There is no folder or bag gone"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "choose", *arguments]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_the_list_tells_what_was_measured_here(
+    road: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choosing.remember_speeds({"saane-town": choosing.Speed(31.4, 95.2, "a small computer")})
+    assert main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if line.startswith("saane-town "))
+    assert row.endswith("; 31 ms an image, 95 MB on a small computer")
+    assert main(["models", "list", "--at-hand"]) == 0
+    names = capsys.readouterr().out.split()
+    assert "saane-town" in names
+    assert not {"salad-dinov2-vitb14", "mosaic-ade31", "dinov2-vitb14"} & set(names)
