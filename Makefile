@@ -50,6 +50,7 @@ fuzz: setup
 
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark
+	$(RUN) -m saane_ros.localization.benchmark
 	$(RUN) -m saane_ros.data.robotcar.benchmark
 
 # Trains and measures again what results/ holds; DATA is the folder of the images, WEIGHTS one with
