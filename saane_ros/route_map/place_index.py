@@ -71,8 +71,9 @@ class PlaceIndex:
 
     def __init__(self, index: faiss.IndexPreTransform) -> None:
         self._index = index
-        self._lists: Any = faiss.downcast_index(index.index)
-        self.values, self.lists = self._lists.d, self._lists.nlist
+        lists: Any = faiss.downcast_index(index.index)
+        self._lists = lists
+        self.values, self.lists = int(self._lists.d), int(self._lists.nlist)
 
     @property
     def probed(self) -> int:
@@ -138,12 +139,13 @@ def read_index(path: Path, descriptors: NDArray[np.floating]) -> PlaceIndex:
         raise _unusable(path, "is no index of faiss") from error
     turned = isinstance(index, faiss.IndexPreTransform)
     inner: Any = faiss.downcast_index(index.index) if turned else None
-    if not isinstance(inner, faiss.IndexIVFScalarQuantizer):
+    if not isinstance(inner, faiss.IndexIVFScalarQuantizer) or inner.invlists is None:
         raise _unusable(path, "is no inverted file")
     if (index.ntotal, index.d) != descriptors.shape or inner.ntotal != index.ntotal:
         raise _unusable(path, "is of another number of places")
     # Threads that read ahead cost more than they spare: lists that are used are in memory.
-    faiss.downcast_InvertedLists(inner.invlists).prefetch_nthread = 0  # type: ignore[attr-defined]
+    lists: Any = faiss.downcast_InvertedLists(inner.invlists)
+    lists.prefetch_nthread = 0
     return PlaceIndex(index)
 
 

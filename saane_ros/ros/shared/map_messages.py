@@ -17,7 +17,7 @@ MOST = 20_000
 
 def route_message(places: Sequence[Place], header: Header) -> Path:
     """`~/route`: the places that have a pose, in route order, `MOST` of them evenly spread."""
-    spread = range(0, len(places), -(-len(places) // MOST))
+    spread = range(0, len(places), max(1, -(-len(places) // MOST)))
     poses = [
         PoseStamped(header=header, pose=to_pose(place.pose))
         for place in map(places.__getitem__, spread)
