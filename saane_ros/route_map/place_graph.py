@@ -71,6 +71,10 @@ class PlaceGraph:
             roads_of(self.count, self.edges[:, 1], self.edges[:, 0], self.lengths),
         )
 
+    def prepare(self) -> None:
+        """Lay out roads and places now, which a large map's first frame would else wait for."""
+        _ = self._roads, self._order
+
     def reachable(self, spots: Ints, ahead: float, behind: float) -> tuple[Ints, Ints, Floats]:
         """What lies within so many steps ahead of and behind each of `spots`, by the shortest way.
 

@@ -6,6 +6,7 @@ where a query is almost the map's own image. In a large map an index tells which
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 
 import faiss
@@ -18,6 +19,11 @@ from saane_ros.route_map.store import RouteMap
 
 SAMPLE = 512
 """Places spread evenly over the map, whose distances tell how far its places are in general."""
+
+LET_GO = 16
+"""Searches after which the rows that were compared are let go: around each the system maps others
+that it has in memory, until the whole file would count as this process's. In the system's they
+stay."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,8 @@ class MapSearch:
         self._count, self._size = route_map.descriptors.shape
         # A memory map's own slicing costs more than what it slices.
         self._descriptors = np.asarray(route_map.descriptors)
+        self._pages = getattr(route_map.descriptors, "_mmap", None)
+        self._searched = 0
         self._index = index or route_map.index
         spread = np.linspace(0, self._count - 1, min(SAMPLE, self._count))
         self._sample = np.unique(spread.round().astype(np.int64))
@@ -63,6 +71,9 @@ class MapSearch:
         # In route order, as which equally near ones are told.
         found = np.sort(self._index.find(query, max(k, FOUND)))
         distances = self.distances_to(query, found)
+        self._searched += 1
+        if self._pages is not None and self._searched % LET_GO == 0:
+            self._pages.madvise(mmap.MADV_DONTNEED)
         best = k_smallest(distances, k)
         return Nearest(found[best], distances[best], exact)
 
