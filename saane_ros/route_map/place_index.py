@@ -32,8 +32,8 @@ of 512, which a flat search reads in about 15 ms on one core."""
 INDEX_SIZE = 512
 """Values of a place in the index at most."""
 PROBED = 32
-"""Lists that a query looks into. In a drive of 1,000,000 places of 512 values 16 of 2,000 missed one
-nearest place of 400, 24 none; 32 find 0.97 of the 64 nearest."""
+"""Lists that a query looks into. In a drive of 1,000,000 places of 512 values 16 of 2,000 missed
+one nearest place of 400, 24 none; 32 find 0.97 of the 64 nearest."""
 FOUND = 256
 """Places that the index finds, to be ranked exactly."""
 
