@@ -50,6 +50,7 @@ fuzz: setup
 
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark
+	$(RUN) -m saane_ros.localization.benchmark
 	$(RUN) -m saane_ros.data.robotcar.benchmark
 	$(RUN) -m saane_ros.ros.benchmark.report
 

@@ -74,6 +74,14 @@ def replace_folder(new: Path, path: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file that is never written to a second name, or copy it where there are no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def clear_leftovers(path: Path) -> None:
     """Remove what processes that were killed while they wrote `path` left beside it.
 

@@ -25,21 +25,21 @@ from saane_ros.commands.map_editing import (
     crop,
     merge,
 )
+from saane_ros.commands.map_indexing import INDEX_EXAMPLES, add_index, index
+from saane_ros.commands.map_showing import megabytes, show
 from saane_ros.commands.parsers import command_parser, number, output_file, output_folder, threads
 from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.transforms import IDENTITY, frame_name, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
-from saane_ros.geodesy import PLANE
 from saane_ros.metric.cameras import Camera
 from saane_ros.metric.features import MOST_OF_MAP, RootSift
 from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
-from saane_ros.route_map.info import MapInfo, Origin
+from saane_ros.route_map.info import Origin
 from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import CHOICES, NONE
-from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings
 from saane_ros.types import Frame, Pose
@@ -94,7 +94,7 @@ medium that lost bits changes neither, which this command finds. Files that are 
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
-    """Add `saane map build`, `info`, `verify`, `crop`, `calibrate` and `merge`."""
+    """Add `saane map build`, `info`, `verify`, `crop`, `index`, `calibrate` and `merge`."""
     parser = command_parser(
         subparsers, "map", "build, inspect, verify, cut and join route maps", BUILD_EXAMPLES
     )
@@ -164,6 +164,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     cropping = command_parser(actions, "crop", "cut a part out of a route map", CROP_EXAMPLES)
     add_crop(cropping)
     cropping.set_defaults(run=_crop)
+    indexing = command_parser(
+        actions, "index", "make the search index anew, or try", INDEX_EXAMPLES
+    )
+    add_index(indexing)
+    indexing.set_defaults(run=_index)
     calibrating = command_parser(
         actions, "calibrate", "fit when a map is believed", CALIBRATE_EXAMPLES
     )
@@ -231,7 +236,7 @@ def _build(options: argparse.Namespace) -> None:
             builder.close()
         for line in (builder.report.summary(), *source.notes):
             print(line)
-    _show(route_map)
+    show(route_map)
 
 
 @contextmanager
@@ -298,7 +303,7 @@ def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> It
 
 def _info(options: argparse.Namespace) -> None:
     route_map = RouteMap.open(options.map)
-    _show(route_map)
+    show(route_map)
     if options.plot is not None:
         picture = cv2.cvtColor(route_plot(route_map), cv2.COLOR_RGB2BGR)
         with replacing_file(options.plot) as part:
@@ -311,7 +316,7 @@ def _verify(options: argparse.Namespace) -> None:
     for path in options.maps:
         try:
             route_map = RouteMap.open(path, everything=True)
-            print(f"{path} is whole: {route_map.info.count} places, {_megabytes(path)}")
+            print(f"{path} is whole: {route_map.info.count} places, {megabytes(path)}")
         except SaaneError as error:
             faults.append(str(error))
     if faults:
@@ -319,81 +324,18 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _crop(options: argparse.Namespace) -> None:
-    _show(crop(options))
+    show(crop(options))
+
+
+def _index(options: argparse.Namespace) -> None:
+    route_map = index(options)
+    if route_map is not None:
+        show(route_map)
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    _show(calibrate_map(options))
+    show(calibrate_map(options))
 
 
 def _merge(options: argparse.Namespace) -> None:
-    _show(merge(options))
-
-
-def _show(route_map: RouteMap) -> None:
-    info = route_map.info
-    length = "no poses"
-    if route_map.metric:
-        length = f"{route_map.arc_length[-1] - route_map.arc_length[0]:.1f} m along the route"
-    rows = [
-        ("map", f"{route_map.path} ({_megabytes(route_map.path)}, created {info.created})"),
-        ("places", f"{info.count}, {length}"),
-        *statistics(route_map),
-        ("frame", info.frame_id + _origin_text(info)),
-        ("body", (info.body or "unknown") + _camera_text(info.camera)),
-        ("model", f"{info.model}, fingerprint {info.fingerprint}"),
-        ("descriptors", f"{info.descriptor_size} values, {info.dtype}, {info.index} search"),
-        ("processing", _postprocessing_text(route_map)),
-        ("calibration", _calibration_text(route_map)),
-        ("points", _points_text(route_map)),
-    ]
-    for name, text in rows:
-        print(f"{name:<12} {text}")
-
-
-def _megabytes(folder: Path) -> str:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return f"{size / 1e6:.1f} MB"
-
-
-def _origin_text(info: MapInfo) -> str:
-    if info.origin is None:
-        return ""
-    latitude, longitude, altitude = info.origin
-    along = "" if info.grid == PLANE else f", axes of {info.grid}"
-    return f", origin {latitude:.7f} {longitude:.7f} altitude {altitude:.2f} m{along}"
-
-
-def _camera_text(camera: Pose | None) -> str:
-    if camera is None:
-        return ", camera mount unknown"
-    x, y, z = camera.position
-    qx, qy, qz, qw = camera.orientation
-    return f", camera at {x:.3f} {y:.3f} {z:.3f} m, turned by {qx:.4f} {qy:.4f} {qz:.4f} {qw:.4f}"
-
-
-def _postprocessing_text(route_map: RouteMap) -> str:
-    used, why = route_map.postprocessing, route_map.info.chosen
-    reason = f"; chosen as {why}" if why else ""
-    if used is None:
-        return f"none: descriptors are as the model gives them{reason}"
-    raw, places = len(used.statistics.mean), used.statistics.count
-    return f"{used.kind}, {raw} to {used.size} values by statistics of {places} places{reason}"
-
-
-def _calibration_text(route_map: RouteMap) -> str:
-    bearings = route_map.bearings
-    if bearings is None:
-        return "none: run `saane map calibrate`, without it the map cannot be localized in"
-    grids = "with" if bearings.grids is not None else "without"
-    return f"{bearings.calibration.source}, {grids} feature grids"
-
-
-def _points_text(route_map: RouteMap) -> str:
-    points = route_map.points
-    if points is None:
-        return "none: a pose is that of the matched place, see `saane map build --metric`"
-    return (
-        f"{points.points} of {points.features}, {points.place_bytes / 1e3:.1f} kB a place, "
-        f"reprojection error {points.error:.2f} pixels"
-    )
+    show(merge(options))

@@ -43,7 +43,7 @@ class Base:
         self.given = read_mount(settings.camera_pose)
         self.camera = self.given
         self._info = route_map.info
-        self._posed = any(place.pose is not None for place in route_map.places)
+        self._posed = bool(np.isfinite(route_map.places.positions[:, 0]).any())
 
     @property
     def wanting(self) -> bool:

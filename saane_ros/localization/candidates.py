@@ -83,12 +83,17 @@ class CandidateFinder:
         order = np.argsort(first, kind="stable")
         spots, first = spots[order].astype(np.int64), first[order]
         source, reached, _ = self._graph.reachable(spots, self.reach, self.reach)
+        ascending = np.argsort(spots)
+        at = ascending[np.minimum(np.searchsorted(spots[ascending], reached), len(spots) - 1)]
+        among = spots[at] == reached
+        within = np.zeros((len(spots), len(spots)), np.bool_)
+        within[source[among], at[among]] = True
         left = np.ones(len(spots), np.bool_)
         groups: list[Group] = []
         for number in range(len(spots)):
             if not left[number]:
                 continue
-            near = np.isin(spots, reached[source == number]) & left
+            near = within[number] & left
             left &= ~near
             groups.append(_group(rows, distances, spots[near], first[near]))
             if len(groups) == GROUPS:

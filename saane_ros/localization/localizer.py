@@ -83,6 +83,7 @@ class Localizer:
         self._embedder = embedder
         self.route_map = route_map
         self._graph = bearings.graph
+        self._graph.prepare()
         self._weights = bearings.calibration.weights
         self._projection = None if bearings.grids is None else bearings.cohort.projection
         self._cohort = cohort_descriptors(bearings.cohort, route_map.postprocessing)

@@ -56,8 +56,7 @@ def spots_at(route_map: RouteMap, graph: PlaceGraph, prior: PosePrior) -> tuple[
             f"The initial pose is in frame {prior.frame_id or '(none)'} and map {info.name} in "
             f"frame {info.frame_id}: give it in {info.frame_id} (the fixed frame of RViz)."
         )
-    poses = [place.pose for place in route_map.places if place.pose is not None]
-    apart = np.array([pose.position[:2] for pose in poses]) - prior.pose.position[:2]
+    apart = route_map.places.positions[:, :2] - prior.pose.position[:2]
     plane = plane + (SLACK_M**2 + graph.step**2 / 12) * np.eye(2)
     squares = np.einsum("ni,ij,nj->n", apart, np.linalg.inv(plane), apart)
     nearest = int(squares.argmin())
@@ -68,7 +67,7 @@ def spots_at(route_map: RouteMap, graph: PlaceGraph, prior: PosePrior) -> tuple[
             f"The initial pose is {metres:.0f} m ({sigma:.0f} standard deviations) from the "
             f"nearest place of map {info.name}: give one on the route, or a wider covariance."
         )
-    turns = np.array([pose.orientation for pose in poses])
+    turns = route_map.places.orientations
     if (turns != turns[0]).any():  # else all are as good as unknown
         off = _yaws(turns) - _yaws(np.array([prior.pose.orientation]))
         off = (off + np.pi) % (2 * np.pi) - np.pi

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_folder, telling_full_disk
+from saane_ros.files import link_or_copy, replacing_folder, telling_full_disk
 from saane_ros.route_map.info import INFO_FILE, MapInfo
 from saane_ros.route_map.journal import Journal
 from saane_ros.route_map.merge import check_extendable
@@ -39,8 +38,8 @@ def base_of(existing: str, path: Path, journal: Journal, drive: MapInfo) -> Rout
     if (path / INFO_FILE).exists():
         places = read_places(path / PLACES_FILE)
         own = {row.stamp_ns for row in journal.rows}
-        own |= {place.stamp_ns for place in base.places} if base is not None else set()
-        if any(place.stamp_ns not in own for place in places):
+        own |= set(base.places.stamps.tolist()) if base is not None else set()
+        if not own.issuperset(places.stamps.tolist()):
             if existing == REFUSE:
                 raise SaaneError(
                     f"{path} is a finished map of {len(places)} places, which a new build would "
@@ -56,14 +55,7 @@ def base_of(existing: str, path: Path, journal: Journal, drive: MapInfo) -> Rout
 def _keep(path: Path, kept: Path) -> None:
     """Keep a map's files under another name; they are never written to, so links will do."""
     with telling_full_disk(path), replacing_folder(kept) as folder:
-        shutil.copytree(path, folder, copy_function=_link, dirs_exist_ok=True)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # the file system has no links
-        shutil.copy2(source, target)
+        shutil.copytree(path, folder, copy_function=link_or_copy, dirs_exist_ok=True)
 
 
 def _check(base: RouteMap, path: Path, drive: MapInfo) -> None:

@@ -21,9 +21,10 @@ from saane_ros.reading import YAML_FAULTS
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.types import Pose
 
-PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT, SEALED_FORMAT = 1, 2, 3, 4
+PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT, SEALED_FORMAT, COLUMNS_FORMAT = range(1, 6)
 """The first two lack graph, cohort and calibration, which `saane map calibrate` adds; the first
-three lack the checksum of `map.yaml`."""
+three lack the checksum of `map.yaml`; the first four have no columns of places, and where they are
+large an index that this version does not read."""
 INFO_FILE = "map.yaml"
 SEAL_NAME = "sha256"
 
@@ -44,9 +45,11 @@ class MapInfo:
     descriptor_size: values of a stored descriptor.  postprocessing: what it went through.
     chosen: why the build chose that, one sentence without its full stop; empty where it was told.
     calibrated: whether the map has what a localizer needs to know when it is lost.
+    columns: whether its places are there as columns too.
     body: frame that the poses are of, empty where unknown.  camera: pose of the camera on it, axes
     x forward, y left, z up; None where unknown, as in maps made before it was told.
-    index: "flat" or "hnsw".  files: SHA-256 by name; a folder's is over its names and bytes.
+    index: "flat" or "ivf"; "hnsw" in older maps.
+    files: SHA-256 by name; a folder's is over its names and bytes.
     """
 
     name: str
@@ -66,12 +69,13 @@ class MapInfo:
     body: str = ""
     camera: Pose | None = None
     chosen: str = ""
+    columns: bool = True
 
 
 def info_text(info: MapInfo) -> str:
     """The content of `map.yaml`."""
-    values = {"format": SEALED_FORMAT, **asdict(info)}
-    del values["calibrated"]
+    values = {"format": COLUMNS_FORMAT, **asdict(info)}
+    del values["calibrated"], values["columns"]
     values["origin"] = None if info.origin is None else list(info.origin)
     camera = info.camera
     values["camera"] = None if camera is None else [*camera.position, *camera.orientation]
@@ -107,16 +111,20 @@ def read_info(folder: Path) -> MapInfo:
     if not isinstance(values, dict) or "format" not in values:
         raise _damaged(path, "it does not name its format")
     version = values.pop("format")
-    if type(version) is not int or not PLAIN_FORMAT <= version <= SEALED_FORMAT:
+    if type(version) is not int or not PLAIN_FORMAT <= version <= COLUMNS_FORMAT:
         raise SaaneError(
             f"Route map {folder} has format {version} and this version reads formats up to "
-            f"{SEALED_FORMAT}: build the map again."
+            f"{COLUMNS_FORMAT}: build the map again."
         )
     if version >= SEALED_FORMAT or SEAL_NAME in values:
         _check_seal(path, content)
     if version == PLAIN_FORMAT:
         values["postprocessing"] = NONE
-    return replace(_checked(path, values), calibrated=version >= CALIBRATED_FORMAT)
+    return replace(
+        _checked(path, values),
+        calibrated=version >= CALIBRATED_FORMAT,
+        columns=version >= COLUMNS_FORMAT,
+    )
 
 
 def _check_seal(path: Path, content: bytes) -> None:
@@ -153,7 +161,7 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
             raise _damaged(path, f"{name} is missing or no {kind.__name__}")
     allowed = {
         "dtype": ("float16", "float32"),
-        "index": ("flat", "hnsw"),
+        "index": ("flat", "ivf", "hnsw"),
         "postprocessing": KINDS,
     }
     if not all(type(text) is str for pair in values["files"].items() for text in pair):

@@ -71,6 +71,10 @@ class PlaceGraph:
             roads_of(self.count, self.edges[:, 1], self.edges[:, 0], self.lengths),
         )
 
+    def prepare(self) -> None:
+        """Lay out roads and places now, which a large map's first frame would else wait for."""
+        _ = self._roads, self._order
+
     def reachable(self, spots: Ints, ahead: float, behind: float) -> tuple[Ints, Ints, Floats]:
         """What lies within so many steps ahead of and behind each of `spots`, by the shortest way.
 
@@ -290,9 +294,10 @@ def read_graph_file(path: Path, count: int) -> PlaceGraph:
         fits = (
             whole and edges.ndim == 2 and edges.shape[1] == 2 and lengths.shape == edges.shape[:1]
         )
-        spots = np.unique(spot)
-        fits = fits and bool((spots == np.arange(len(spots))).all())
-        fits = fits and (not edges.size or 0 <= edges.min() <= edges.max() < len(spots))
+        fits = fits and int(spot.min()) >= 0 and int(spot.max()) < count
+        spots = int(spot.max()) + 1 if fits else 0
+        fits = fits and bool(np.bincount(spot, minlength=spots).all())
+        fits = fits and (not edges.size or 0 <= edges.min() <= edges.max() < spots)
         fits = fits and np.isfinite(lengths).all() and (lengths > 0).all() and 0 <= step < np.inf
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error

@@ -216,7 +216,20 @@ def projection_of(rows: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Whitening onto the `size` largest directions, or all there are: W (P, D), y = W x.
 
     W = diag(1 / sqrt(lambda + s)) U^T of the second moments of centred rows (n, D), s the
-    shrinkage. The smaller of the n x n products and the D x D moments is decomposed.
+    shrinkage.
+    """
+    directions, eigenvalues = principal_directions(rows, size)
+    shrunk = eigenvalues + SHRINKAGE * eigenvalues.mean()
+    return np.ascontiguousarray((directions / np.sqrt(shrunk)).T, np.float32)
+
+
+def principal_directions(
+    rows: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `size` directions (D, P) along which centred rows (n, D) vary most, or all there are.
+
+    And their eigenvalues (P,), descending. The smaller of the n x n products and the D x D moments
+    is decomposed.
     """
     values = rows.astype(np.float64)
     few = len(values) <= values.shape[1]
@@ -226,8 +239,7 @@ def projection_of(rows: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     directions = vectors[:, kept]
     if few:
         directions = values.T @ directions / np.sqrt(len(values) * eigenvalues[kept])
-    shrunk = eigenvalues[kept] + SHRINKAGE * eigenvalues[kept].mean()
-    return np.ascontiguousarray((directions / np.sqrt(shrunk)).T, np.float32)
+    return directions, eigenvalues[kept]
 
 
 def at_norm(rows: NDArray[np.float32]) -> NDArray[np.float32]:

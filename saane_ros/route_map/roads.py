@@ -7,7 +7,6 @@ other's spots, has no more ways than spots.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,10 +102,8 @@ def roads_of(count: int, start: Ints, end: Ints, lengths: Floats) -> Roads:
     inner = (out[start] == 1) & (into[end] == 1)
     after, far = np.full(count, -1, np.int64), np.zeros(count)
     after[start[inner]], far[start[inner]] = end[inner], lengths[inner]
-    begins = np.ones(count, np.bool_)
-    begins[end[inner]] = False
-    spots, heads = _walk(after.tolist(), np.flatnonzero(begins).tolist())
-    first = np.flatnonzero(np.isin(spots, heads))
+    spots, heads = _walk(after)
+    first = np.flatnonzero(heads[spots] == spots)
     last = np.append(first[1:], count) - 1
     road = np.repeat(np.arange(len(first)), last - first + 1)
     place = np.empty(count, np.int64)
@@ -123,18 +120,33 @@ def roads_of(count: int, start: Ints, end: Ints, lengths: Floats) -> Roads:
     return Roads(spots, place, line, road, first, last, ways, ways_far)
 
 
-def _walk(after: list[int], heads: list[int]) -> tuple[Ints, Ints]:
-    """Spots in the order of driving, road by road, and the first of each; rings begin anywhere."""
-    seen = [False] * len(after)
-    spots: list[int] = []
-    begun: list[int] = []
-    for head in itertools.chain(heads, range(len(after))):
-        if seen[head]:
-            continue
-        begun.append(head)
-        spot = head
-        while spot >= 0 and not seen[spot]:
-            seen[spot] = True
-            spots.append(spot)
-            spot = after[spot]
-    return np.array(spots, np.int64), np.array(begun, np.int64)
+def _walk(after: Ints) -> tuple[Ints, Ints]:
+    """Spots in the order of driving, road by road, and of each spot the first of its road (S,).
+
+    after: the spot that follows on the road, -1 for none. Rings begin at their least spot. By
+    pointers that double (Wyllie 1979), so that a million spots take no loop.
+    """
+    count = len(after)
+    before = np.full(count, -1, np.int64)
+    before[after[after >= 0]] = np.flatnonzero(after >= 0)
+    before[_ring_heads(before)] = -1
+    back = np.where(before >= 0, before, np.arange(count))
+    gone = (before >= 0).astype(np.int64)
+    while True:
+        further = gone + gone[back]
+        if np.array_equal(further, gone):
+            return np.lexsort((gone, back)), back
+        gone, back = further, back[back]
+
+
+def _ring_heads(before: Ints) -> Ints:
+    """The least spot of every ring."""
+    least, back = np.arange(len(before)), before.copy()
+    for _ in range(max(1, len(before).bit_length())):
+        on = np.flatnonzero(back >= 0)
+        if not len(on):
+            return on
+        least[on] = np.minimum(least[on], least[back[on]])
+        back[on] = back[back[on]]
+    on_ring = np.flatnonzero(back >= 0)
+    return on_ring[least[on_ring] == on_ring]

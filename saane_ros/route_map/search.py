@@ -1,33 +1,29 @@
-"""Nearest places of a descriptor, by faiss, with exact Euclidean distances.
+"""Nearest places of a descriptor, with exact Euclidean distances.
 
 Distances are sums of squared differences, never |a|^2 + |b|^2 - 2ab, which loses all digits
-where a query is almost the map's own image.
+where a query is almost the map's own image. In a large map an index tells which places to look at.
 """
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
-from pathlib import Path
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
-from saane_ros.progress import progress
+from saane_ros.route_map.place_index import FOUND, PlaceIndex
 from saane_ros.route_map.store import RouteMap
-from saane_ros.route_map.verification import INDEX_FILE
 
-HNSW_FROM = 20_000
-"""Places from which on a map gets a graph index: a flat search would pass 25 ms on one core."""
-HNSW_LINKS = 32
-HNSW_CONSTRUCTION = 100
-HNSW_BLOCK = 4096
-"""Places put into the index at once."""
-HNSW_FOUND = 256
-"""Nearest places that the graph looks for."""
 SAMPLE = 512
 """Places spread evenly over the map, whose distances tell how far its places are in general."""
+
+LET_GO = 16
+"""Searches after which the rows that were compared are let go: around each the system maps others
+that it has in memory, until the whole file would count as this process's. In the system's they
+stay."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,38 +39,43 @@ class Nearest:
 
 
 class MapSearch:
-    """The nearest of a map's places."""
+    """The nearest of a map's places.
 
-    def __init__(self, route_map: RouteMap) -> None:
+    index: of the map, by default its own; without one all places are searched.
+    """
+
+    def __init__(self, route_map: RouteMap, index: PlaceIndex | None = None) -> None:
         self._count, self._size = route_map.descriptors.shape
-        self._descriptors = route_map.descriptors
+        # A memory map's own slicing costs more than what it slices.
+        self._descriptors = np.asarray(route_map.descriptors)
+        self._pages = getattr(route_map.descriptors, "_mmap", None)
+        self._searched = 0
+        self._index = index or route_map.index
         spread = np.linspace(0, self._count - 1, min(SAMPLE, self._count))
         self._sample = np.unique(spread.round().astype(np.int64))
-        if route_map.info.index == "flat":
-            # float32 stays memory-mapped; float16 is widened once.
-            self._rows = np.ascontiguousarray(route_map.descriptors, dtype=np.float32)
-            self._graph = None
-        else:
-            self._graph = _read_graph(route_map.path / INDEX_FILE, self._count, self._size)
-            self._graph.hnsw.efSearch = HNSW_FOUND
-            self._rows = np.ascontiguousarray(route_map.descriptors[self._sample], np.float32)
+        # Of float32 all rows stay memory-mapped; float16 is widened once.
+        kept = self._descriptors if self._index is None else self._descriptors[self._sample]
+        self._rows = np.ascontiguousarray(kept, dtype=np.float32)
 
     def nearest(self, descriptor: NDArray[np.float32], k: int) -> Nearest:
         """The k nearest places of a descriptor (D,), or all where there are fewer.
 
-        A graph index may miss some of the farther ones; distances are exact. Raises SaaneError
-        where the descriptor is not finite or not of the map's model.
+        An index may miss some of the farther ones; distances are exact. Raises SaaneError where
+        the descriptor is not finite or not of the map's model.
         """
         query = checked_descriptor(descriptor, self._size)
         exact = exact_distances(query, self._rows)
-        if self._graph is None:
+        if self._index is None:
             places = k_smallest(exact, k)
             return Nearest(places, exact[places], exact[self._sample])
-        squared, found = self._graph.search(query[None], min(k, self._count))
-        hit = found[0] >= 0
-        distances = np.sqrt(np.maximum(squared[0][hit], 0.0))
-        order = np.lexsort((found[0][hit], distances))
-        return Nearest(found[0][hit][order].astype(np.int64), distances[order], exact)
+        # In route order, as which equally near ones are told.
+        found = np.sort(self._index.find(query, max(k, FOUND)))
+        distances = self.distances_to(query, found)
+        self._searched += 1
+        if self._pages is not None and self._searched % LET_GO == 0:
+            self._pages.madvise(mmap.MADV_DONTNEED)
+        best = k_smallest(distances, k)
+        return Nearest(found[best], distances[best], exact)
 
     def distances_to(
         self, descriptor: NDArray[np.float32], places: NDArray[np.int64]
@@ -118,27 +119,3 @@ def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> ND
         len(rows),
     )
     return np.sqrt(distances, out=distances)
-
-
-def write_graph(descriptors: NDArray[np.floating], path: Path) -> None:
-    """Build the graph index of a large map and write it to `path`."""
-    index = faiss.IndexHNSWFlat(descriptors.shape[1], HNSW_LINKS)
-    index.hnsw.efConstruction = HNSW_CONSTRUCTION
-    blocks = range(0, len(descriptors), HNSW_BLOCK)
-    for start in progress(blocks, "search index", unit="block", delay_s=2.0):
-        block = descriptors[start : start + HNSW_BLOCK]
-        index.add(np.ascontiguousarray(block, dtype=np.float32))
-    # By a stream of Python's, which tells why a write failed.
-    with path.open("wb") as stream:
-        writer = faiss.PyCallbackIOWriter(stream.write)  # type: ignore[attr-defined]
-        faiss.write_index(index, writer)
-
-
-def _read_graph(path: Path, count: int, size: int) -> faiss.IndexHNSW:
-    try:
-        index = faiss.read_index(str(path))
-    except RuntimeError as error:
-        raise SaaneError(f"{path} is no faiss index: build the map again.") from error
-    if not isinstance(index, faiss.IndexHNSW) or (index.ntotal, index.d) != (count, size):
-        raise SaaneError(f"{path} does not belong to this map: build the map again.")
-    return index

@@ -19,11 +19,18 @@ from saane_ros.route_map.calibration import CALIBRATION_FILE, Calibration, read_
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, read_cohort
 from saane_ros.route_map.info import MapInfo, read_info
 from saane_ros.route_map.place_graph import GRAPH_FILE, PlaceGraph, read_graph_file
-from saane_ros.route_map.places_csv import PLACES_FILE, read_places
+from saane_ros.route_map.place_index import PlaceIndex, read_index
+from saane_ros.route_map.places_csv import COLUMNS_FILE, PLACES_FILE, Places, read_places
 from saane_ros.route_map.postprocessing import NONE, Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, read_postprocessing
-from saane_ros.route_map.verification import DESCRIPTOR_FILE, GRIDS_FILE, check_files
-from saane_ros.types import Place, Pose
+from saane_ros.route_map.verification import (
+    DESCRIPTOR_FILE,
+    GRIDS_FILE,
+    INDEX_FILE,
+    Verified,
+    check_files,
+)
+from saane_ros.types import Pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +52,20 @@ class RouteMap:
     descriptors: (N, D) float16 or float32, memory-mapped, one row per place in route order.
     postprocessing: what these went through and a query has to; None where they are as embedded.
     bearings: None in a map of an older format.  points: None in a map that was built without.
+    index: of a large map; None in a small one, and where `index_fault` says why it is not used.
     """
 
     def __init__(
         self,
         path: Path,
         info: MapInfo,
-        places: list[Place],
+        places: Places,
         descriptors: NDArray[np.floating],
         postprocessing: Postprocessing | None = None,
         bearings: Bearings | None = None,
         points: Points | None = None,
+        index: PlaceIndex | None = None,
+        index_fault: str = "",
     ) -> None:
         self.path = path
         self.info = info
@@ -64,6 +74,8 @@ class RouteMap:
         self.postprocessing = postprocessing
         self.bearings = bearings
         self.points = points
+        self.index = index
+        self.index_fault = index_fault
 
     @classmethod
     def open(cls, path: str | Path, everything: bool = False) -> RouteMap:
@@ -77,7 +89,9 @@ class RouteMap:
             clear_leftovers(folder)
         info = read_info(folder)
         verified = check_files(folder, info, everything)
-        places = read_places(folder / PLACES_FILE)
+        unread = not verified.read.isdisjoint((PLACES_FILE, COLUMNS_FILE))
+        unread |= COLUMNS_FILE not in info.files
+        places = read_places(folder / PLACES_FILE, everything=unread)
         descriptors = _load_array(folder / DESCRIPTOR_FILE)
         if len(places) != info.count or descriptors.shape != (info.count, info.descriptor_size):
             raise SaaneError(
@@ -102,8 +116,11 @@ class RouteMap:
                 )
         bearings = _bearings(folder, info, postprocessing) if info.calibrated else None
         points = read_points(folder, info.count) if METRIC_FILE in info.files else None
+        index, fault = _index(folder, info, descriptors, verified)
         verified.remember()
-        return cls(folder, info, places, descriptors, postprocessing, bearings, points)
+        return cls(
+            folder, info, places, descriptors, postprocessing, bearings, points, index, fault
+        )
 
     def localizable(self) -> Bearings:
         """The bearings; SaaneError says what to do for a map of an older format."""
@@ -127,21 +144,20 @@ class RouteMap:
         """The pose of every place, in route order."""
         return [place.pose for place in self.places]
 
-    @property
+    @cached_property
     def metric(self) -> bool:
         """Whether every place has a pose."""
-        return all(place.pose is not None for place in self.places)
+        return not bool(np.isnan(self.places.positions[:, 0]).any())
 
     @cached_property
     def arc_length(self) -> NDArray[np.float64]:
         """Distance along the route to each place (N,): metres where metric, else place indices."""
-        along = [place.along for place in self.places if place.along is not None]
-        if along and len(along) == len(self.places):
-            return np.asarray(along, dtype=np.float64)
-        points = [place.pose.position for place in self.places if place.pose is not None]
-        if len(points) < len(self.places):
+        along = self.places.along
+        if not np.isnan(along).any():
+            return along.copy()
+        if not self.metric:
             return np.arange(len(self.places), dtype=np.float64)
-        steps = np.linalg.norm(np.diff(np.asarray(points, dtype=np.float64), axis=0), axis=1)
+        steps = np.linalg.norm(np.diff(self.places.positions, axis=0), axis=1)
         return np.concatenate(([0.0], np.cumsum(steps)))
 
 
@@ -172,6 +188,29 @@ def _bearings(folder: Path, info: MapInfo, postprocessing: Postprocessing | None
                 "build the map again."
             )
     return Bearings(graph, cohort, calibration, grids)
+
+
+def _index(
+    folder: Path, info: MapInfo, descriptors: NDArray[np.floating], verified: Verified
+) -> tuple[PlaceIndex | None, str]:
+    """The index, or why it cannot be used: the map is whole without it."""
+    if info.index == "flat":
+        return None, ""
+    if info.index == "hnsw":
+        return None, (
+            f"Route map {folder} has an index of an older version, which is not read, so all "
+            f"places are searched, which takes longer: run `saane map index {folder}` to make it "
+            "anew."
+        )
+    if verified.index_fault:
+        return None, (
+            f"{verified.index_fault} All places are searched meanwhile, which takes longer; "
+            f"`saane map index {folder}` makes only the index anew."
+        )
+    try:
+        return read_index(folder / INDEX_FILE, descriptors), ""
+    except SaaneError as error:
+        return None, str(error)
 
 
 def _check_finite(folder: Path, descriptors: NDArray[np.floating], block: int = 1024) -> None:

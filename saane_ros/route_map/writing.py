@@ -25,6 +25,7 @@ from saane_ros.route_map.calibration import (
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, cohort_descriptors, write_cohort
 from saane_ros.route_map.info import INFO_FILE, MapInfo, info_text
 from saane_ros.route_map.place_graph import GRAPH_FILE, drives_of, graph_of, write_graph_file
+from saane_ros.route_map.place_index import build_index, wants_index, write_index
 from saane_ros.route_map.places_csv import (
     PLACES_FILE,
     THUMBNAIL_FOLDER,
@@ -34,7 +35,6 @@ from saane_ros.route_map.places_csv import (
 from saane_ros.route_map.postprocessing import Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, write_postprocessing
 from saane_ros.route_map.scale import map_scale
-from saane_ros.route_map.search import HNSW_FROM, write_graph
 from saane_ros.route_map.verification import (
     DESCRIPTOR_FILE,
     GRIDS_FILE,
@@ -87,9 +87,9 @@ def write_map(
         kept = None
         if grids is not None:
             kept = _write_rows(folder / GRIDS_FILE, grids, rows, np.dtype(np.int8))
-        if info.count >= HNSW_FROM:
-            info = replace(info, index="hnsw")
-            write_graph(stored, folder / INDEX_FILE)
+        if wants_index(*stored.shape):
+            info = replace(info, index="ivf")
+            write_index(build_index(stored), stored, folder / INDEX_FILE)
         used = weights or default_weights(kept is not None)
         _write_bearings(folder, places, stored, kept, cohort, postprocessing, used)
         info = replace(info, files=checksums(folder, info.count))

@@ -79,7 +79,7 @@ def quick_parts(set_to: Callable[[object, str, object], None]) -> None:
     disk, which a kill of the process does not need.
     """
     known = cohort_of(EMBEDDER)
-    set_to(writing, "HNSW_FROM", 2)
+    set_to(writing, "wants_index", lambda count, size: count > 1)
     set_to(builder, "cohort_of", lambda embedder: known)
     weights = default_weights(grids=False)
     set_to(writing, "default_weights", lambda grids: weights)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scenes import ColourGridEmbedder, smooth_scene
 
+from saane_ros import files
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
-from saane_ros.route_map import existing
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -81,7 +81,7 @@ def test_drives_are_added_to_a_map_and_all_are_localized(
     path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not links:
-        monkeypatch.setattr(existing.os, "link", lambda *_: os.stat(path / "none"))
+        monkeypatch.setattr(files.os, "link", lambda *_: os.stat(path / "none"))
     day = RouteMap.open(path).places
     evening = drive(EVENING, np.arange(80, 180, 2.0), aside=3.0)
     one = builder(path, evening[:1], existing="extend")

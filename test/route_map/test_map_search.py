@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
-from saane_ros.route_map import search, writing
 from saane_ros.route_map.cohort import Cohort
 from saane_ros.route_map.info import MapInfo
 from saane_ros.route_map.search import SAMPLE, MapSearch, k_smallest
@@ -78,47 +77,6 @@ def test_tiny_distances_keep_their_digits(tmp_path: Path) -> None:
     expected = brute_force(descriptors, query)[20]
     assert 0 < expected < 2e-5
     assert finder.nearest(query, 1).distances[0] == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_graph_finds_what_brute_force_finds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writing, "HNSW_FROM", 1000)
-    monkeypatch.setattr(search, "HNSW_FOUND", 64)
-    monkeypatch.setattr(search, "SAMPLE", 100)
-    descriptors = route(3, 3000, 48)
-    route_map = written(tmp_path / "m", descriptors)
-    assert route_map.info.index == "hnsw"
-    assert (tmp_path / "m" / "index.faiss").is_file()
-    finder = MapSearch(route_map)
-    rng = np.random.default_rng(4)
-    spread = np.linspace(0, 2999, 100).round().astype(int)
-    hits = 0
-    for place in range(0, 3000, 150):
-        query = descriptors[place] + rng.normal(scale=0.3, size=48).astype(np.float32)
-        expected = brute_force(descriptors, query)
-        found = finder.nearest(query, 10)
-        assert found.places[0] == expected.argmin()
-        assert (np.diff(found.distances) >= 0).all()
-        hits += len(set(found.places.tolist()) & set(np.argsort(expected)[:10].tolist()))
-        np.testing.assert_allclose(found.distances, expected[found.places], rtol=1e-5)
-        np.testing.assert_allclose(found.sample, expected[spread], rtol=1e-5)
-        np.testing.assert_allclose(finder.distances_to(query, spread), expected[spread], rtol=1e-5)
-    assert hits >= 0.95 * 10 * 20
-
-
-def test_a_foreign_graph_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "HNSW_FROM", 10)
-    small, large = (
-        written(tmp_path / "a", route(0, 20, 8)),
-        written(tmp_path / "b", route(0, 30, 8)),
-    )
-    (small.path / "index.faiss").write_bytes((large.path / "index.faiss").read_bytes())
-    with pytest.raises(SaaneError, match="does not belong to this map"):
-        MapSearch(small)
-    (small.path / "index.faiss").write_bytes(b"nonsense")
-    with pytest.raises(SaaneError, match="is no faiss index"):
-        MapSearch(small)
 
 
 def test_unfitting_descriptors_are_told(tmp_path: Path) -> None:

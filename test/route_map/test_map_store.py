@@ -84,6 +84,7 @@ def test_float16_halves_the_file_and_keeps_three_digits(
     "name",
     [
         "places.csv",
+        "places.npy",
         "descriptors.npy",
         "thumbnails/000004.jpg",
         "graph.npz",
@@ -108,7 +109,7 @@ def test_damage_to_a_file_is_named(map_folder: Path, name: str, damage: str) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 5}, "has format 5 and this version reads formats up to 4"),
+        ({"format": 6}, "has format 6 and this version reads formats up to 5"),
         ({"format": 4.0}, "has format 4.0 and this version"),
         ({"count": 11}, "thumbnails was truncated or changed"),
         ({"count": 13}, r"lacks thumbnails/000012\.jpg"),
@@ -177,6 +178,20 @@ def test_poses_that_are_not_finite_are_told(map_folder: Path) -> None:
         RouteMap.open(map_folder)
 
 
+def test_columns_of_other_places_are_told(map_folder: Path) -> None:
+    path = map_folder / "places.npy"
+    rows = np.load(path)
+    rows["position"][3, 1] += 1.0
+    np.save(path, rows)
+    _resign(map_folder, path.name)
+    with pytest.raises(SaaneError, match=r"places\.npy is not of the same places as places\.csv"):
+        RouteMap.open(map_folder)
+    np.save(path, np.zeros((COUNT, 9)))
+    _resign(map_folder, path.name)
+    with pytest.raises(SaaneError, match="has no columns of places"):
+        RouteMap.open(map_folder)
+
+
 def test_pickled_descriptors_are_refused(map_folder: Path) -> None:
     path = map_folder / "descriptors.npy"
     np.save(path, np.array([[{}] * 72] * COUNT, dtype=object), allow_pickle=True)
@@ -233,7 +248,11 @@ def test_the_table_of_places_keeps_every_bit(
     folder = tmp_path_factory.mktemp("table")
     places = [Place(i, name, stamp, pose) for i, (name, stamp, pose) in enumerate(rows)]
     write_places(folder / "places.csv", places)
-    assert read_places(folder / "places.csv") == places
+    read = [read_places(folder / "places.csv", everything) for everything in (True, False)]
+    assert [list(one) for one in read] == [places, places]
+    np.testing.assert_array_equal(read[1].stamps, [place.stamp_ns for place in places])
+    (folder / "places.npy").unlink()  # as in maps of older formats
+    assert list(read_places(folder / "places.csv")) == places
     shutil.rmtree(folder)
 
 

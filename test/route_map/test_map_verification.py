@@ -69,6 +69,7 @@ ALL = {
     "graph.npz",
     "grids.npy",
     "places.csv",
+    "places.npy",
     *(f"{i:06d}.jpg" for i in range(COUNT)),
 }
 
@@ -235,7 +236,7 @@ def test_a_map_of_the_format_before_has_no_checksum_of_its_head(street: Path) ->
         ("created:", "# a note\ncreated:"),
         ("\n", "\r\n"),
         ("count: 5", "count: 6"),
-        ("format: 4", "format: 3"),
+        ("format: 5", "format: 3"),
         ("\nsha256:", "\nsha257:"),
     ],
 )

@@ -61,7 +61,7 @@ def test_a_map_comes_back_processed(tmp_path: Path, kind: str, dtype: str) -> No
     queries = raw(seed=500)
     np.testing.assert_array_equal(route_map.postprocessing.apply(queries), wanted.apply(queries))
     values = yaml.safe_load((route_map.path / "map.yaml").read_text())
-    assert (values["format"], values["postprocessing"]) == (4, kind)
+    assert (values["format"], values["postprocessing"]) == (5, kind)
     assert POSTPROCESSING_FILE in values["files"]
 
 

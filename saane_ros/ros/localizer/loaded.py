@@ -36,6 +36,9 @@ def load(node: ManagedNode, embedder: Embedder, settings: Settings) -> Loaded:
     choice, left_out = open_choice(settings.map, embedder, settings)
     for sentence in left_out:
         node.get_logger().warning(f"A map is left out: {sentence}")
+    for one in choice.maps:
+        if one.index_fault:
+            node.get_logger().warning(one.index_fault)
     named = ", ".join(f"{one.info.name} with {one.info.count} places" for one in choice.maps)
     node.get_logger().info(f"Model {embedder.name} and map {named} are ready.")
     return Loaded(settings.map, embedder, choice)
