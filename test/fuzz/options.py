@@ -61,7 +61,6 @@ BASES: list[tuple[str, Given]] = [
     ("map crop", {"map": _MAP, "--metres": ["1:6"], "--out": _OUT}),
     ("map calibrate", {"map": _MAP}),
     ("map index", {"map": _MAP}),
-    ("map index", {"map": _MAP, "--try": []}),
     ("map merge", {"maps": ["street.routemap", "other.routemap"], "--out": _OUT}),
     ("localize", {"--map": _MAP, "--images": ["night"], "--out": ["m.csv"]}),
     ("localize", {"--map": _MAP, **_BAG, "--odometry-topic": ["/odom"], "--out": ["m.csv"]}),
