@@ -34,3 +34,11 @@ def tf(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def colour_grid() -> ColourGridEmbedder:
     return ColourGridEmbedder()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Training comes first, before solvers and engines bring thread pools of their own.
+
+    Late in a process that had loaded all of them, PyTorch's backward pass once crashed.
+    """
+    items.sort(key=lambda item: "training" not in item.path.parts)
