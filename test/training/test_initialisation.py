@@ -62,7 +62,7 @@ def test_fewer_outputs_keep_the_strongest_directions() -> None:
 
 @pytest.mark.parametrize("system", ["app_sem", "app_att_sem_att", "saane"])
 def test_both_branches_are_alive_in_channels_of_their_own(system: str) -> None:
-    """The whitened start is the stack of both, whitened apart, the semantics half as long."""
+    """The whitened start is the stack of both, whitened apart, the semantics a quarter as long."""
     features = cache(200)
     head = build_head(system, SIZES)
     start_whitened(head, features, 0)
@@ -76,7 +76,7 @@ def test_both_branches_are_alive_in_channels_of_their_own(system: str) -> None:
         cells = torch.from_numpy(stream[rows]).float()
         parts.append(torch.einsum("oc,nchw->nohw", matrix, cells))
     lengths = [float(functional.adaptive_avg_pool2d(p, 4).square().sum()) for p in parts]
-    stacked = torch.cat([parts[0], 0.5 * (lengths[0] / lengths[1]) ** 0.5 * parts[1]], dim=1)
+    stacked = torch.cat([parts[0], 0.25 * (lengths[0] / lengths[1]) ** 0.5 * parts[1]], dim=1)
     pooled = [functional.adaptive_avg_pool2d(stacked, n).flatten(1) for n in (4, 3, 2, 1)]
     expected = scaled_unit(torch.cat(pooled, dim=1))
     with torch.no_grad():
