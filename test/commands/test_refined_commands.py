@@ -21,7 +21,7 @@ pytest.importorskip("pycolmap", reason="the extra metric is absent")
 
 
 def test_both_tell_the_poses_by_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "load_embedder", lambda *_args: ColourGridEmbedder())
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: ColourGridEmbedder())
     town = MetricTown()
     route_map, drive = town.build(tmp_path), tmp_path / "drive"
     drive.mkdir()
