@@ -57,6 +57,7 @@ setup(
         "sralnet": ["h5py"],
         "mosaic": ["tflite"],
         "metric": ["pycolmap"],
+        "kornia": ["kornia"],
         "onnx": ["onnx", "onnxruntime"],
         "openvino": ["openvino"],
         "test": [
@@ -78,6 +79,7 @@ setup(
             "openvino",
             "ai-edge-litert",
             "pycolmap",
+            "kornia",
             "colcon-common-extensions",
         ],
     },
@@ -91,6 +93,7 @@ setup(
         (f"{SHARE}/config/train", glob("config/train/*.yaml")),
         (f"{SHARE}/config/datasets", glob("config/datasets/*.yaml")),
         (f"{SHARE}/config/drives", glob("config/drives/*.yaml")),
+        (f"{SHARE}/models/features", glob("models/features/*.yaml")),
         (f"{SHARE}/models", [p for p in glob("models/*") if p.endswith(MODEL_FILES)]),
     ],
     zip_safe=False,

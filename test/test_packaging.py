@@ -44,6 +44,7 @@ PYTHON = {
 OF_EXTRAS = {
     "h5py",
     "huggingface_hub",
+    "kornia",
     "lightning_fabric",
     "onnxruntime",
     "pycolmap",

@@ -14,6 +14,7 @@ from saane_ros.data.poses.transforms import IDENTITY, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.metric.cameras import read_camera
 from saane_ros.types import Rgb
+from saane_ros.weights.feature_cards import ROOTSIFT
 
 if TYPE_CHECKING:
     from saane_ros.evaluation.metric import Mapped
@@ -50,6 +51,10 @@ def add_metric(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--foreign", nargs="+", type=Path, default=[], metavar="DIR", help="images from elsewhere"
     )
+    parser.add_argument(
+        "--features", default=ROOTSIFT, metavar="CARD", help="of local features (%(default)s)"
+    )
+    parser.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
     parser.set_defaults(run=_run)
 
 
@@ -71,10 +76,10 @@ def _run(options: argparse.Namespace) -> None:
         )
         camera = read_camera(options.camera_info, reference[0].image.shape)
         mount = read_mount(options.camera_pose) or IDENTITY
-        maps["drive"] = metric.mapped(reference, camera, mount)
+        maps["drive"] = metric.mapped(reference, camera, mount, options.features, options.weights)
         print(metric.measured(f"1 of {options.every} mapped", maps["drive"], queries), flush=True)
     for seed in options.towns:
-        town, maps[f"town {seed}"] = metric.town_map(seed)
+        town, maps[f"town {seed}"] = metric.town_map(seed, options.features, options.weights)
         for condition in metric.CONDITIONS:
             queries = metric.town_queries(town, condition)
             row = metric.measured(f"{seed} {condition}", maps[f"town {seed}"], queries)

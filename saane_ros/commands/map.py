@@ -33,7 +33,8 @@ from saane_ros.data.poses.transforms import IDENTITY, frame_name, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.metric.cameras import Camera
-from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.features import MOST_OF_MAP, LocalFeatures
+from saane_ros.metric.loading import load_features
 from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
@@ -43,6 +44,7 @@ from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings
 from saane_ros.types import Frame, Pose
+from saane_ros.weights.feature_cards import ROOTSIFT
 
 if TYPE_CHECKING:
     from saane_ros.data.bags import BagReader
@@ -69,6 +71,7 @@ intrinsics (CameraInfo beside the images of a bag, or --camera-info: the YAML of
 or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane_ros[metric]'.
 --structure-from-motion tells the poses of --images by themselves (a drive of one camera, in order):
 scaled and aligned by the folder's positions, else the median step is 1. --camera-info helps.
+--features names the keypoints of both, a card that `saane models list` shows or a file of one.
 An interrupted build goes on where it was when the same command is given again. Until the new map
 is complete an older one of its name stays, and so it does where the disk has no room.
 """
@@ -117,6 +120,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "--camera-pose", default="", metavar="'X Y Z R P Y'", help="of the camera on it, see below"
     )
     build.add_argument("--metric", action="store_true", help="add points in space, see below")
+    build.add_argument(
+        "--features", default=ROOTSIFT, metavar="CARD", help="of the two, see below (%(default)s)"
+    )
     by = "poses by --images alone, see below"
     build.add_argument("--structure-from-motion", action="store_true", help=by)
     build.add_argument(
@@ -206,7 +212,12 @@ def _build(options: argparse.Namespace) -> None:
         precision=options.precision,
         threads=options.threads,
     )
-    with _source(options) as source:
+    features = None
+    if options.metric or options.structure_from_motion:
+        features = load_features(options.features, options.weights, options.device, MOST_OF_MAP)
+    elif options.features != ROOTSIFT:
+        raise SaaneError("--features goes with --metric or --structure-from-motion: add one.")
+    with _source(options, features) as source:
         embedder = load_embedder(
             settings.model,
             settings.weights,
@@ -226,7 +237,7 @@ def _build(options: argparse.Namespace) -> None:
             postprocessing=options.postprocessing,
             body=source.body,
             camera=source.camera,
-            features=RootSift(MOST_OF_MAP) if options.metric else None,
+            features=features if options.metric else None,
             intrinsics=source.intrinsics,
         )
         try:
@@ -240,7 +251,7 @@ def _build(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _source(options: argparse.Namespace) -> Iterator[_Source]:
+def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iterator[_Source]:
     every = (options.every_metres, options.every_seconds)
     label = f"every {every[0]} m or {every[1]} s of "
     camera = read_mount(options.camera_pose)
@@ -255,8 +266,8 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
         frames, body = folder.frames(*every), frame_name(options.base_frame)
         seen = _intrinsics_of_folder(options, folder)
         remarks: list[str] = []
-        if options.structure_from_motion:
-            frames, seen, total, note = frames_by_motion(folder, every, seen, camera)
+        if options.structure_from_motion and features is not None:
+            frames, seen, total, note = frames_by_motion(folder, every, seen, camera, features)
             label, remarks, camera = f"motion of {label}", [note], camera or IDENTITY
         yield _Source(frames, label, folder.origin, folder.grid, total, remarks, body, camera, seen)
         return

@@ -9,7 +9,7 @@ from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.transforms import IDENTITY, compose, inverse
 from saane_ros.errors import SaaneError
 from saane_ros.metric.cameras import Camera
-from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.features import LocalFeatures
 from saane_ros.metric.motion import motion
 from saane_ros.progress import progress
 from saane_ros.types import Frame, Pose
@@ -20,13 +20,14 @@ def frames_by_motion(
     every: tuple[float | None, float | None],
     camera: Camera | None,
     mount: Pose | None,
+    features: LocalFeatures,
 ) -> tuple[Iterator[Frame], Camera, int, str]:
     """Frames with a pose each, what took them, how many, and a sentence on their scale.
 
     camera: None is estimated.  mount: of the camera on what the poses are of. Poses of the folder
     align the drive. Images that could not be joined are left out. Raises SaaneError.
     """
-    features, on_body = RootSift(MOST_OF_MAP), mount or IDENTITY
+    on_body = mount or IDENTITY
     names, keypoints, known, shapes = [], [], [], set()
     total = len(folder.selected(*every))
     for frame in progress(folder.frames(*every), "keypoints", total=total, unit="image"):

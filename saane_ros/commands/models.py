@@ -13,9 +13,12 @@ from saane_ros.commands.models_tuning import add_tune
 from saane_ros.commands.parsers import command_parser
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.speeds import Speed, known_speeds
+from saane_ros.metric.loading import load_features
 from saane_ros.weights.card_files import list_cards, load_card
 from saane_ros.weights.cards import ModelCard, WeightSource
+from saane_ros.weights.feature_cards import FeatureCard, feature_names, load_feature_card
 from saane_ros.weights.store import (
+    Card,
     WeightFile,
     check_file,
     find_weights,
@@ -108,6 +111,13 @@ def _list(options: argparse.Namespace) -> None:
                 print(f"  {card.description}")
                 for line in (*_figures(card), *_where(card, options.weights)):
                     print(f"  {line}")
+    print("== Local features of metric maps, for --features")
+    for name in feature_names():
+        features = load_feature_card(name)
+        told = f"{features.system}, matched by {features.matcher}; {features.licence}"
+        print(f"{name:<{width}}  {told}\n  {features.description}")
+        for line in _where(features, options.weights):
+            print(f"  {line}")
 
 
 def _speed(speed: Speed) -> str:
@@ -122,12 +132,12 @@ def _figures(card: ModelCard) -> Iterator[str]:
         yield f"published R@1 {figure.recall_at_1:.1f}, {figure.benchmark}: {figure.protocol}"
 
 
-def _where(card: ModelCard, weights: str) -> Iterator[str]:
+def _where(card: Card, weights: str) -> Iterator[str]:
     folders = search_folders(card, weights)
     for key, source in card.weights.items():
         path = locate(source, folders)
         yield f"{key}: {path or _absent(source)}"
-    if card.semantics is not None and card.semantics.checkpoint:
+    if isinstance(card, ModelCard) and card.semantics is not None and card.semantics.checkpoint:
         yield f"semantics: Hugging Face {card.semantics.checkpoint}"
 
 
@@ -143,7 +153,7 @@ def _absent(source: WeightSource) -> str:
 
 def _verify(options: argparse.Namespace) -> None:
     """Without names, a model whose weights were never fetched is told but is no failure."""
-    cards = [load_card(model) for model in options.model] or list_cards()
+    cards = [_card(model) for model in options.model] or list_cards()
     failures = []
     for card in cards:
         absent = [
@@ -168,7 +178,12 @@ def _verify(options: argparse.Namespace) -> None:
         )
 
 
-def _verified(card: ModelCard, weights: str) -> Iterator[str]:
+def _card(model: str) -> ModelCard | FeatureCard:
+    """Of a model or of local features, which have no names in common."""
+    return load_feature_card(model) if model in feature_names() else load_card(model)
+
+
+def _verified(card: ModelCard | FeatureCard, weights: str) -> Iterator[str]:
     """One line per file, then one for the network, which takes all of them strictly."""
     from saane_ros.embedding.loading import load_embedder
     from saane_ros.embedding.segmenting import load_segmentation
@@ -176,6 +191,9 @@ def _verified(card: ModelCard, weights: str) -> Iterator[str]:
     folders = search_folders(card, weights)
     for key, source in card.weights.items():
         yield _told(key, check_file(source, folders))
+    if isinstance(card, FeatureCard):
+        yield f"loads; keypoints of maps as {load_features(card.name, weights).name}"
+        return
     if card.system == "segmentation":
         segmentation = load_segmentation(str(card.path), weights, device="cpu")
         yield f"loads; {len(segmentation.class_names)} classes"
@@ -185,9 +203,11 @@ def _verified(card: ModelCard, weights: str) -> Iterator[str]:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    for card in [load_card(model) for model in options.model]:
+    for card in map(_card, options.model):
         for key, file in find_weights(card, options.weights).items():
             print(f"{card.name}: {_told(key, file)}")
+        if isinstance(card, FeatureCard):
+            continue
         if card.semantics is not None and card.semantics.checkpoint:
             _fetch_checkpoint(card, card.semantics.checkpoint)
             print(f"{card.name}: semantics {card.semantics.checkpoint}")

@@ -12,7 +12,8 @@ from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.files import rotation_of
 from saane_ros.data.poses.transforms import IDENTITY
 from saane_ros.metric.cameras import PLUMB_BOB, Camera, camera_of
-from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.features import MOST_OF_MAP, LocalFeatures
+from saane_ros.metric.loading import load_features
 from saane_ros.metric.pnp import Refinement, Refiner
 from saane_ros.metric.store import Points
 from saane_ros.metric.triangulation import View, triangulate
@@ -21,6 +22,7 @@ from saane_ros.simulation import Town, Traverse
 from saane_ros.simulation.camera import MOUNT_HEIGHT_M
 from saane_ros.simulation.streets import LANE_M
 from saane_ros.types import Frame, Pose, Rgb
+from saane_ros.weights.feature_cards import ROOTSIFT
 
 LOOKED_AT = 6
 """Places that an image is compared with, the nearest by its true pose: what a localizer that knows
@@ -37,12 +39,21 @@ HEADER = (
 
 @dataclass(frozen=True, eq=False)
 class Mapped:
-    """A drive with points. camera: what took its images.  mount: its pose on the body."""
+    """A drive with points. camera: what took its images.  mount: its pose on the body.
+
+    features: for queries.
+    """
 
     points: Points
     poses: list[Pose]
     camera: Camera
     mount: Pose
+    features: LocalFeatures
+
+    @property
+    def refiner(self) -> Refiner:
+        """Takes the time that it needs."""
+        return Refiner(self.points, self.poses, self.mount, self.features, budget_ms=None)
 
 
 @dataclass(frozen=True)
@@ -68,19 +79,25 @@ class Row:
         )
 
 
-def mapped(frames: Iterable[Frame], camera: Camera, mount: Pose) -> Mapped:
-    """Triangulate a drive; SaaneError where it gives no points."""
-    features = RootSift(MOST_OF_MAP)
+def mapped(
+    frames: Iterable[Frame], camera: Camera, mount: Pose, card: str = ROOTSIFT, weights: str = ""
+) -> Mapped:
+    """Triangulate a drive; SaaneError where it gives no points.
+
+    card: of local features.  weights: folder looked into first for theirs.
+    """
+    features = load_features(card, weights, most=MOST_OF_MAP)
     posed = [frame for frame in frames if frame.pose is not None]
     views = [View(frame.pose, features.extract(frame.image)) for frame in posed]
     poses = [view.pose for view in views if view.pose is not None]
-    return Mapped(triangulate(views, camera, mount, features), poses, camera, mount)
+    points = triangulate(views, camera, mount, features)
+    return Mapped(points, poses, camera, mount, load_features(points.features, weights))
 
 
 def measured(name: str, built: Mapped, queries: Sequence[Frame]) -> Row:
     """Refine every query at the places next to its true pose."""
     at = np.array([pose.position for pose in built.poses])
-    refiner = Refiner(built.points, built.poses, built.mount, RootSift(), budget_ms=None)
+    refiner = built.refiner
     errors, timings = [], []
     for frame in progress(queries, name, unit="image", delay_s=2.0):
         assert frame.pose is not None, "queries of a drive with poses have one"
@@ -105,7 +122,7 @@ def error_of(found: Refinement, truth: Pose) -> tuple[float, float, float]:
     return 100 * float(np.linalg.norm(shift)), float(np.degrees(angle)), nees
 
 
-def town_map(seed: int) -> tuple[Town, Mapped]:
+def town_map(seed: int, card: str = ROOTSIFT, weights: str = "") -> tuple[Town, Mapped]:
     """A drive by day in the right lane of a synthetic town."""
     town = Town(seed, TOWN_LENGTH_M)
     traverse = Traverse(town, "day", seed=100 * seed, lateral_m=-LANE_M)
@@ -113,7 +130,7 @@ def town_map(seed: int) -> tuple[Town, Mapped]:
     k = simulated.matrix.ravel().tolist()
     camera = camera_of(simulated.width, simulated.height, PLUMB_BOB, k, (), "The synthetic town")
     mount = replace(IDENTITY, position=(0.0, 0.0, MOUNT_HEIGHT_M))
-    return town, mapped(_frames(traverse, PLACE_EVERY_M), camera, mount)
+    return town, mapped(_frames(traverse, PLACE_EVERY_M), camera, mount, card, weights)
 
 
 def town_queries(town: Town, condition: str) -> list[Frame]:
@@ -135,14 +152,14 @@ def foreign(built: Mapped, images: Iterable[Rgb]) -> tuple[int, int, int]:
 
     An image is taken for one of a camera with the field of view of the map's.
     """
-    refiner = Refiner(built.points, built.poses, built.mount, RootSift(), budget_ms=None)
+    refiner = built.refiner
     tried, believed, compared = 0, 0, 0
     for image in images:
         height, width = image.shape[:2]
         focal = built.camera.focal * width / built.camera.width
         k = (focal, 0.0, (width - 1) / 2, 0.0, focal, (height - 1) / 2, 0.0, 0.0, 1.0)
         camera = Camera(width, height, PLUMB_BOB, k)
-        keypoints = RootSift().extract(image)
+        keypoints = built.features.extract(image)
         several = [
             refiner.candidate(
                 keypoints, camera, range(start, min(start + LOOKED_AT, len(built.poses)))

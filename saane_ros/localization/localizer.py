@@ -93,7 +93,7 @@ class Localizer:
         self._finder = CandidateFinder(self._graph, bearings.grids, scale)
         self._sequence = Sequence(self._graph, scale, self._weights.evidence, route_map.metric)
         self._decision = Decision()
-        self.points = MapPoints(route_map, self._graph)
+        self.points = MapPoints(route_map, self._graph, settings)
 
     @property
     def wants_grid(self) -> bool:

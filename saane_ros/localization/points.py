@@ -23,12 +23,14 @@ from saane_ros.localization.candidates import representative
 from saane_ros.localization.evidence import Testimony
 from saane_ros.localization.sequence import neighbourhood
 from saane_ros.metric.cameras import Camera, camera_with
-from saane_ros.metric.features import Keypoints, RootSift
+from saane_ros.metric.features import Keypoints, LocalFeatures, RootSift
+from saane_ros.metric.loading import load_features
 from saane_ros.metric.pnp import Refinement, Refiner, Watch
 from saane_ros.metric.triangulation import PLACE_POINTS
 from saane_ros.route_map.place_graph import PlaceGraph
 from saane_ros.route_map.search import Nearest
 from saane_ros.route_map.store import RouteMap
+from saane_ros.settings import Settings
 from saane_ros.types import Embedding, Frame, PointsSeen
 
 Ints = NDArray[np.int64]
@@ -60,9 +62,10 @@ wrong it is 0.02, and poses are off by 2 m with a deviation of 5 cm."""
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Keypoints of an image, its camera, and how much of the image's time is spent."""
+    """Keypoints of an image, what found them, its camera, and how much of its time is spent."""
 
     keypoints: Keypoints
+    features: str
     camera: Camera
     watch: Watch
 
@@ -105,11 +108,13 @@ class MapPoints:
 
     there: whether the map has any.
     told: what became of the last image, or why the points cannot be used; empty before.
+    settings: `weights` and `device` of the map's features, where these are a network.
     """
 
-    def __init__(self, route_map: RouteMap, graph: PlaceGraph) -> None:
+    def __init__(self, route_map: RouteMap, graph: PlaceGraph, settings: Settings) -> None:
         self._refiner: Refiner | None = None
-        self._features, self._graph = RootSift(), graph
+        self._features: LocalFeatures = RootSift()
+        self._graph = graph
         self._poses = route_map.poses()
         self.told = "the map has no points"
         self._unusable = self._misfit = ""
@@ -122,6 +127,7 @@ class MapPoints:
             return
         self._counts = np.diff(points.starts)
         try:
+            self._features = load_features(points.features, settings.weights, settings.device)
             self._refiner = Refiner(points, self._poses, mount or IDENTITY, self._features)
             self.told = ""
         except SaaneError as error:
@@ -176,7 +182,7 @@ class MapPoints:
         watch = Watch(None if behind is None else budget_ms)
         keypoints = self._features.extract(frame.image)
         watch.step("features")
-        return Look(keypoints, camera, watch)
+        return Look(keypoints, self._features.name, camera, watch)
 
     def inquiry(self, look: Look | None, nearest: Nearest) -> Inquiry:
         """Asks about one frame."""
@@ -187,6 +193,9 @@ class MapPoints:
         places = [place for place in places if self._counts[place] >= PLACE_POINTS]
         if self._refiner is None or not places:
             self.told = "the places have no points"
+            return None
+        if look.features != self._features.name:
+            self.told = f"the image was looked at by {look.features}, for another map"
             return None
         found = None
         if not look.watch.spent:

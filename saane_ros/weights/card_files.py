@@ -17,7 +17,7 @@ def load_card(name_or_path: str | Path) -> ModelCard:
     """The card of that name in the package's models/, or the card in that file."""
     path = Path(name_or_path).expanduser()
     if path.suffix not in (".yaml", ".yml"):
-        path = _path_of(str(name_or_path))
+        path = shipped_card(str(name_or_path), models_folder(), "model")
     return parse_card(read_text(path, "Model card"), path)
 
 
@@ -50,13 +50,14 @@ def models_folder() -> Path:
     return share_folder() / "models"
 
 
-def _path_of(name: str) -> Path:
-    names = card_names()
+def shipped_card(name: str, folder: Path, what: str) -> Path:
+    """The package's card of that name in a folder of them; SaaneError tells those there are."""
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
     if name in names:
-        return models_folder() / f"{name}.yaml"
+        return folder / f"{name}.yaml"
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}? The" if close else "the"
     raise SaaneError(
-        f"There is no model {name!r}: {hint} models are {', '.join(names) or 'none'}; "
+        f"There is no {what} {name!r}: {hint} {what}s are {', '.join(names) or 'none'}; "
         "a card of your own is given as the path of its .yaml file."
     )

@@ -86,7 +86,7 @@ def rule_problems(card: ModelCard) -> Iterator[str]:
         yield from _semantics_problems(card.semantics)
     yield from _reference_problems(card)
     for key, source in card.weights.items():
-        yield from _source_problems(f"weights.{key}", source)
+        yield from source_problems(f"weights.{key}", source)
 
 
 def _trunk_problems(card: ModelCard) -> Iterator[str]:
@@ -237,7 +237,8 @@ def _reference_problems(card: ModelCard) -> Iterator[str]:
             yield f"weights.{key} is used by nothing"
 
 
-def _source_problems(where: str, source: WeightSource) -> Iterator[str]:
+def source_problems(where: str, source: WeightSource) -> Iterator[str]:
+    """What is wrong with a weight file of any card."""
     for name, digest in source.alternatives.items():
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             yield f"{where}.alternatives.{name} is not 64 lower-case hexadecimal digits"

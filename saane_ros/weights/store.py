@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file, sha256_of
 from saane_ros.paths import cache_folder
 from saane_ros.reading import no_folder
 from saane_ros.weights.card_files import models_folder
-from saane_ros.weights.cards import ModelCard, WeightSource
+from saane_ros.weights.cards import WeightSource
 from saane_ros.weights.download import DownloadError, download
+
+
+class Card(Protocol):
+    """What has weight files: a card of a model or of local features."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def weights(self) -> Mapping[str, WeightSource]: ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Origin:
 
 
 def find_weights(
-    card: ModelCard, weights: str | Path = "", download_missing: bool = True
+    card: Card, weights: str | Path = "", download_missing: bool = True
 ) -> dict[str, WeightFile]:
     """All weight files of a card by key, verified, missing ones downloaded into the cache.
 
@@ -56,7 +67,7 @@ def find_weights(
     return {key: check_file(source, folders) for key, source in card.weights.items()}
 
 
-def search_folders(card: ModelCard, weights: str | Path = "") -> list[Path]:
+def search_folders(card: Card, weights: str | Path = "") -> list[Path]:
     """Where weight files are looked for, in this order.
 
     The user's folder, the folder of the card itself, the package's models/, the cache.

@@ -36,9 +36,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     .safetensors, PyTorch, .tflite, MatConvNet's .mat, or .h5 with SRALNet's centroids.
 
-    A PyTorch file may hold the tensors directly, or under "state_dict" or "model_state_dict" with
-    numbers of a training beside them; a tensor alone is one of cluster centres, "centroids". Code
-    in it is never run: a file that needs code is refused with a SaaneError, as is a damaged one.
+    A PyTorch file may hold the tensors directly, or under "state_dict", "model_state_dict" or
+    "extractor" with numbers of a training beside them; a tensor alone is one of cluster centres,
+    "centroids". Code in it is never run: a file that needs code is refused with a SaaneError, as is
+    a damaged one.
     """
     if path.suffix == ".mat":
         return read_matconvnet(path)
@@ -74,7 +75,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
     if isinstance(content, Tensor):
         return {"centroids": content}
-    for key in ("state_dict", "model_state_dict"):
+    for key in ("state_dict", "model_state_dict", "extractor"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if isinstance(content, dict):

@@ -19,6 +19,7 @@ from saane_ros.embedding.segmenting import load_segmentation
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
 from saane_ros.weights.card_files import card_names, load_card, parse_card
+from saane_ros.weights.feature_cards import feature_names
 
 CARD = {
     "name": "tiny",
@@ -81,9 +82,10 @@ def test_list_groups_by_family_and_tells_what_was_published(cache, capsys):
     saane("list")
     lines = capsys.readouterr().out.splitlines()
     titles = [line for line in lines if line.startswith("== ")]
-    assert titles == [f"== {title}" for title in models.FAMILIES]
+    local = "Local features of metric maps, for --features"
+    assert titles == [f"== {title}" for title in (*models.FAMILIES, local)]
     names = [line.split()[0] for line in lines if not line.startswith((" ", "=="))]
-    assert sorted(names) == card_names()
+    assert sorted(names) == sorted([*card_names(), *feature_names()])
     start = next(i for i, x in enumerate(lines) if x.startswith("boq-resnet50 "))
     assert lines.index("== Bag of Queries") < start < lines.index("== SALAD and MegaLoc")
     assert lines[start].split(None, 1)[1] == "boq, 16384-d, trained; MIT"

@@ -22,7 +22,8 @@ from std_srvs.srv import Trigger
 from saane_ros.data.selection import Selector
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
-from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.features import MOST_OF_MAP
+from saane_ros.metric.loading import load_features
 from saane_ros.metric.triangulation import pycolmap
 from saane_ros.ros.intake.image_intake import ImageMessage, image_topic
 from saane_ros.ros.intake.intrinsics import LiveIntrinsics
@@ -106,10 +107,14 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
                 "A map is extended by where its places lie: set pose_source, or existing to "
                 "something else than extend."
             )
+        features = None
         if settings.metric:
             if settings.pose_source == "none":
                 raise SaaneError("Points of a map need poses: set pose_source, or metric to false.")
             pycolmap()
+            features = load_features(
+                settings.features, settings.weights, settings.device, MOST_OF_MAP
+            )
         self._mount = LiveMount(settings)
         embedder = self._make_embedder(settings)
         warm_up(embedder)
@@ -122,7 +127,7 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
             live=True,
             postprocessing=settings.postprocessing,
             existing=settings.existing,
-            features=RootSift(MOST_OF_MAP) if settings.metric else None,
+            features=features,
         )
         if self._builder.base is not None:
             self._share_origin(self._builder, self._builder.base)

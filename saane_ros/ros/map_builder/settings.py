@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from saane_ros.route_map.existing import EXISTING, REFUSE
 from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.settings import STREET_MODEL, Settings, check_all, setting
+from saane_ros.weights.feature_cards import ROOTSIFT
 
 _SHARED = {field.name: field for field in fields(Settings)}
 
@@ -70,6 +71,10 @@ class MapBuilderSettings:
         False,
         "Add points in space to the map, by which a pose can be told to centimetres; needs "
         "CameraInfo, poses and pycolmap.",
+    )
+    features: str = setting(
+        ROOTSIFT,
+        "Local features of `metric`: name of a card in models/features/, or the path of a card.",
     )
     camera_info_topic: str = _as_localizer("camera_info_topic")  # type: ignore[assignment]
     existing: str = setting(
