@@ -11,6 +11,7 @@ from saane_ros.data.images.folders import ImageFolder
 from saane_ros.data.poses.transforms import IDENTITY
 from saane_ros.errors import SaaneError
 from saane_ros.metric.cameras import PLUMB_BOB, camera_of
+from saane_ros.metric.features import MOST_OF_MAP, RootSift
 from saane_ros.simulation import Town, Traverse
 from saane_ros.simulation.streets import LANE_M
 
@@ -26,7 +27,8 @@ def test_images_of_a_folder_get_poses_of_even_steps(tmp_path: Path) -> None:
     lens = traverse.camera
     k = lens.matrix.ravel().tolist()
     camera = camera_of(lens.width, lens.height, PLUMB_BOB, k, (), "The town")
-    frames, _, count, note = frames_by_motion(ImageFolder(tmp_path), (None, None), camera, None)
+    folder, every = ImageFolder(tmp_path), (None, None)
+    frames, _, count, note = frames_by_motion(folder, every, camera, None, RootSift(MOST_OF_MAP))
     poses = [frame.pose for frame in frames if frame.pose is not None]
     assert len(poses) == count >= 16
     assert poses[0].position == pytest.approx(IDENTITY.position, abs=1e-6)
@@ -41,4 +43,4 @@ def test_images_of_two_sizes_are_refused(tmp_path: Path) -> None:
     for number, side in enumerate((64, 96)):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((64, side, 3), np.uint8))
     with pytest.raises(SaaneError, match="2 sizes"):
-        frames_by_motion(ImageFolder(tmp_path), (None, None), None, None)
+        frames_by_motion(ImageFolder(tmp_path), (None, None), None, None, RootSift())

@@ -29,6 +29,7 @@ from saane_ros.localization.points import (
     MapPoints,
 )
 from saane_ros.localization.sequence import tolerance_steps
+from saane_ros.metric.features import RootSift
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import BY_PLACE, REFINED, Frame, Match, MatchState, Pose
@@ -283,19 +284,43 @@ def test_a_testimony_multiplies_the_odds_of_its_spots() -> None:
     assert (plain.spot, told_estimate.spot) == (3, 9)
 
 
-def test_maps_whose_points_cannot_be_used_say_why(route_map: RouteMap, tmp_path: Path) -> None:
+def with_features(route_map: RouteMap, features: str) -> RouteMap:
+    """A map whose points are of other local features."""
     assert route_map.points is not None
-    foreign = replace(route_map.points, features="superpoint-256")
-    other = RouteMap(
+    return RouteMap(
         route_map.path,
         route_map.info,
         route_map.places,
         route_map.descriptors,
         route_map.postprocessing,
         route_map.bearings,
-        foreign,
+        replace(route_map.points, features=features),
     )
-    points = Localizer(ColourGridEmbedder(), other, Settings()).points
+
+
+def test_an_image_is_asked_only_in_maps_of_the_features_that_looked_at_it(
+    route_map: RouteMap, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(RootSift):
+        name = "other"
+
+    monkeypatch.setattr(
+        "saane_ros.localization.points.load_features",
+        lambda name, *_: Other() if name == "other" else RootSift(),
+    )
+    maps = (route_map, with_features(route_map, "other"))
+    choice = MapChoice([Localizer(ColourGridEmbedder(), one, Settings()) for one in maps])
+    first, second = (one.points for one in choice.localizers)
+    assert choice.localize(frames[0]).match.source == REFINED
+    assert first.told.endswith("pixels")
+    assert second.told == "the image was looked at by rootsift-upright, for another map"
+
+
+def test_maps_whose_points_cannot_be_used_say_why(route_map: RouteMap, tmp_path: Path) -> None:
+    assert route_map.points is not None
+    points = Localizer(
+        ColourGridEmbedder(), with_features(route_map, "surf@0a1b2c3d"), Settings()
+    ).points
     assert points.there
     assert not points.usable
-    assert "of superpoint-256 features" in points.fault
+    assert "There is no feature card 'surf'" in points.fault

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import FileServer
 
 from saane_ros.cli import main
 from saane_ros.errors import SaaneError
@@ -77,7 +76,7 @@ def test_a_card_that_is_not_there_is_told() -> None:
 
 
 def test_weights_come_from_their_address_or_it_is_told_where_they_go(
-    tmp_path: Path, cache: Path, file_server: FileServer
+    tmp_path: Path, cache: Path, file_server: Any
 ) -> None:
     file_server.files["/a.pth"] = b"weights"
     source = {"file": "a.pth", "url": file_server.url("/a.pth")}

@@ -111,10 +111,10 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         if settings.metric:
             if settings.pose_source == "none":
                 raise SaaneError("Points of a map need poses: set pose_source, or metric to false.")
-            pycolmap()
             features = load_features(
                 settings.features, settings.weights, settings.device, MOST_OF_MAP
             )
+            pycolmap()
         self._mount = LiveMount(settings)
         embedder = self._make_embedder(settings)
         warm_up(embedder)

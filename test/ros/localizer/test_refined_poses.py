@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from feature_files import write_card
 from localizer_world import Robot, S, localizer
 from metric_town import MetricTown
 from ros_world import Peer, image_message, until, values
@@ -173,7 +174,10 @@ def test_a_node_that_is_late_refines_nothing(
     assert node.counters["dropped"] == 0
 
 
-def test_a_live_map_gets_points(town: MetricTown, tmp_path: Path, peer: Peer) -> None:
+@pytest.mark.parametrize("features", ["rootsift", "disk"])
+def test_a_live_map_gets_points(
+    features: str, town: MetricTown, tmp_path: Path, peer: Peer
+) -> None:
     from map_builder_world import deliver, feed, map_builder, save
     from nav_msgs.msg import Odometry
     from std_msgs.msg import Header
@@ -183,6 +187,9 @@ def test_a_live_map_gets_points(town: MetricTown, tmp_path: Path, peer: Peer) ->
 
     path = tmp_path / "live.routemap"
     given = {"map": str(path), "metric": True, "every": 1.0, "camera_pose": "0 0 1.5 0 0 0"}
+    given["features"] = features
+    if features != "rootsift":
+        given["features"] = str(write_card(tmp_path / "cards", features))
     frames = [town.frame(index) for index in range(0, 24, 3)]
     with map_builder(**given) as node:
         camera = peer.talk(Image, "image")
@@ -206,5 +213,6 @@ def test_a_live_map_gets_points(town: MetricTown, tmp_path: Path, peer: Peer) ->
     assert answer.success, answer.message
     points = RouteMap.open(path).points
     assert points is not None, answer.message
+    assert points.features.startswith(given["features"])
     assert points.camera.like(town.camera)
     assert points.points > 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,9 +210,10 @@ def test_an_image_without_a_pose_is_counted_with_the_topic(peer: Peer, tmp_path:
     [
         ({}, "No map is named"),
         ({"map": "x.routemap", "pose_source": "none"}, "needs poses"),
+        ({"map": "x.routemap", "metric": True, "features": "dsk"}, "did you mean disk"),
     ],
 )
-def test_settings_that_cannot_work_fail_the_configure(given: dict[str, str], reason: str) -> None:
+def test_settings_that_cannot_work_fail_the_configure(given: dict[str, Any], reason: str) -> None:
     with map_builder(**given) as node:
         until(lambda: node.problem, "the failure")
         assert reason in node.problem
