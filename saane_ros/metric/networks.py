@@ -95,7 +95,8 @@ class KorniaGlue:
             re.sub(r"^(self_attn|cross_attn)\.(\d+)", r"transformers.\2.\1", name): value
             for name, value in tensors.items()
         }
-        module = kind(features=None, input_dim=KORNIA_SIZE)
+        # Flash attention would make halves of float32 on a GPU.
+        module = kind(features=None, input_dim=KORNIA_SIZE, flash=False)
         self.module = _filled(module, renamed, "lightglue").to(device)
 
     def pairs(

@@ -32,6 +32,7 @@ from saane_ros.settings import read_settings, settings_from
 from saane_ros.training.config import read_training_config
 from saane_ros.training.evidence.material import read_evidence_config
 from saane_ros.weights.card_files import load_card
+from saane_ros.weights.feature_cards import load_feature_card
 from saane_ros.weights.tensors import read_tensors
 
 
@@ -85,10 +86,11 @@ def with_images(path: Path, images: Path) -> bool:
 
 
 def configurations(folder: Path) -> list[Files]:
-    """The package's own files: model cards, training, drives, parameters, classes, data sets."""
+    """The package's own files: cards, training, drives, parameters, classes, data sets."""
     share, made = share_folder(), []
     for pattern, read in (
         ("models/*.yaml", lambda p: load_card(p).descriptor_size + 1),
+        ("models/features/*.yaml", lambda p: load_feature_card(p).reference),
         ("config/train/*.yaml", training_file),
         ("config/drives/*.yaml", read_suite),
         ("config/localizer.yaml", lambda p: settings_from(read_settings(p))),
