@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saane_ros.types import Rgb
 
-PIXELS = 100_000
+PIXELS = 140_000
 """Images are shrunk to this area before features are looked for: so goes the time."""
 MOST = 600
 """Keypoints of an image."""
@@ -24,9 +24,14 @@ MOST_OF_MAP = 1000
 """Those of a map's image, of which those that become points are kept."""
 CELLS = 8
 """Of the longer side of the grid over which keypoints are spread."""
-CONTRAST = 0.01
-ASIDE = 0.25
-"""Pixels by which OpenCV's SIFT tells keypoints too far right and down, as it doubles the image."""
+SMOOTH, BLUR = 0.7, 1.0
+"""Pixels by which the image is smoothed before corners are looked for, and their strength after."""
+CORNER = 1e-8
+"""Least strength of a corner, of values up to 1."""
+MARGIN = 4
+MOST_ASIDE = 0.7
+PATCH = 2.67
+"""Diameter that a corner has as a keypoint: SIFT then looks at 16 x 16 pixels around it."""
 ROOT_SCALE = 512.0
 """A RootSIFT value is at most 1 and seldom above 0.5."""
 RATIO = 0.85
@@ -72,16 +77,19 @@ class LocalFeatures(Protocol):
 
 
 class RootSift:
-    """Upright SIFT, with the square roots of L1-normalised descriptors in uint8 steps of 1/512."""
+    """SIFT descriptors at corners (Harris and Stephens 1988) of the image and of its half.
 
-    name = "rootsift-upright"
+    Upright, and with the square roots of L1-normalised values in uint8 steps of 1/512. Corners are
+    found in a tenth of the time of SIFT's own keypoints, which need the image doubled, and on the
+    synthetic town more of them are found again by dusk and in rain.
+    """
+
+    name = "rootsift-corners"
     size = 128
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._sift: Any = cv2.SIFT_create(  # type: ignore[attr-defined]
-            nfeatures=2 * most, contrastThreshold=CONTRAST
-        )
+        self._sift: Any = cv2.SIFT_create()  # type: ignore[attr-defined]
 
     def extract(self, image: Rgb) -> Keypoints:
         """Keypoints of an RGB image, the strongest of every cell of a grid over it."""
@@ -91,22 +99,56 @@ class RootSift:
         small = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         if shrink < 1:
             grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
-        # One point with two orientations is one point.
-        found = list({(p.pt, p.octave): p for p in self._sift.detect(grey, None)}.values())
-        xy = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
-        strength = np.array([point.response for point in found], np.float32)
-        chosen = spread(xy, strength, (small[1], small[0]), self._most)
-        for row in chosen:
-            found[row].angle = 0.0
-        raw = self._sift.compute(grey, [found[row] for row in chosen])[1] if len(chosen) else None
-        if raw is None:
+        halved = (max(1, small[0] // 2), max(1, small[1] // 2))
+        half = cv2.resize(grey, halved, interpolation=cv2.INTER_AREA)
+        levels = [corners(level) for level in (grey, half)]
+        sizes = np.array([small, halved], np.float32)
+        steps = sizes[0] / sizes
+        xy = np.concatenate(
+            [(at + 0.5) * step - 0.5 for step, (at, _) in zip(steps, levels, strict=True)]
+        )
+        octave = np.repeat(np.arange(len(levels)), [len(at) for at, _ in levels])
+        strength = np.concatenate([strength for _, strength in levels])
+        rows = spread(xy, strength, (small[1], small[0]), self._most)
+        if not len(rows):
             return Keypoints(np.empty((0, 2), np.float32), np.empty((0, self.size), np.uint8))
+        points = [
+            cv2.KeyPoint(float(x), float(y), PATCH * 2.0**level, 0.0, 1.0, int(level))
+            for (x, y), level in zip(xy[rows], octave[rows], strict=True)
+        ]
+        raw = self._sift.compute(grey, points)[1]
         scale = np.array([width / small[0], height / small[1]], np.float32)
-        return Keypoints((xy[chosen] + 0.5 - ASIDE) * scale - np.float32(0.5), rooted(raw))
+        return Keypoints((xy[rows] + np.float32(0.5)) * scale - np.float32(0.5), rooted(raw))
 
     def match(self, first: Keypoints, second: Keypoints, ratio: float = RATIO) -> Matches:
         """Mutual nearest neighbours that pass the ratio test."""
         return nearest(first.descriptors, second.descriptors, ratio)
+
+
+def corners(
+    grey: NDArray[np.integer | np.floating],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where an image (H, W) has corners (n, 2), to a part of a pixel, and how strong (n,)."""
+    if min(grey.shape) <= 2 * MARGIN:
+        return np.empty((0, 2), np.float32), np.empty(0, np.float32)
+    smooth = cv2.GaussianBlur(grey.astype(np.float32) / 255, (0, 0), SMOOTH)
+    response = cv2.GaussianBlur(cv2.cornerHarris(smooth, 3, 3, 0.04), (0, 0), BLUR)
+    peaks = (response == cv2.dilate(response, np.ones((3, 3), np.uint8))) & (response > CORNER)
+    inner = np.zeros_like(peaks)
+    inner[MARGIN:-MARGIN, MARGIN:-MARGIN] = peaks[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    y, x = np.nonzero(inner)
+    # The top of the parabola through the nine responses around a peak.
+    around = {(i, j): response[y + i, x + j] for i in (-1, 0, 1) for j in (-1, 0, 1)}
+    along_x = (around[0, 1] - around[0, -1]) / 2
+    along_y = (around[1, 0] - around[-1, 0]) / 2
+    xx = around[0, 1] + around[0, -1] - 2 * around[0, 0]
+    yy = around[1, 0] + around[-1, 0] - 2 * around[0, 0]
+    xy = (around[1, 1] - around[1, -1] - around[-1, 1] + around[-1, -1]) / 4
+    curved = xx * yy - xy * xy
+    curved = np.where(np.abs(curved) > 1e-20, curved, np.inf)
+    off = np.stack([xy * along_y - yy * along_x, xy * along_x - xx * along_y], axis=1)
+    off = np.clip(off / curved[:, None], -MOST_ASIDE, MOST_ASIDE)
+    return (np.column_stack([x, y]) + off).astype(np.float32), around[0, 0].astype(np.float32)
 
 
 def rooted(raw: NDArray[np.floating]) -> NDArray[np.uint8]:

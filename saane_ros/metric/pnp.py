@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 BUDGET_MS = 30.0
 STARTS = 5
 """RANSACs of an image, as long as none is certain: the one with the most evidence counts."""
-INFLATION = 3.0
+INFLATION = 2.0
 """Of the covariance: errors of points are common to their matches, which residuals do not tell.
 By the errors on synthetic towns of validation seeds."""
 

@@ -313,7 +313,7 @@ def test_an_image_is_asked_only_in_maps_of_the_features_that_looked_at_it(
     first, second = (one.points for one in choice.localizers)
     assert choice.localize(frames[0]).match.source == REFINED
     assert first.told.endswith("pixels")
-    assert second.told == "the image was looked at by rootsift-upright, for another map"
+    assert second.told == "the image was looked at by rootsift-corners, for another map"
 
 
 def test_maps_whose_points_cannot_be_used_say_why(route_map: RouteMap, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from scenes import smooth_scene
 
 from saane_ros.errors import SaaneError
-from saane_ros.metric.features import MOST, Keypoints, RootSift, nearest
+from saane_ros.metric.features import MOST, PIXELS, Keypoints, RootSift, nearest
 from saane_ros.metric.learned_features import MIDDLE, restored, stored
 from saane_ros.metric.loading import load_features
 
@@ -64,11 +64,11 @@ def test_a_large_image_is_shrunk_and_its_strongest_keypoints_are_told_in_its_pix
     system: str, tmp_path: Path
 ) -> None:
     features = load_features(str(write_card(tmp_path, system)), device="cpu", most=120)
-    image = textured(4, 576, 768)  # shrunk to 256 x 384 or near it, both sides by different factors
+    image = textured(4, 576, 768)  # both sides shrink by slightly different factors
     found = features.extract(image)
     assert len(found) == 120
     cell = {"superpoint": 8, "disk": 16, "aliked": 32}[system]
-    shrink = (100_000 / (576 * 768)) ** 0.5
+    shrink = (PIXELS / (576 * 768)) ** 0.5
     small = [cell * round(side * shrink / cell) for side in (768, 576)]
     xy, *_ = by_the_library(system, cv2.resize(image, small, interpolation=cv2.INTER_AREA))
     whole = (xy + 0.5) * [768 / small[0], 576 / small[1]] - 0.5
@@ -141,10 +141,10 @@ def test_a_map_names_features_and_the_digest_of_their_weights(tmp_path: Path) ->
     (tmp_path / "depth-save.pth.sha256").unlink()
     write_checkpoint(tmp_path / "depth-save.pth", kept)
     assert load_features(features.name).name != features.name
-    for name in ("rootsift", "rootsift-upright"):
+    for name in ("rootsift", "rootsift-corners"):
         sift = load_features(name)
         assert isinstance(sift, RootSift)
-        assert sift.name == "rootsift-upright"
+        assert sift.name == "rootsift-corners"
     assert len(load_features(most=30).extract(textured(1, 240, 320))) == 30 < MOST
 
 

@@ -88,7 +88,7 @@ def test_info_tells_the_points(built: Path, capsys: pytest.CaptureFixture[str]) 
     told = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("points"))
     points = RouteMap.open(built).points
     assert points is not None
-    assert f"{points.points} of rootsift-upright, " in told
+    assert f"{points.points} of rootsift-corners, " in told
     assert f"{points.place_bytes / 1e3:.1f} kB a place" in told
     assert f"error {points.error:.2f} pixels" in told
     assert points.place_bytes <= 25_000

@@ -25,7 +25,7 @@ from saane_ros.metric.store import (
 CAMERA = Camera(640, 480, PLUMB_BOB, (400.0, 0.0, 320.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0))
 
 
-def some_points(counts: list[int], seed: int = 0, name: str = "rootsift-upright") -> Points:
+def some_points(counts: list[int], seed: int = 0, name: str = "rootsift-corners") -> Points:
     rng = np.random.default_rng(seed)
     rows = np.empty(sum(counts), row_type(16))
     rows["point"] = rng.normal(size=(len(rows), 3))

@@ -105,6 +105,6 @@ def test_the_list_shows_them_and_fetch_and_verify_take_them(
     assert lines[row + 3].startswith("  matcher: disk_lightglue.pth missing, from http")
     assert main(["models", "fetch", "rootsift"]) == 0
     assert main(["models", "verify", "rootsift"]) == 0
-    assert "rootsift: loads; keypoints of maps as rootsift-upright" in capsys.readouterr().out
+    assert "rootsift: loads; keypoints of maps as rootsift-corners" in capsys.readouterr().out
     assert main(["models", "verify", "disk"]) == 1
     assert "disk: depth-save.pth missing" in capsys.readouterr().out
