@@ -215,7 +215,10 @@ class Localizer:
         by_place = refined = None
         if state is MatchState.LOCALIZED:
             by_place = self._by_place(verdict, nearest)
-            refined = self._refined(verdict, inquiry.answer_at(verdict.spots, verdict.masses))
+            inquiry.answer_at(verdict.spots, verdict.masses)
+        driven = None if self.odometry_fault else travelled
+        if self.points.agrees(inquiry.answer, driven) and state is MatchState.LOCALIZED:
+            refined = self._refined(verdict, inquiry.answer)
         pose, covariance = refined or by_place or (None, None)
         timings = {
             "search": 1e3 * (searched - start),

@@ -31,7 +31,7 @@ from saane_ros.route_map.place_graph import PlaceGraph
 from saane_ros.route_map.search import Nearest
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
-from saane_ros.types import Embedding, Frame, PointsSeen
+from saane_ros.types import Embedding, Frame, PointsSeen, Pose
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -58,6 +58,12 @@ ZOOM = 0.006
 """Median log of the factor on the focal length that fits better: beyond, the intrinsics are not
 those of the camera. In the synthetic town it is 0.001 with the right ones; with a focal length 10 %
 wrong it is 0.02, and poses are off by 2 m with a deviation of 5 cm."""
+
+RECENT = 5
+"""Last poses that a pose is compared with, by the metres between them."""
+APART_M, APART_SHARE = 1.0, 0.1
+"""What two poses may lie nearer or farther than was driven between them. Windows of one facade that
+are taken for each other put a pose their distance of some metres off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +128,7 @@ class MapPoints:
         points, mount = route_map.points, route_map.info.camera
         self._camera: Camera | None = None
         self._zooms: deque[float] = deque(maxlen=ZOOMS)
+        self._recent: deque[tuple[Pose, float]] = deque(maxlen=RECENT)
         self.there = points is not None
         if points is None:
             return
@@ -158,6 +165,7 @@ class MapPoints:
         """A new drive, of which nothing is known."""
         self._share = 0.0
         self._zooms.clear()
+        self._recent.clear()
 
     def look(
         self, frame: Frame, budget_ms: float, behind: Callable[[], bool] | None = None
@@ -213,6 +221,27 @@ class MapPoints:
             for pose in (self._poses[row] for row in places)
         ]
         return Answer(places, found, places[int(np.argmin(apart))])
+
+    def agrees(self, answer: Answer | None, travelled: float | None) -> bool:
+        """Whether an answer's pose lies as far from most of the last as was driven between; noted.
+
+        travelled: metres by odometry since any fixed moment; without it nothing contradicts.
+        """
+        if answer is None or answer.refinement is None:
+            return False
+        if travelled is None or not math.isfinite(travelled):
+            return True
+        pose = answer.refinement.pose
+        agreeing = sum(
+            abs(math.dist(pose.position, other.position) - abs(travelled - before))
+            <= APART_M + APART_SHARE * abs(travelled - before)
+            for other, before in self._recent
+        )
+        agreed = agreeing > 0 and 2 * agreeing >= len(self._recent)
+        self._recent.append((pose, travelled))
+        if not agreed:
+            self.told = "waits for poses that agree"
+        return agreed
 
     def _judge(self, camera: Camera, found: Refinement) -> None:
         """Note what focal length a pose would rather have."""
