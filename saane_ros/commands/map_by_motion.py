@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +58,10 @@ def frames_by_motion(
         lock = lock_folder(folder, f"build is writing {out}")
         try:
             return _moved(frames, total, camera, mount or IDENTITY, folder)
+        except SaaneError:
+            # The same command would come to the same end.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         finally:
             os.close(lock)
 

@@ -62,6 +62,7 @@ def test_images_of_two_sizes_are_refused(tmp_path: Path) -> None:
     folder = ImageFolder(tmp_path)
     with pytest.raises(SaaneError, match="2 sizes"):
         frames_by_motion(folder.frames, 2, None, None, tmp_path / "m.routemap")
+    assert not motion_folder(tmp_path / "m.routemap").exists()
 
 
 @pytest.fixture
