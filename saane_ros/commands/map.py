@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 
-from saane_ros.commands.map_by_motion import frames_by_motion
+from saane_ros.commands.map_by_motion import frames_by_motion, motion_folder
 from saane_ros.commands.map_calibrating import (
     CALIBRATE_EXAMPLES,
     add_calibrate,
@@ -69,8 +70,9 @@ is mean where the drive has places enough that differ, else none; `saane map inf
 --metric adds points in space, by which a pose can be told to centimetres. It needs the camera's
 intrinsics (CameraInfo beside the images of a bag, or --camera-info: the YAML of camera_calibration,
 or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane_ros[metric]'.
---structure-from-motion tells the poses of --images by themselves (a drive of one camera, in order):
-scaled and aligned by the folder's positions, else the median step is 1. --camera-info helps.
+--structure-from-motion tells the poses of images by themselves (a drive of one camera, in order):
+scaled and aligned by the positions of the folder or of --pose-topic, else the median step is 1.
+Give --camera-info where no CameraInfo lies beside a bag's images: an estimate is up to 15 % off.
 --features names the keypoints of both, a card that `saane models list` shows or a file of one.
 An interrupted build goes on where it was when the same command is given again. Until the new map
 is complete an older one of its name stays, and so it does where the disk has no room.
@@ -123,7 +125,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument(
         "--features", default=ROOTSIFT, metavar="CARD", help="of the two, see below (%(default)s)"
     )
-    by = "poses by --images alone, see below"
+    by = "poses by images alone, see below"
     build.add_argument("--structure-from-motion", action="store_true", help=by)
     build.add_argument(
         "--camera-info", default="", metavar="WHAT", help="file of intrinsics, or topic of --bag"
@@ -245,6 +247,7 @@ def _build(options: argparse.Namespace) -> None:
             route_map = builder.finish()
         finally:
             builder.close()
+        shutil.rmtree(motion_folder(options.out), ignore_errors=True)
         for line in (builder.report.summary(), *source.notes):
             print(line)
     show(route_map)
@@ -255,6 +258,7 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
     every = (options.every_metres, options.every_seconds)
     label = f"every {every[0]} m or {every[1]} s of "
     camera = read_mount(options.camera_pose)
+    total: int | None = None
     if options.images is not None:
         if options.image_topic or options.pose_topic:
             raise SaaneError("--image-topic and --pose-topic go with --bag: leave them out.")
@@ -266,13 +270,16 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
         frames, body = folder.frames(*every), frame_name(options.base_frame)
         seen = _intrinsics_of_folder(options, folder)
         remarks: list[str] = []
+        origin = folder.origin
         if options.structure_from_motion and features is not None:
-            frames, seen, total, note = frames_by_motion(folder, every, seen, camera, features)
-            label, remarks, camera = f"motion of {label}", [note], camera or IDENTITY
-        yield _Source(frames, label, folder.origin, folder.grid, total, remarks, body, camera, seen)
+            moved = frames_by_motion(
+                lambda: folder.frames(*every), total, seen, camera, features, options.out
+            )
+            frames, seen, total, remarks = moved.frames, moved.camera, moved.count, [moved.note]
+            label, camera = f"motion of {label}", camera or IDENTITY
+            origin = folder.origin if moved.scaled else None
+        yield _Source(frames, label, origin, folder.grid, total, remarks, body, camera, seen)
         return
-    if options.structure_from_motion:
-        raise SaaneError("--structure-from-motion goes with --images: export the bag's images.")
     if options.poses:
         raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
     if not options.image_topic:
@@ -280,9 +287,14 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
     from saane_ros.data.bags import BagReader
     from saane_ros.data.bags.mounts import body_of, camera_on
 
+    by_motion = options.structure_from_motion
     with BagReader(options.bag) as bag:
+        # Before the frames, which tell the origin.
+        seen = None
+        if options.metric or by_motion:
+            seen = intrinsics_of_bag(bag, options.image_topic, options.camera_info)
         frames = bag.frames(options.image_topic, options.pose_topic, *every)
-        if options.pose_topic:
+        if options.pose_topic and not by_motion:
             # One place without a pose would cost the whole map its distances along the route.
             frames = (frame for frame in frames if frame.pose is not None)
         label += f"bag {options.bag.resolve()} {options.image_topic} {options.pose_topic}"
@@ -291,11 +303,22 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
             body = body or body_of(bag, options.pose_topic)
             camera = camera or camera_on(bag, options.image_topic, body)
         notes: list[str] = []
+        origin = bag.origin
+        if by_motion and features is not None:
+            moved = frames_by_motion(
+                lambda: bag.frames(options.image_topic, options.pose_topic, *every),
+                None,
+                seen,
+                camera,
+                features,
+                options.out,
+            )
+            frames, seen, total = moved.frames, moved.camera, moved.count
+            label, camera = f"motion of {label}", camera or IDENTITY
+            origin = bag.origin if moved.scaled else None
+            notes.append(moved.note)
         noted = _with_notes(frames, bag, notes)
-        seen = None
-        if options.metric:
-            seen = intrinsics_of_bag(bag, options.image_topic, options.camera_info)
-        yield _Source(noted, label, bag.origin, bag.grid, None, notes, body, camera, seen)
+        yield _Source(noted, label, origin, bag.grid, total, notes, body, camera, seen)
 
 
 def _intrinsics_of_folder(options: argparse.Namespace, folder: ImageFolder) -> Camera | None:

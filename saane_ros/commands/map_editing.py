@@ -63,10 +63,14 @@ def merge(options: argparse.Namespace) -> RouteMap:
         raise SaaneError("A merge needs two maps or more: name them all.")
     maps = [RouteMap.open(path) for path in options.maps]
     merged = merge_maps(maps, options.out, options.postprocessing)
-    if merged.points is None and any(one.points is not None for one in maps):
+    seen = merged.points
+    if seen is None:
+        return merged
+    bare = [m.info.name for m in maps if m.points is None or not m.points.comparable(seen)]
+    if bare:
         print(
-            "The merged map has no points, as not all of its maps have ones of the same features: "
-            "build each with --metric."
+            f"Places of {', '.join(bare)} have no points in the merged map, as they had none of "
+            f"{seen.features}: build each map with --metric."
         )
     return merged
 

@@ -88,7 +88,7 @@ def _points_text(route_map: RouteMap) -> str:
         return "none: a pose is that of the matched place, see `saane map build --metric`"
     return (
         f"{points.points} of {points.features}, {points.place_bytes / 1e3:.1f} kB a place, "
-        f"reprojection error {points.error:.2f} pixels"
+        f"reprojection error {points.error:.2f} pixels, at {points.places} of {len(points)} places"
     )
 
 

@@ -16,6 +16,8 @@ from saane_ros.data.selection import Selector
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.body import Base
+from saane_ros.metric.cameras import camera_with
+from saane_ros.metric.features import MOST_OF_MAP, RootSift
 from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.info import read_info
 from saane_ros.route_map.merge import check_extendable, merge_maps
@@ -51,7 +53,8 @@ class MapExtension:
     A place lies where odometry leads from the last poses on the map; how far that is off grows with
     the way, as no loop is closed. The last frames on the map and the first one back on it are
     places too, which join the new road to the old. What a run that was interrupted had gathered is
-    taken over. Filled by the worker, finished by another thread.
+    taken over. Filled by the worker, finished by another thread. Those of a map with points get
+    some too where the frames tell their camera and odometry is true to the images.
     base: whose poses the matches and the odometry have; new places have the map's body's, as all.
     """
 
@@ -73,6 +76,9 @@ class MapExtension:
             dtype=info.dtype,
             live=True,
             postprocessing=info.postprocessing,
+            body=info.body,
+            camera=info.camera,
+            features=None if route_map.points is None else RootSift(MOST_OF_MAP),
         )
         self._every = route_map.localizable().graph.step
         self._lock = threading.Lock()
@@ -178,6 +184,8 @@ class MapExtension:
     def _posed(self, frame: Frame, base: Pose) -> Frame:
         """A frame as a place: the map's poses are those of its body, not of the robot's base."""
         name = f"{frame.stamp_ns / 1e9:.3f}"
+        if self._builder is not None and frame.camera is not None:
+            self._builder.intrinsics = self._builder.intrinsics or camera_with(frame.camera)
         return Frame(frame.image, frame.stamp_ns, name, self._base.body_of(base), frame.travelled)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,9 @@ INITIAL_ANGLE_DEG = 4.0
 """Between the rays of the first two images' points."""
 STOOD_PX = 1.0
 """Neighbouring images whose keypoints move less show no motion."""
+TURNED_FOCALS = np.geomspace(0.4, 1.4, 12)
+"""Of the longer side: by which turns alone are tried where the focal length is not known."""
+TURNED_PAIRS, TURN_ROUNDS = 60, 3
 LEAST_SHARE = 0.5
 """A drive of which fewer images get a pose is none."""
 LEAST_ANCHORS = 3
@@ -62,12 +64,15 @@ def motion(
     camera: Camera | None,
     known: Sequence[Pose | None],
     features: LocalFeatures,
+    folder: Path,
 ) -> Motion:
     """Poses of images (H, W) in route order by their keypoints.
 
     camera: what took them; None is estimated, one for all.  known: poses of the camera, of which
     the positions align and scale the drive where they can. Without, its first pose is the zero, and
-    the median step between images is 1. Raises SaaneError where no motion can be told.
+    the median step between images is 1.  folder: of these images, camera and features alone;
+    matches that an interrupted run left there are taken over. Raises SaaneError where no motion can
+    be told.
     """
     colmap = pycolmap()
     height, width = shape
@@ -75,40 +80,41 @@ def motion(
     focals = [share * max(shape) for share in GUESSED_FOCALS]
     if camera is not None:
         focals = [camera.focal]
+    tried = np.array(focals) if camera is not None else TURNED_FOCALS * max(shape)
     model = "SIMPLE_RADIAL" if camera is None else "SIMPLE_PINHOLE"
     own = colmap.Camera.create_from_model_name(1, model, focals[0], width, height)
     # A guess too: a drive ahead tells too little without.
     own.has_prior_focal_length = True
-    with tempfile.TemporaryDirectory() as folder:
-        options = colmap.IncrementalPipelineOptions()
-        options.random_seed = 0
-        options.extract_colors = False
-        options.num_threads = 1
-        options.min_num_matches = PAIR_MATCHES
-        options.multiple_models = False
-        # A drive moves ahead, by which rays of neighbours meet at small angles.
-        options.mapper.init_max_forward_motion = 1.0
-        options.mapper.init_min_tri_angle = INITIAL_ANGLE_DEG
-        options.mapper.init_min_num_inliers = 2 * PAIR_MATCHES
-        options.mapper.filter_min_tri_angle = ANGLE_DEG
-        options.mapper.abs_pose_min_num_inliers = PAIR_MATCHES
-        options.ba_refine_focal_length = camera is None
-        options.ba_refine_extra_params = camera is None
-        least = max(3, LEAST_SHARE * len(views))
-        best, count = None, 0
-        for focal in focals:
-            own.params = [focal, *own.params[1:]]
-            path = Path(folder) / f"{focal:.0f}.db"
-            with contextlib.closing(colmap.Database.open(path)) as database:
-                _fill(colmap, database, own, views, pixels, features)
-            with progress(range(len(views)), "poses", unit="image", delay_s=2.0) as bar:
-                found = colmap.incremental_mapping(
-                    path, Path(folder), Path(folder), options, next_image_callback=bar.update
-                )
-            best = max(found.values(), key=lambda one: one.num_reg_images(), default=None)
-            count = 0 if best is None else best.num_reg_images()
-            if count >= least:
-                break
+    options = colmap.IncrementalPipelineOptions()
+    options.random_seed = 0
+    options.extract_colors = False
+    options.num_threads = 1
+    options.min_num_matches = PAIR_MATCHES
+    options.multiple_models = False
+    # A drive moves ahead, by which rays of neighbours meet at small angles.
+    options.mapper.init_max_forward_motion = 1.0
+    options.mapper.init_min_tri_angle = INITIAL_ANGLE_DEG
+    options.mapper.init_min_num_inliers = 2 * PAIR_MATCHES
+    options.mapper.filter_min_tri_angle = ANGLE_DEG
+    options.mapper.abs_pose_min_num_inliers = PAIR_MATCHES
+    options.ba_refine_focal_length = camera is None
+    options.ba_refine_extra_params = camera is None
+    least = max(3, LEAST_SHARE * len(views))
+    best, count = None, 0
+    for focal in focals:
+        own.params = [focal, *own.params[1:]]
+        path = folder / f"{focal:.0f}.db"
+        with contextlib.closing(colmap.Database.open(path)) as database:
+            matched = _fill(colmap, database, own, views, pixels, features)
+        _check_turned(matched, np.array([width, height]) / 2, tried)
+        with progress(range(len(views)), "poses", unit="image", delay_s=2.0) as bar:
+            found = colmap.incremental_mapping(
+                path, folder, folder, options, next_image_callback=bar.update
+            )
+        best = max(found.values(), key=lambda one: one.num_reg_images(), default=None)
+        count = 0 if best is None else best.num_reg_images()
+        if count >= least:
+            break
     if best is None or count < least:
         raise SaaneError(
             f"The images tell no drive, as only {count} of {len(views)} could be joined: give more "
@@ -135,8 +141,48 @@ def _fill(
     views: Sequence[Keypoints],
     pixels: Sequence[Array],
     features: LocalFeatures,
-) -> None:
-    """Images and what matches between them; SaaneError where nothing moves."""
+) -> list[tuple[Array, Array]]:
+    """Images and what matches between them, pixels (n, 2) of each pair; SaaneError where nothing
+    moves. Pairs that are there already are not matched again.
+    """
+    if database.num_images() != len(views):
+        database.clear_all_tables()
+        with colmap.DatabaseTransaction(database):
+            _fill_images(colmap, database, camera, pixels)
+    options = colmap.TwoViewGeometryOptions()
+    options.ransac.random_seed = 0
+    options.detect_watermark = False
+    options.compute_relative_pose = True
+    matched = []
+    for first in progress(range(len(views)), "matches", unit="image", delay_s=2.0):
+        for second in (first + step for step in AHEAD if first + step < len(views)):
+            here, there = pixels[first], pixels[second]
+            if not database.exists_two_view_geometry(first + 1, second + 1):
+                pairs = features.match(views[first], views[second]).pairs
+                geometry = colmap.TwoViewGeometry()
+                if len(pairs) >= PAIR_MATCHES:
+                    geometry = colmap.estimate_two_view_geometry(
+                        camera, here, camera, there, pairs.astype(np.uint32), options
+                    )
+                    database.write_matches(first + 1, second + 1, pairs.astype(np.uint32))
+                database.write_two_view_geometry(first + 1, second + 1, geometry)
+            geometry = database.read_two_view_geometry(first + 1, second + 1)
+            inliers = np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
+            if len(inliers) >= PAIR_MATCHES:
+                matched.append((here[inliers[:, 0]], there[inliers[:, 1]]))
+    if not matched:
+        raise SaaneError(
+            "The images tell no drive, as those that follow each other have too little in common: "
+            "give more images of the way."
+        )
+    if _most([np.median(np.linalg.norm(a - b, axis=1)) for a, b in matched]) < STOOD_PX:
+        raise SaaneError(
+            "The images tell no drive, as the camera stood: give images of one that moves."
+        )
+    return matched
+
+
+def _fill_images(colmap: Any, database: Any, camera: Any, pixels: Sequence[Array]) -> None:
     database.write_camera(camera, use_camera_id=True)
     rig = colmap.Rig(rig_id=1)
     rig.add_ref_sensor(camera.sensor_id)
@@ -149,36 +195,37 @@ def _fill(
         database.write_frame(frame, use_frame_id=True)
         database.write_image(image, use_image_id=True)
         database.write_keypoints(number, xy.astype(np.float32))
-    options = colmap.TwoViewGeometryOptions()
-    options.ransac.random_seed = 0
-    options.detect_watermark = False
-    options.compute_relative_pose = True
-    moved = []
-    for first in progress(range(len(views)), "matches", unit="image", delay_s=2.0):
-        for second in (first + step for step in AHEAD if first + step < len(views)):
-            pairs = features.match(views[first], views[second]).pairs
-            if len(pairs) < PAIR_MATCHES:
-                continue
-            here, there = pixels[first], pixels[second]
-            geometry = colmap.estimate_two_view_geometry(
-                camera, here, camera, there, pairs.astype(np.uint32), options
+
+
+def _check_turned(matched: Sequence[tuple[Array, Array]], centre: Array, focals: Array) -> None:
+    """SaaneError where turns of the camera alone explain all that matches, by one of the focal
+    lengths: without way there is nothing to tell, and a search would make up anything.
+    """
+    some = matched[:: max(1, len(matched) // TURNED_PAIRS)]
+    for focal in focals:
+        rays = [((a - centre) / focal, (b - centre) / focal) for a, b in some]
+        if focal * _most([_parallax(a, b) for a, b in rays]) < STOOD_PX:
+            raise SaaneError(
+                "The images tell no drive, as the camera only turned on the spot: give images of "
+                "one that moves."
             )
-            inliers = np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
-            if len(inliers) < PAIR_MATCHES:
-                continue
-            shift = np.linalg.norm(here[inliers[:, 0]] - there[inliers[:, 1]], axis=1)
-            moved.append(float(np.median(shift)))
-            database.write_matches(first + 1, second + 1, pairs.astype(np.uint32))
-            database.write_two_view_geometry(first + 1, second + 1, geometry)
-    if not moved:
-        raise SaaneError(
-            "The images tell no drive, as those that follow each other have too little in common: "
-            "give more images of the way."
-        )
-    if np.percentile(moved, 90) < STOOD_PX:
-        raise SaaneError(
-            "The images tell no drive, as the camera stood: give images of one that moves."
-        )
+
+
+def _parallax(here: Array, there: Array) -> float:
+    """Median of what a turn leaves between rays x/z, y/z (n, 2); the better half tells the turn."""
+    a, b = (np.column_stack([one, np.ones(len(one))]) for one in (here, there))
+    a, b = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (a, b))
+    off = np.zeros(len(a))
+    for _ in range(TURN_ROUNDS):
+        near = off <= np.median(off)
+        u, _, vt = np.linalg.svd(b[near].T @ a[near])
+        turn = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+        off = np.linalg.norm(a @ turn.T - b, axis=1)
+    return float(np.median(off))
+
+
+def _most(values: Sequence[float]) -> float:
+    return float(np.percentile(values, 90))
 
 
 def _pose(found: Any, number: int) -> Pose | None:

@@ -39,8 +39,9 @@ LOOKS = 1.5
 LEAST_EVIDENCE, CERTAIN = 30.0, 50.0
 """See `evidence_of`: a pose is told from the first on, no other is looked for from the second."""
 LEAST_INLIERS = 10
-SPREAD_CELLS = 3
-"""Of 4 x 4 over the image, that inliers lie in: what moves together, a sign or a bus, is not it."""
+SPREAD_CELLS = 5
+"""Of 4 x 4 over the image, that inliers lie in: a facade that is alike, a sign or a bus is not it.
+Of the right poses of two synthetic validation towns hardly one lies in fewer."""
 REACH_M = 12.0
 REACH_TURN = np.radians(60.0)
 """From the nearest of its places."""

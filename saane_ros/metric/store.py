@@ -5,7 +5,9 @@
 rows is memory-mapped, and the rows of a place lie together: a frame reads those of its candidates.
 
 A point stands in the optical axes of its place's camera. It so goes with the pose of its place:
-maps that are cut, joined or moved into another frame keep their rows as they are.
+maps that are cut, joined or moved into another frame keep their rows as they are. That holds for
+cameras mounted differently too, as a merge poses every place so that the first map's mount leads to
+the camera that saw it. A place may have no rows.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ def row_type(descriptor_size: int) -> np.dtype[Any]:
 class Points:
     """What every place of a map sees.
 
-    features: name of what found the keypoints.  camera: of the drive.  points: different ones.
+    features: name of what found the keypoints.  camera: of the (first) drive.  points: different
+    ones.
     error: root mean square reprojection error on the drive itself, pixels.
     starts: int64 (N + 1,), rows of place i are starts[i] to starts[i + 1].  rows: (M,) of
     `row_type`, memory-mapped where read.
@@ -60,9 +63,18 @@ class Points:
         return len(self.starts) - 1
 
     @property
+    def places(self) -> int:
+        """How many see any."""
+        return int(np.count_nonzero(np.diff(self.starts)))
+
+    @property
     def place_bytes(self) -> float:
         """Mean size of a place."""
         return (self.rows.nbytes + self.starts.nbytes) / max(1, len(self))
+
+    def comparable(self, other: Points) -> bool:
+        """Whether both are of the same features, so that they can lie in one map."""
+        return (self.features, self.rows.dtype) == (other.features, other.rows.dtype)
 
     def seen_at(self, place: int) -> tuple[NDArray[np.float64], Keypoints]:
         """Points (n, 3) in the optical axes of a place, and what they look like there."""
@@ -79,23 +91,28 @@ class Points:
         return Points(self.features, self.camera, self.points, self.error, starts, rows)
 
 
-def joined(parts: Sequence[Points | None]) -> Points | None:
-    """The points of several maps' places one after another; None unless all have comparable ones.
+def joined(parts: Sequence[Points | None], places: Sequence[int]) -> Points | None:
+    """The points of several maps' places one after another, places[i] of part i; None of none.
 
-    The camera is that of the first.
+    Places of a part without points have none, and so have those of other features than the first
+    part that has any, whose camera the whole names.
     """
-    some = [part for part in parts if part is not None]
-    if len(some) < len(parts) or len({(p.features, p.rows.dtype) for p in some}) != 1:
+    first = next((part for part in parts if part is not None), None)
+    if first is None:
         return None
-    counts = np.concatenate([np.diff(part.starts) for part in some])
+    some = [part for part in parts if part is not None and part.comparable(first)]
+    counts = [
+        np.diff(part.starts) if part in some else np.zeros(number, np.int64)
+        for part, number in zip(parts, places, strict=True)
+    ]
     rows = np.concatenate([part.rows for part in some])
     squares = sum(part.error**2 * len(part.rows) for part in some)
     return Points(
-        some[0].features,
-        some[0].camera,
+        first.features,
+        first.camera,
         sum(part.points for part in some),
         math.sqrt(squares / max(1, len(rows))),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
         rows,
     )
 

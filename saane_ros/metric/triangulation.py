@@ -347,7 +347,8 @@ def _selected(
     if enough < LEAST_SHARE * len(views):
         raise NoPoints(
             f"The map has no points, as only {enough} of its {len(views)} places see "
-            f"{PLACE_POINTS} or more: place them nearer to each other, or drive by better light."
+            f"{PLACE_POINTS} or more: place them nearer to each other, or drive slower or by "
+            "better light."
         )
     starts = np.concatenate([[0], np.cumsum([len(rows) for rows in chosen])]).astype(np.int64)
     error = float(np.sqrt(squares / max(1, seen)))

@@ -338,6 +338,8 @@ def build_map(
     postprocessing: str = NONE,
     body: str = "",
     camera: Pose | None = None,
+    features: LocalFeatures | None = None,
+    intrinsics: Camera | None = None,
 ) -> RouteMap:
     """Build a map from frames, with a progress bar; skipped frames are logged by name.
 
@@ -355,6 +357,8 @@ def build_map(
         postprocessing=postprocessing,
         body=body,
         camera=camera,
+        features=features,
+        intrinsics=intrinsics,
     )
     try:
         builder.add(progress(frames, "map", total=total, unit="frame"))
@@ -362,7 +366,7 @@ def build_map(
     except BaseException:
         builder.close()
         raise
-    if builder.report.skipped:
+    if builder.report.skipped or builder.report.no_points:
         logging.getLogger(__name__).warning(builder.report.summary())
     return route_map
 

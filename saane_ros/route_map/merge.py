@@ -73,7 +73,7 @@ def merge_maps(maps: Sequence[RouteMap], path: Path, postprocessing: str | None 
             )
         used = whitened(used, postprocessing, stacked)
         stacked = used.projected(stacked.astype(np.float32)).astype(stacked.dtype)
-    seen = joined([one.points for one in maps])
+    seen = joined([one.points for one in maps], [len(one.places) for one in maps])
     return write_derived(path, first, ordered, stacked, order, _grids(maps), used, seen)
 
 

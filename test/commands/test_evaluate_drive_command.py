@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+from metric_town import MetricTown
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.cli import main
@@ -79,6 +81,40 @@ def test_a_suite_builds_its_maps(data: Path, capsys: pytest.CaptureFixture[str])
     assert [one["scenarios"][0]["on"] for one in found.values()] == [8, 30]
     assert [one["scenarios"][-1]["tag"] for one in found.values()] == ["park", ""]
     assert "up to 5 places (5 m) along the route" not in found["poses"]["rule"]
+
+
+def test_a_suite_refines_the_poses_of_drives_with_a_camera(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pycolmap", reason="the extra metric is absent")
+    town = MetricTown()
+    for folder, first in (("day", 0), ("again", 1)):
+        (tmp_path / folder).mkdir()
+        lines = ["name,x,y,z,qx,qy,qz,qw"]
+        for index in range(first, 21, 3):
+            frame = town.frame(index)
+            assert frame.pose is not None
+            cv2.imwrite(str(tmp_path / folder / f"{index:03d}.png"), frame.image[..., ::-1])
+            values = (*frame.pose.position, *frame.pose.orientation)
+            lines.append(",".join([f"{index:03d}.png", *map(repr, values)]))
+        (tmp_path / folder / "poses.csv").write_text("\n".join(lines))
+    k = " ".join(map(str, np.reshape(town.camera.k, (3, 3)).ravel()))
+    rows = np.column_stack([np.reshape(k.split(), (3, 3)), np.full(3, "0")])
+    (tmp_path / "calib.txt").write_text("P0: " + " ".join(rows.ravel()) + "\n")
+    pair = "map: day, drive: 'again[2:4]', truth: again/poses.csv"
+    (tmp_path / "suite.yaml").write_text(
+        f"drives:\n  points: {{{pair}, camera_info: calib.txt, camera_pose: 0 0 1.5 0 0 0}}\n"
+    )
+    call = ["evaluate", "drive", "--suite", str(tmp_path / "suite.yaml"), "--data", str(tmp_path)]
+    assert main([*call, "--model", "one", "--out", str(tmp_path / "out")]) == 0
+    content = json.loads((tmp_path / "out" / "one" / "points" / "drive.json").read_text())
+    plain = content["scenarios"][0]
+    assert (plain["name"], plain["frames"], plain["refined"]) == ("plain", 2, 2)
+    assert plain["error_m"][0] < 0.05 < 0.3 < plain["place_m"][0]
+    for mistake in ("camera_pose: 0 0 0 0 0 0", "camera_info: c.yaml, dataset: town"):
+        (tmp_path / "suite.yaml").write_text(f"drives:\n  plain: {{{pair}, {mistake}}}\n")
+        assert main([*call, "--model", "one", "--out", str(tmp_path / "out")]) == 1
+        assert "the camera of drives.plain needs camera_info" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from metric_town import EVERY, PLACES, MetricTown
 from numpy.typing import NDArray
 from scenes import ColourGridEmbedder, smooth_scene, strange_scene
 
 from saane_ros.data.poses.files import yaw_quaternion
+from saane_ros.data.poses.transforms import IDENTITY, compose, inverse
 from saane_ros.errors import SaaneError
 from saane_ros.localization.body import Base
 from saane_ros.localization.extension import MapExtension
@@ -18,7 +22,7 @@ from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.statistics import drive_names
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
-from saane_ros.types import Frame, Match, MatchState, Pose
+from saane_ros.types import REFINED, Frame, Match, MatchState, Pose
 
 SPACING = 2.0
 LEAVES, TURNED = 25, np.radians(30.0)
@@ -219,3 +223,62 @@ def test_places_after_odometry_was_set_anew_are_not_posed_by_what_was_before(
     new = [p for p in RouteMap.open(street.path).places if p.name.startswith("street.1/")]
     assert len(new) == added
     assert max(place.stamp_ns for place in new) < 1040 * 10**9
+
+
+def test_new_places_of_a_map_with_points_have_some_too(tmp_path: Path) -> None:
+    pytest.importorskip("pycolmap", reason="the extra metric is absent")
+    town = MetricTown()
+    route_map = town.build(tmp_path)
+    before = route_map.points
+    assert before is not None
+    localizer = Localizer(ColourGridEmbedder(), route_map, Settings())
+    extension = MapExtension(ColourGridEmbedder(), route_map, Base(route_map, Settings()))
+    last = EVERY * (PLACES - 1)
+    # Odometry has a zero of its own.
+    zero = inverse(town.frame(0).pose or IDENTITY)
+    for index in range(last + 34):
+        frame = town.frame(index)
+        if index <= last + 1:
+            match = localizer.localize(frame).match
+        else:
+            match = replace(match, state=MatchState.OFF_ROUTE, pose=None)
+        assert frame.pose is not None
+        there = compose(zero, frame.pose)
+        extension.take(replace(frame, pose=None), match, (there, 0.8 * index))
+    added = extension.finish()
+    grown = RouteMap.open(route_map.path)
+    assert added >= 10
+    assert grown.points is not None
+    assert grown.points.places == len(grown.points) == PLACES + added
+    assert grown.points.points > before.points
+    again = Localizer(ColourGridEmbedder(), grown, Settings())
+    errors = []
+    for index in range(last + 6, last + 30, 4):
+        frame = town.frame(index)
+        match = again.localize(frame).match
+        assert frame.pose is not None
+        if match.source == REFINED and match.pose is not None:
+            errors.append(math.dist(match.pose.position, frame.pose.position))
+    assert len(errors) >= 5
+    assert np.median(errors) < 0.3
+
+
+def test_an_extension_without_intrinsics_keeps_the_points_that_there_are(tmp_path: Path) -> None:
+    pytest.importorskip("pycolmap", reason="the extra metric is absent")
+    town = MetricTown()
+    route_map = town.build(tmp_path)
+    localizer = Localizer(ColourGridEmbedder(), route_map, Settings())
+    extension = MapExtension(ColourGridEmbedder(), route_map, Base(route_map, Settings()))
+    last = EVERY * (PLACES - 1)
+    for index in range(last + 12):
+        frame = replace(town.frame(index), camera=None)
+        if index <= last + 1:
+            match = localizer.localize(frame).match
+        else:
+            match = replace(match, state=MatchState.OFF_ROUTE, pose=None)
+        extension.take(frame, match, (frame.pose or IDENTITY, 0.8 * index))
+    added = extension.finish()
+    points = RouteMap.open(route_map.path).points
+    assert added > 0
+    assert points is not None
+    assert (points.places, len(points)) == (PLACES, PLACES + added)

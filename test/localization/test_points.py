@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from metric_town import MOUNT, MetricTown
@@ -29,6 +30,7 @@ from saane_ros.localization.points import (
     MapPoints,
 )
 from saane_ros.localization.sequence import tolerance_steps
+from saane_ros.metric.cameras import camera_with
 from saane_ros.metric.features import RootSift
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -159,6 +161,68 @@ def test_without_intrinsics_time_or_wish_all_is_as_in_a_map_without_points(
     matches, localizer = drive(route_map, frames, refine_budget_ms=0.0)
     assert plainly(matches) == plainly(expected)
     assert localizer.points.told == ""
+
+
+def test_zoom_that_is_told_goes_on_to_centimetres(route_map: RouteMap, frames: list[Frame]) -> None:
+    """The middle of every second image, enlarged, with a CameraInfo that says so."""
+    camera = frames[0].camera
+    assert camera is not None
+    height, width = camera.height * 4 // 5, camera.width * 4 // 5
+    top, left = camera.height // 10, camera.width // 10
+    k = np.reshape(camera.k, (3, 3)) - [[0, 0, left], [0, 0, top], [0, 0, 0]]
+    cut = replace(camera_with(camera), width=width, height=height, k=tuple(k.ravel().tolist()))
+    zoomed = cut.rescaled(camera.width, camera.height)
+    size = (camera.width, camera.height)
+    shown = [
+        replace(
+            frame,
+            image=cv2.resize(
+                frame.image[top : top + height, left : left + width],
+                size,
+                interpolation=cv2.INTER_CUBIC,
+            ),
+            camera=zoomed,
+        )
+        if number % 2
+        else frame
+        for number, frame in enumerate(frames)
+    ]
+    assert zoomed.focal == pytest.approx(1.25 * camera_with(camera).focal)
+    matches, localizer = drive(route_map, shown)
+    refined = [m.source == REFINED for m in matches]
+    assert sum(refined[1::2]) >= 6
+    assert all(refined[::2])
+    for match, frame in zip(matches, frames, strict=True):
+        if match.source == REFINED:
+            assert off(match.pose, frame) < 0.2
+    assert localizer.points.fault == ""
+
+
+@pytest.mark.parametrize("pixels", [5, 15, 41])
+def test_blurred_images_are_refined_well_or_not_at_all(
+    route_map: RouteMap, frames: list[Frame], pixels: int
+) -> None:
+    kernel = np.full((1, pixels), 1 / pixels)
+    blurred = [replace(one, image=cv2.filter2D(one.image, -1, kernel)) for one in frames]
+    matches, _ = drive(route_map, blurred)
+    assert {match.state for match in matches} == {MatchState.LOCALIZED}
+    refined = [
+        off(match.pose, frame)
+        for match, frame in zip(matches, frames, strict=True)
+        if match.source == REFINED
+    ]
+    assert max(refined, default=0.0) < 0.5
+    assert len(refined) >= (len(frames) // 2 if pixels == 5 else 0)
+    if pixels == 41:
+        assert len(refined) < len(frames) // 2
+
+
+def test_a_robot_that_stands_has_one_pose(route_map: RouteMap, frames: list[Frame]) -> None:
+    matches, _ = drive(route_map, [frames[5]] * 12)
+    poses = [match.pose for match in matches]
+    assert {match.source for match in matches} == {REFINED}
+    assert max(off(pose, frames[5]) for pose in poses) < 0.15
+    assert len({pose.position for pose in poses if pose is not None}) <= 2
 
 
 def test_a_live_drive_that_keeps_up_is_refined(route_map: RouteMap, frames: list[Frame]) -> None:

@@ -112,6 +112,34 @@ def test_images_are_refined_in_the_map_and_in_its_parts(
         assert np.linalg.norm(np.subtract(found.pose.position, shown.pose.position)) < 0.3
 
 
+def test_merged_with_a_map_without_points_the_others_keep_theirs(
+    built: Path,
+    photos: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    drive: tuple[Traverse, list[TownFrame]],
+) -> None:
+    bare, out = tmp_path / "bare.routemap", tmp_path / "both.routemap"
+    call = build(photos, bare, "--camera-pose", MOUNT)
+    assert main([one for one in call if one != "--metric"]) == 0
+    for maps in ((bare, built), (built, bare)):
+        assert main(["map", "merge", *map(str, maps), "--out", str(out)]) == 0
+        told = capsys.readouterr().out
+        assert "Places of bare have no points in the merged map" in told
+        assert "at 9 of 18 places" in told
+        merged = RouteMap.open(out)
+        points, mount = merged.points, merged.info.camera
+        assert points is not None
+        assert mount is not None
+        for place, count in zip(merged.places, np.diff(points.starts), strict=True):
+            assert (count > 0) == place.name.startswith("town/")
+        shown = drive[0].render(10)
+        refiner = Refiner(points, merged.poses(), mount, RootSift(), budget_ms=None)
+        found = refiner.refine(shown.image, points.camera, [5, 6, 7, 8, 9])
+        assert found is not None
+        assert np.linalg.norm(np.subtract(found.pose.position, shown.pose.position)) < 0.3
+
+
 def test_a_changed_or_missing_file_of_points_is_told(built: Path, tmp_path: Path) -> None:
     for name in ("metric.yaml", "metric_rows.npy", "metric_starts.npy"):
         copy = tmp_path / f"{name}.routemap"

@@ -217,6 +217,34 @@ def test_a_place_with_nothing_in_common_and_a_spent_budget_give_no_pose() -> Non
         Refiner(points, drive, MOUNT, RootSift())
 
 
+@pytest.mark.parametrize("aside", [6.0, 12.0])
+def test_a_bare_wall_tells_the_pose_too(aside: float) -> None:
+    """All points in one plane, along which a sideways camera drives."""
+    world, labels, drive = World(), Labels(), bodies()
+    world.points[:, 1] = aside
+    left = read_mount("0 0 1.5 0 0 1.5708")
+    assert left is not None
+    views = [View(pose, world.look(PLAIN, pose, 0.3, left)) for pose in drive]
+    points = triangulate(views, PLAIN, left, labels)
+    refiner = Refiner(points, drive, left, labels, budget_ms=None)
+    labels.next = world.look(PLAIN, QUERY, 0.3, left)
+    found = refiner.refine(IMAGE, PLAIN, [3, 4, 5, 6])
+    assert found is not None
+    assert math.dist(found.pose.position, QUERY.position) < 0.1
+    assert turn_between(found.pose, QUERY) < math.radians(0.5)
+
+
+def test_places_of_a_stop_see_what_those_beside_it_see() -> None:
+    """A drive that stands for nine places in its middle has points before and after."""
+    there = bodies()
+    drive = [*there[:6], *[there[5]] * 9, *there[6:]]
+    points = triangulate(drive_views(drive), PLAIN, MOUNT, Labels())
+    counts = np.diff(points.starts)
+    assert (counts[:6] > 20).all()
+    assert (counts[-6:] > 20).all()
+    assert points.error < 0.05
+
+
 def drive_views(drive: Sequence[Pose], camera: Camera = PLAIN) -> list[View]:
     world = World()
     return [View(pose, world.look(camera, pose)) for pose in drive]
@@ -327,3 +355,17 @@ def test_rendered_images_are_refined_to_centimetres(town: tuple[Traverse, Traver
     assert np.median(errors) < 0.15
     # A place of the other end of the road is no place of this image.
     assert refiner.refine(driving.render(2).image[:, ::-1].copy(), camera, [11, 12, 13]) is None
+
+
+def test_a_drive_of_blurred_images_is_told(town: tuple[Traverse, Traverse]) -> None:
+    """As by night or round a bend, when all of an image is smeared along its rows."""
+    mapping, features = town[0], RootSift(MOST_OF_MAP)
+    k = tuple(mapping.camera.matrix.ravel().tolist())
+    camera = Camera(mapping.camera.width, mapping.camera.height, PLUMB_BOB, k)
+    smear = np.full((1, 75), 1 / 75)
+    views = []
+    for frame in (mapping.render(i) for i in range(0, 36, 3)):
+        image = np.asarray(cv2.filter2D(frame.image, -1, smear), np.uint8)
+        views.append(View(frame.pose, features.extract(image)))
+    with pytest.raises(NoPoints, match="drive slower or by better light"):
+        triangulate(views, camera, Pose((0.0, 0.0, 1.5)), features)

@@ -64,7 +64,7 @@ def test_places_are_cut_and_joined(counts: list[int], data: st.DataObject) -> No
     chosen = points.of_places(order)
     expected = [points.seen_at(place)[0].tolist() for place in order]
     assert [chosen.seen_at(i)[0].tolist() for i in range(len(order))] == expected
-    both = joined([points, chosen])
+    both = joined([points, chosen], [len(counts), len(order)])
     assert both is not None
     assert both.of_places(range(len(counts), len(counts) + len(order))).starts.tolist() == (
         chosen.starts.tolist()
@@ -73,9 +73,16 @@ def test_places_are_cut_and_joined(counts: list[int], data: st.DataObject) -> No
     assert both.error == pytest.approx(0.75 if len(points.rows) else 0.0)
 
 
-def test_points_of_other_features_are_not_joined() -> None:
-    assert joined([some_points([2]), None]) is None
-    assert joined([some_points([2]), some_points([2], name="superpoint-16")]) is None
+def test_places_without_points_of_these_features_have_none_when_joined() -> None:
+    assert joined([None, None], [2, 3]) is None
+    own, more = some_points([2, 1]), some_points([4], seed=1)
+    other = some_points([5], name="superpoint-16")
+    both = joined([None, own, other, more], [3, 2, 1, 1])
+    assert both is not None
+    assert np.diff(both.starts).tolist() == [0, 0, 0, 2, 1, 0, 4]
+    assert (both.features, both.points, both.places) == (own.features, 7, 3)
+    assert np.array_equal(both.rows, np.concatenate([own.rows, more.rows]))
+    assert both.seen_at(0)[0].shape == (0, 3)
 
 
 def test_the_rows_are_mapped_and_not_read(tmp_path: Path) -> None:

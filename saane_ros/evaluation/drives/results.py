@@ -124,12 +124,12 @@ def run_drive(
     camera = intrinsics_of(source) if route_map.points is not None else None
     # Images from elsewhere stand for what the drive's camera would see there.
     sources = {
-        _short(path, away): _taken_by(camera, away_frames(path, source.image_topic))
+        _short(path, away): taken_by(camera, away_frames(path, source.image_topic))
         for path in dict.fromkeys(away)
     }
     with ExitStack() as opened:
         frames, truth, total = open_drive(source, route_map, opened)
-        frames = _taken_by(camera, frames)
+        frames = taken_by(camera, frames)
         evaluation = evaluate_drive(localizer, route_map, frames, truth, sources, total=total)
     title = f"{source.path.name} on {route_map.info.name}, {route_map.info.model}"
     return Results(title, evaluation, route_map, settings, command, folder)
@@ -147,7 +147,8 @@ def intrinsics_of(source: DriveSource) -> Camera | None:
     return intrinsics_of_folder(ImageFolder(source.path), Path(source.camera))
 
 
-def _taken_by(camera: Camera | None, frames: Iterable[Frame]) -> Iterator[Frame]:
+def taken_by(camera: Camera | None, frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames with the camera that took them."""
     for frame in frames:
         yield replace(frame, camera=camera)
 

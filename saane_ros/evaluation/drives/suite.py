@@ -17,6 +17,7 @@ from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.images.folders import UNTIMED_STEP_NS, ImageFolder
 from saane_ros.data.images.lists import ImageList
 from saane_ros.data.poses.files import courses
+from saane_ros.data.poses.transforms import IDENTITY, read_mount
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.drives.drive import (
     Away,
@@ -26,9 +27,18 @@ from saane_ros.evaluation.drives.drive import (
     with_travelled,
 )
 from saane_ros.evaluation.drives.evaluation import evaluate_embedded
-from saane_ros.evaluation.drives.results import SAME_NAMES, DriveSource, Results, open_drive
+from saane_ros.evaluation.drives.results import (
+    SAME_NAMES,
+    DriveSource,
+    Results,
+    open_drive,
+    taken_by,
+)
 from saane_ros.evaluation.drives.truth import Truth, by_position, by_rows, mapped_rows
 from saane_ros.localization.localizer import Localizer
+from saane_ros.metric.cameras import Camera
+from saane_ros.metric.features import MOST_OF_MAP, RootSift
+from saane_ros.metric.recorded import intrinsics_of_folder
 from saane_ros.reading import read_yaml
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
@@ -45,6 +55,8 @@ class Pair:
     images, or a described dataset, whose references are the map and whose queries the drive.
 
     poses: pose file of the map's folder.  truth: of the drive, as `saane evaluate drive --truth`.
+    camera_info: file of the intrinsics that took both, by which the map has points and poses are
+    refined.  camera_pose: of that camera on what the poses are of, as `saane map build` takes it.
     without: sources from elsewhere that show this route too.
     """
 
@@ -53,6 +65,8 @@ class Pair:
     poses: str = ""
     truth: str = ""
     dataset: str = ""
+    camera_info: str = ""
+    camera_pose: str = ""
     without: tuple[str, ...] = ()
 
 
@@ -72,6 +86,8 @@ def read_suite(path: Path) -> Suite:
     for name, pair in suite.drives.items() if suite is not None else ():
         if bool(pair.dataset) == bool(pair.map and pair.drive):
             problems.append(f"drives.{name} needs either a dataset, or map and drive")
+        if (pair.camera_pose and not pair.camera_info) or (pair.camera_info and pair.dataset):
+            problems.append(f"the camera of drives.{name} needs camera_info, map and drive")
         problems += [f"{one} of drives.{name} is not in away" for one in _unknown(suite, pair)]
     if suite is None or problems:
         raise SaaneError(f"The suite {path} has mistakes: {'; '.join(problems)}. Correct them.")
@@ -101,21 +117,31 @@ def run_suite(
             settings.threads,
             engine=settings.engine,
         )
-        known: dict[str, Away] = {}
+        known: dict[tuple[str, Camera | None], Away] = {}
         for name, pair in suite.drives.items():
             folder = out / Path(settings.model).stem / name
-            route_map = build_map(map_frames(pair, data), embedder, folder / f"{name}.routemap")
+            camera = _camera(pair, data)
+            route_map = build_map(
+                map_frames(pair, data),
+                embedder,
+                folder / f"{name}.routemap",
+                camera=None if camera is None else read_mount(pair.camera_pose) or IDENTITY,
+                features=None if camera is None else RootSift(MOST_OF_MAP),
+                intrinsics=camera,
+            )
+            seen_by = None if route_map.points is None else camera
             own = replace(settings, map=str(route_map.path))
             localizer = Localizer(embedder, route_map, own)
             with ExitStack() as opened:
                 frames, truth = drive_frames(pair, data, route_map, opened)
-                drive = embed_drive(localizer, frames, truth)
+                drive = embed_drive(localizer, taken_by(seen_by, frames), truth)
             away = [one for one in suite.away if one not in pair.without]
             for one in away:
-                if one not in known:
-                    known[one] = embed_away(localizer, one, away_frames(data / one))
+                if (one, seen_by) not in known:
+                    shown = taken_by(seen_by, away_frames(data / one))
+                    known[one, seen_by] = embed_away(localizer, one, shown)
             evaluation = evaluate_embedded(
-                localizer, route_map, drive, truth.rule, [known[one] for one in away]
+                localizer, route_map, drive, truth.rule, [known[one, seen_by] for one in away]
             )
             title = f"{name}, {embedder.name}"
             yield Results(title, evaluation, route_map, own, command, folder)
@@ -129,6 +155,13 @@ def map_frames(pair: Pair, data: Path) -> Iterator[Frame]:
     folder, part = _folder(pair.map, data)
     images = ImageFolder(folder, data / pair.poses if pair.poses else None)
     return islice(images.frames(), part.start, part.stop, part.step)
+
+
+def _camera(pair: Pair, data: Path) -> Camera | None:
+    """The camera of a pair; None where its intrinsics are not told."""
+    if not pair.camera_info:
+        return None
+    return intrinsics_of_folder(ImageFolder(_folder(pair.map, data)[0]), data / pair.camera_info)
 
 
 def drive_frames(
