@@ -89,7 +89,8 @@ def test_either_camera_of_a_rig_is_refined_by_their_map(
     assert {match.state for match in matches} == {MatchState.LOCALIZED}
     drive = "front/" if told == FRONT else "left/"
     assert all(both.places[match.place.id].name.startswith(drive) for match in matches)
-    assert len(apart) >= 0.8 * len(matches)
+    # Three images of the left side face a bare wall.
+    assert len(apart) >= 0.7 * len(matches)
     assert np.median(apart) < 0.1
 
 
