@@ -47,6 +47,7 @@ OF_EXTRAS = {
     "kornia",
     "lightning_fabric",
     "onnxruntime",
+    "pyceres",
     "pycolmap",
     "scipy",
     "tflite",

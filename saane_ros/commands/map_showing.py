@@ -86,9 +86,11 @@ def _points_text(route_map: RouteMap) -> str:
     points = route_map.points
     if points is None:
         return "none: a pose is that of the matched place, see `saane map build --metric`"
+    adjusted = "" if points.moved == (0.0, 0.0) else f"; poses {points.adjustment}"
     return (
         f"{points.points} of {points.features}, {points.place_bytes / 1e3:.1f} kB a place, "
         f"reprojection error {points.error:.2f} pixels, at {points.places} of {len(points)} places"
+        f"{adjusted}"
     )
 
 

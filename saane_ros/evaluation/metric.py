@@ -89,8 +89,8 @@ def mapped(
     features = load_features(card, weights, most=MOST_OF_MAP)
     posed = [frame for frame in frames if frame.pose is not None]
     views = [View(frame.pose, features.extract(frame.image)) for frame in posed]
-    poses = [view.pose for view in views if view.pose is not None]
-    points = triangulate(views, camera, mount, features)
+    points, adjusted = triangulate(views, camera, mount, features)
+    poses = [pose for pose in adjusted if pose is not None]
     return Mapped(points, poses, camera, mount, load_features(points.features, weights))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Points:
     features: name of what found the keypoints.  camera: of the (first) drive.  points: different
     ones.
     error: root mean square reprojection error on the drive itself, pixels.
+    moved: how far the drive's poses were adjusted for them, medians in metres and degrees; zero
+    where they were not.
     starts: int64 (N + 1,), rows of place i are starts[i] to starts[i + 1].  rows: (M,) of
     `row_type`, memory-mapped where read.
     """
@@ -58,6 +60,7 @@ class Points:
     error: float
     starts: NDArray[np.int64]
     rows: NDArray[Any]
+    moved: tuple[float, float] = (0.0, 0.0)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -66,6 +69,12 @@ class Points:
     def places(self) -> int:
         """How many see any."""
         return int(np.count_nonzero(np.diff(self.starts)))
+
+    @property
+    def adjustment(self) -> str:
+        """How far the poses moved, in words."""
+        metres, degrees = self.moved
+        return f"adjusted by {100 * metres:.1f} cm and {degrees:.2f} degrees in the median"
 
     @property
     def place_bytes(self) -> float:
@@ -88,14 +97,15 @@ class Points:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         chosen = [self.rows[self.starts[i] : self.starts[i + 1]] for i in places]
         rows = np.concatenate([self.rows[:0], *chosen])
-        return Points(self.features, self.camera, self.points, self.error, starts, rows)
+        return replace(self, starts=starts, rows=rows)
 
 
 def joined(parts: Sequence[Points | None], places: Sequence[int]) -> Points | None:
     """The points of several maps' places one after another, places[i] of part i; None of none.
 
     Places of a part without points have none, and so have those of other features than the first
-    part that has any, whose camera the whole names.
+    part that has any, whose camera the whole names. It tells the furthest that poses of a part
+    moved.
     """
     first = next((part for part in parts if part is not None), None)
     if first is None:
@@ -114,6 +124,7 @@ def joined(parts: Sequence[Points | None], places: Sequence[int]) -> Points | No
         math.sqrt(squares / max(1, len(rows))),
         np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
         rows,
+        max(part.moved for part in some),
     )
 
 
@@ -126,6 +137,7 @@ def write_points(folder: Path, points: Points) -> None:
         "descriptor_size": points.rows.dtype["descriptor"].shape[0],
         "points": points.points,
         "error_px": round(points.error, 4),
+        "moved": [round(value, 4) for value in points.moved],
         "camera": points.camera.as_dict(),
     }
     text = yaml.safe_dump(head, sort_keys=False)
@@ -140,7 +152,13 @@ def read_points(folder: Path, places: int) -> Points:
         features, size = str(head["features"]), int(head["descriptor_size"])
         count, error = int(head["points"]), float(head["error_px"])
         camera = camera_from(head["camera"], str(path))
-        if not 0 < size <= 4096 or count < 0 or not math.isfinite(error):
+        # Older maps adjusted no poses.
+        metres, degrees = map(float, head.get("moved", (0.0, 0.0)))
+        if (
+            not 0 < size <= 4096
+            or count < 0
+            or not all(map(math.isfinite, (error, metres, degrees)))
+        ):
             raise ValueError
     except (OSError, *YAML_FAULTS, TypeError, KeyError, ValueError, OverflowError) as cause:
         if isinstance(cause, SaaneError):
@@ -151,7 +169,7 @@ def read_points(folder: Path, places: int) -> Points:
         raise _unfit(folder / STARTS_FILE)
     if (np.diff(starts) < 0).any() or rows.dtype != row_type(size) or rows.shape != (starts[-1],):
         raise _unfit(folder / ROWS_FILE)
-    return Points(features, camera, count, error, np.array(starts), rows)
+    return Points(features, camera, count, error, np.array(starts), rows, (metres, degrees))
 
 
 def _array(path: Path) -> NDArray[Any]:

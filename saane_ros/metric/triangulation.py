@@ -2,9 +2,9 @@
 
 Keypoints of neighbouring places are matched; a pair is kept where an essential matrix explains it,
 whatever the poses say. Then the drive's poses are held and the points are triangulated and adjusted
-(Schoenberger and Frahm 2016). Held, because the map tells those poses: a camera that is found by
-the points has to be where the map says it is. Position priors, which pycolmap's adjustment could
-take instead, leave the roll about a straight drive open.
+(Schoenberger and Frahm 2016). Poses that do not explain the images are first adjusted together with
+points (`adjustment`). The map then tells the adjusted ones: a camera that is found by the points
+has to be where the map says it is.
 
 What cannot be triangulated raises NoPoints with one sentence; a map is then built without points.
 """
@@ -15,16 +15,17 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.data.poses.files import rotation_of
+from saane_ros.data.poses.files import quaternion_of, rotation_of
 from saane_ros.data.poses.transforms import OPTICAL, compose, inverse, turn_between
 from saane_ros.errors import SaaneError
+from saane_ros.metric.adjustment import MEAN_ERROR_PX, adjust, judged, moved
 from saane_ros.metric.cameras import Camera
 from saane_ros.metric.features import PIXELS, Keypoints, LocalFeatures, Matches, spread
 from saane_ros.metric.store import STEPS_A_PIXEL, Points, row_type
@@ -43,13 +44,15 @@ TURN = np.radians(45.0)
 STOOD_M = 0.05
 """Nearer, two places have no parallax: the drive stood, or turned on the spot."""
 PAIR_MATCHES = 15
-MEAN_ERROR_PX = 2.0
-"""Of matches from the epipolar lines that the drive's poses draw; in pixels of the size in which
-features are found, as all errors here. Above it, poses or intrinsics are wrong."""
-TRIED_FOCALS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
-CLEARLY = 0.6
-"""Another focal length is the right one where it leaves this share of the error."""
-JUDGED_PAIRS = 100
+HELD_ERROR_PX = 0.75
+"""Of `judged`. Below it, poses explain the images and stay as they are told; above, they are
+adjusted. Exact poses have 0.3 to 0.65, those off by 2 cm and 0.1 degrees 0.8."""
+ROUNDS = 2
+"""Of triangulation and adjustment: by better poses more points are found."""
+WIDER = 2.0
+"""Points are first sought so many times as far off as the poses' error."""
+MOST_MOVED_M, MOST_TURNED_DEG = 0.5, 3.0
+"""In the median; poses that have to be moved further are not off but wrong."""
 POINT_PX = 1.0
 """A point that is seen further from where it projects to is no point."""
 ANGLE_DEG = 1.0
@@ -78,7 +81,7 @@ def drive_points(
     shapes: Collection[tuple[int, int]],
     mount: Pose | None,
     features: LocalFeatures,
-) -> Points:
+) -> tuple[Points, list[Pose | None]]:
     """What `triangulate` gives, of a drive that may lack what it needs.
 
     shapes: heights and widths of the images, all different ones. Raises NoPoints, SaaneError.
@@ -103,9 +106,10 @@ def triangulate(
     camera: Camera,
     mount: Pose,
     features: LocalFeatures,
-) -> Points:
-    """Points of a drive's places in route order.
+) -> tuple[Points, list[Pose | None]]:
+    """Points of a drive's places in route order, and the poses by which they are seen.
 
+    These are the views' own where they explain the images, else adjusted with the own as prior.
     camera: what took the images.  mount: its pose on the body, axes x forward, y left, z up.
     Raises NoPoints, and SaaneError where pycolmap is not installed.
     """
@@ -137,9 +141,15 @@ def triangulate(
             "The map has no points, as neighbouring images have too little in common: place them "
             "nearer to each other."
         )
-    ideal.judge(matched, cameras)
-    found = ideal.triangulated(matched, cameras)
-    return _selected(views, found, ideal.zero, cameras, camera, features)
+    adjusted = ideal.explaining(matched, cameras)
+    found = ideal.triangulated(matched, adjusted, POINT_PX)
+    points = _selected(views, found, ideal.zero, adjusted, camera, features)
+    if adjusted is cameras:
+        return points, [view.pose for view in views]
+    bodies: list[Pose | None] = [None] * len(views)
+    for i, pose in adjusted.items():
+        bodies[i] = compose(pose, inverse(optical))
+    return replace(points, moved=moved(cameras, adjusted)), bodies
 
 
 def pycolmap() -> Any:
@@ -212,56 +222,46 @@ class _Ideal:
         )
         return np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
 
-    def judge(
+    def explaining(
         self, matched: dict[tuple[int, int], NDArray[np.int64]], cameras: dict[int, Pose]
-    ) -> None:
-        """NoPoints where the drive's poses and the intrinsics do not go together."""
-        some = list(matched.items())[:: max(1, len(matched) // JUDGED_PAIRS)]
-        lengths = np.array(TRIED_FOCALS)
-        errors = np.array(
-            [
-                np.median([self._epipolar(i, j, cameras, m, s) for (i, j), m in some])
-                for s in lengths
-            ]
-        )
-        own = errors[TRIED_FOCALS.index(1.0)] / self.unit
-        best = lengths[errors.argmin()]
-        if own > MEAN_ERROR_PX or (errors.min() < CLEARLY * own * self.unit and best != 1.0):
-            fits = f"; a focal length of {best * self.focal:.0f} pixels fits better"
-            raise NoPoints(
-                f"The map has no points, as by its poses and intrinsics (focal length "
-                f"{self.focal:.0f} pixels) its own images lie {own * self.unit:.1f} pixels from "
-                f"each other{'' if best == 1.0 else fits}: check the camera's calibration, its "
-                "mount and the poses."
-            )
+    ) -> dict[int, Pose]:
+        """The drive's poses where they explain the images; else adjusted ones that do.
 
-    def _epipolar(
-        self,
-        first: int,
-        second: int,
-        cameras: dict[int, Pose],
-        pairs: NDArray[np.int64],
-        scale: float,
-    ) -> float:
-        """Median distance (pixels) of matches from epipolar lines, the focal length scaled."""
-        between = compose(inverse(cameras[second]), cameras[first])
-        x, y, z = between.position
-        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-        here, there = self._rays(first, pairs[:, 0], scale), self._rays(second, pairs[:, 1], scale)
-        lines = here @ (cross @ rotation_of(between.orientation)).T
-        off = np.abs((there * lines).sum(axis=1))
-        return float(np.median(off / np.linalg.norm(lines[:, :2], axis=1)) * self.focal * scale)
-
-    def _rays(self, view: int, rows: NDArray[np.int64], scale: float) -> Array:
-        return np.column_stack([self.rays[view][rows] / scale, np.ones(len(rows))])
-
-    def triangulated(
-        self, matched: dict[tuple[int, int], NDArray[np.int64]], cameras: dict[int, Pose]
-    ) -> Any:
-        """The reconstruction by the drive's poses, which stay."""
-        colmap = self._colmap
+        NoPoints where poses and intrinsics do not go together.
+        """
         # Far from zero, as UTM grids are, float32 steps of a solver would tell.
         self.zero = np.mean([pose.position for pose in cameras.values()], axis=0)
+        error, better = judged(matched, cameras, self.rays, self.focal, self.unit)
+        own = error
+        # A wrong focal length is told before poses that move could make up for it.
+        if own <= HELD_ERROR_PX and not better:
+            return cameras
+        told = {i + 1: self._in_world(pose) for i, pose in cameras.items()}
+        adjusted = cameras
+        for _ in range(0 if better else ROUNDS):
+            found = self.triangulated(matched, adjusted, max(POINT_PX, WIDER * error))
+            adjust(self._colmap, found, told, self.unit)
+            adjusted = {i: self._in_map(found.image(i + 1).cam_from_world()) for i in cameras}
+            error, better = judged(matched, adjusted, self.rays, self.focal, self.unit)
+        metres, degrees = moved(cameras, adjusted)
+        far = metres > MOST_MOVED_M or degrees > MOST_TURNED_DEG
+        if error > MEAN_ERROR_PX or better or far:
+            fits = f"; a focal length of {better:.0f} pixels fits better" if better else ""
+            raise NoPoints(
+                f"The map has no points, as by its poses and intrinsics (focal length "
+                f"{self.focal:.0f} pixels) its own images lie {own:.1f} pixels from each "
+                f"other{fits}: check the camera's calibration, its mount and the poses."
+            )
+        return adjusted
+
+    def triangulated(
+        self,
+        matched: dict[tuple[int, int], NDArray[np.int64]],
+        cameras: dict[int, Pose],
+        pixels: float,
+    ) -> Any:
+        """The reconstruction by the drive's poses, which stay; points are seen `pixels` near."""
+        colmap = self._colmap
         reconstruction = colmap.Reconstruction()
         reconstruction.add_camera_with_trivial_rig(self.camera)
         with tempfile.TemporaryDirectory() as folder:
@@ -294,8 +294,8 @@ class _Ideal:
             options.triangulation.ignore_two_view_tracks = False
             options.triangulation.min_angle = ANGLE_DEG
             options.mapper.filter_min_tri_angle = ANGLE_DEG
-            options.mapper.filter_max_reproj_error = POINT_PX * self.unit
-            wide = float(np.degrees(2 * POINT_PX * self.unit / self.focal))
+            options.mapper.filter_max_reproj_error = pixels * self.unit
+            wide = float(np.degrees(2 * pixels * self.unit / self.focal))
             options.triangulation.create_max_angle_error = wide
             options.triangulation.continue_max_angle_error = wide
             found = colmap.triangulate_points(
@@ -308,6 +308,12 @@ class _Ideal:
         rotation = rotation_of(pose.orientation).T
         offset = -rotation @ (np.array(pose.position) - self.zero)
         return self._colmap.Rigid3d(np.column_stack([rotation, offset]))
+
+    def _in_map(self, cam_from_world: Any) -> Pose:
+        """The inverse of `_in_world`."""
+        matrix = cam_from_world.inverse().matrix()
+        x, y, z = (matrix[:, 3] + self.zero).tolist()
+        return Pose((x, y, z), quaternion_of(matrix[:, :3]))
 
 
 def _selected(

@@ -44,13 +44,15 @@ class BuildReport:
 
     embedded: frames that went through the network.  continued: frames that an interrupted build
     had embedded.  skipped: name and reason of every frame left out.  no_points: why the map has
-    none, although it was to; empty where it has.
+    none, although it was to; empty where it has.  moved: how far its poses were adjusted for them;
+    empty where they were not.
     """
 
     embedded: int = 0
     continued: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     no_points: str = ""
+    moved: str = ""
 
     def summary(self) -> str:
         """One line per fact, the skipped frames by name."""
@@ -62,8 +64,7 @@ class BuildReport:
             more = len(self.skipped) - len(named)
             listed = ", ".join(named) + (f" and {more} more" if more else "")
             lines.append(f"{len(self.skipped)} frames skipped: {listed}")
-        if self.no_points:
-            lines.append(self.no_points)
+        lines += [line for line in (self.no_points, self.moved) if line]
         return "\n".join(lines)
 
 
@@ -234,19 +235,29 @@ class RouteMapBuilder:
             None if self._features is None else lambda: self._points(poses, rows),
         )
 
-    def _points(self, poses: Sequence[Pose | None], rows: Sequence[int]) -> Points | None:
-        """The points of places; None, and the report says why, where there are none."""
-        self.report.no_points = ""
+    def _points(
+        self, poses: Sequence[Pose | None], rows: Sequence[int]
+    ) -> tuple[Points | None, Sequence[Pose | None]]:
+        """The points of places and the poses by which they are seen.
+
+        None, and the report says why, where there are no points; the poses then stay.
+        """
+        self.report.no_points = self.report.moved = ""
         try:
             views = [
                 View(pose, self._journal.keypoints(row))
                 for pose, row in zip(poses, rows, strict=True)
             ]
             assert self._features is not None, "asked for only with features"
-            return drive_points(views, self.intrinsics, self._shapes, self.camera, self._features)
+            points, adjusted = drive_points(
+                views, self.intrinsics, self._shapes, self.camera, self._features
+            )
         except SaaneError as error:
             self.report.no_points = str(error)
-            return None
+            return None, poses
+        if points.moved != (0.0, 0.0):
+            self.report.moved = f"The map's poses were {points.adjustment} by its images."
+        return points, adjusted
 
     def _stamp_fault(self, frame: Frame) -> str | None:
         """Why a stamp is wrong; one far from that before is not: the clock may be set anew."""

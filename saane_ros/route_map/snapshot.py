@@ -17,7 +17,7 @@ from saane_ros.route_map.merge import merge_maps
 from saane_ros.route_map.postprocessing import AUTO, NONE, chosen, fit
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
-from saane_ros.types import Place
+from saane_ros.types import Place, Pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Snapshot:
     map that they are merged with.  descriptors, grids: rows of the journal; place i has those of
     `rows[i]` and the thumbnail i.  base: folder of the map that the places are merged with, None
     where they are a map of their own.  points: triangulates
-    those of the places, None for a map without.
+    those of the places, None for a map without; with the poses that the places then have.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Snapshot:
     thumbnails: Sequence[Path]
     cohort: Cohort
     base: Path | None = None
-    points: Callable[[], Points | None] | None = None
+    points: Callable[[], tuple[Points | None, Sequence[Pose | None]]] | None = None
 
     def write(self) -> RouteMap:
         """Write the map and open it."""
@@ -70,10 +70,14 @@ class Snapshot:
         postprocessing = fit(info.postprocessing, descriptors)
         if postprocessing is not None:
             descriptors = postprocessing.apply(descriptors)
+        points, places = None, self.places
+        if self.points is not None:
+            points, poses = self.points()
+            places = [replace(p, pose=pose) for p, pose in zip(places, poses, strict=True)]
         write_map(
             path,
             replace(info, descriptor_size=descriptors.shape[1]),
-            self.places,
+            places,
             descriptors,
             rows,
             self.thumbnails,
@@ -81,6 +85,6 @@ class Snapshot:
             grids,
             postprocessing,
             None,
-            None if self.points is None else self.points(),
+            points,
         )
         return RouteMap.open(path)

@@ -94,7 +94,7 @@ def refined(
     """The refinement of a query among a drive's places, and the map's own error."""
     world, labels, drive = World(seed), Labels(), bodies()
     views = [View(pose, world.look(camera, pose, noise)) for pose in drive]
-    points = triangulate(views, camera, MOUNT, labels)
+    points, _ = triangulate(views, camera, MOUNT, labels)
     refiner = Refiner(points, drive, MOUNT, labels, own, budget_ms=None)
     labels.next = world.look(camera, query, noise, own)
     found = refiner.refine(IMAGE, camera, [3, 4, 5, 6])
@@ -127,7 +127,7 @@ def test_points_far_from_zero_are_as_exact() -> None:
     world.points += [5e5, 0, 0]
     drive = bodies(far=5e5)
     views = [View(pose, world.look(PLAIN, pose)) for pose in drive]
-    points = triangulate(views, PLAIN, MOUNT, labels)
+    points, _ = triangulate(views, PLAIN, MOUNT, labels)
     labels.next = world.look(PLAIN, replace(QUERY, position=(5e5 + 9.3, -1.4, 0.2)))
     found = Refiner(points, drive, MOUNT, labels, budget_ms=None).refine(IMAGE, PLAIN, [3, 4, 5])
     assert found is not None
@@ -167,7 +167,7 @@ def test_covariance_by_monte_carlo() -> None:
     world, labels, drive = World(), Labels(), bodies()
     views = [View(pose, world.look(PLAIN, pose)) for pose in drive]
     refiner = Refiner(
-        triangulate(views, PLAIN, MOUNT, labels), drive, MOUNT, labels, budget_ms=None
+        triangulate(views, PLAIN, MOUNT, labels)[0], drive, MOUNT, labels, budget_ms=None
     )
     errors, told = [], []
     for _ in range(60):
@@ -202,7 +202,7 @@ def test_evidence_tells_right_matches_from_chance() -> None:
 def test_a_place_with_nothing_in_common_and_a_spent_budget_give_no_pose() -> None:
     world, labels, drive = World(), Labels(), bodies()
     views = [View(pose, world.look(PLAIN, pose)) for pose in drive]
-    points = triangulate(views, PLAIN, MOUNT, labels)
+    points, _ = triangulate(views, PLAIN, MOUNT, labels)
     refiner = Refiner(points, drive, MOUNT, labels, budget_ms=None)
     assert refiner.refine(IMAGE, PLAIN, []) is None
     # The same numbers at other pixels: everything matches and nothing fits.
@@ -225,7 +225,7 @@ def test_a_bare_wall_tells_the_pose_too(aside: float) -> None:
     left = read_mount("0 0 1.5 0 0 1.5708")
     assert left is not None
     views = [View(pose, world.look(PLAIN, pose, 0.3, left)) for pose in drive]
-    points = triangulate(views, PLAIN, left, labels)
+    points, _ = triangulate(views, PLAIN, left, labels)
     refiner = Refiner(points, drive, left, labels, budget_ms=None)
     labels.next = world.look(PLAIN, QUERY, 0.3, left)
     found = refiner.refine(IMAGE, PLAIN, [3, 4, 5, 6])
@@ -238,7 +238,7 @@ def test_places_of_a_stop_see_what_those_beside_it_see() -> None:
     """A drive that stands for nine places in its middle has points before and after."""
     there = bodies()
     drive = [*there[:6], *[there[5]] * 9, *there[6:]]
-    points = triangulate(drive_views(drive), PLAIN, MOUNT, Labels())
+    points, _ = triangulate(drive_views(drive), PLAIN, MOUNT, Labels())
     counts = np.diff(points.starts)
     assert (counts[:6] > 20).all()
     assert (counts[-6:] > 20).all()
@@ -270,7 +270,7 @@ def test_a_wrong_focal_length_is_told_with_the_right_one() -> None:
         for pose, a in zip(bodies(), 0.25 * np.sin(np.arange(12)), strict=True)
     ]
     views = drive_views(bends)
-    assert triangulate(views, PLAIN, MOUNT, Labels()).error < 0.05
+    assert triangulate(views, PLAIN, MOUNT, Labels())[0].error < 0.05
     with pytest.raises(NoPoints, match=r"focal length 600 pixels.*of (420|360) pixels fits better"):
         triangulate(views, wrong, MOUNT, Labels())
 
@@ -334,7 +334,7 @@ def test_rendered_images_are_refined_to_centimetres(town: tuple[Traverse, Traver
     features = RootSift(MOST_OF_MAP)
     frames = [mapping.render(i) for i in range(0, 40, 3)]
     views = [View(frame.pose, features.extract(frame.image)) for frame in frames]
-    points = triangulate(views, camera, mount, features)
+    points, _ = triangulate(views, camera, mount, features)
     assert points.error < 1.2
     assert points.place_bytes <= 25_000
     poses = [frame.pose for frame in frames]

@@ -346,9 +346,9 @@ class MapBuilderNode(ManagedNode[MapBuilderSettings]):
         except Exception as error:
             return False, self._explain(error)
         waiting = f" {left} images still wait for the pose after them." if left else ""
-        without = changed or builder.report.no_points
-        without = f" {without}" if without else ""
-        return True, f"{info.count} places written to {builder.path}.{waiting}{without}"
+        about = changed or builder.report.no_points or builder.report.moved
+        about = f" {about}" if about else ""
+        return True, f"{info.count} places written to {builder.path}.{waiting}{about}"
 
     def _end(self, builder: RouteMapBuilder) -> None:
         """Runs on the writer's thread, after what it writes."""
