@@ -46,7 +46,7 @@ def adjust(colmap: Any, reconstruction: Any, told: Mapping[int, Any], sigma: flo
     told: rig_from_world (`Rigid3d`) by frame, the prior.  sigma: standard deviation of a keypoint,
     pixels; those further off count less (Cauchy). Raises SaaneError where pyceres is not installed.
     """
-    ceres = _pyceres()
+    ceres = load_pyceres()
     from pycolmap import cost_functions
 
     config = colmap.BundleAdjustmentConfig()
@@ -75,7 +75,7 @@ def adjust(colmap: Any, reconstruction: Any, told: Mapping[int, Any], sigma: flo
     adjuster.solve()
 
 
-def _pyceres() -> Any:
+def load_pyceres() -> Any:
     """The library, without the handlers of signals that it installs: a node ends by its own."""
     libc = ctypes.CDLL(None)
     actions = {int(number): ctypes.create_string_buffer(1024) for number in signal.valid_signals()}
