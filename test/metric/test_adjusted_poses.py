@@ -83,15 +83,18 @@ def test_the_prior_pulls_as_its_deviations_say() -> None:
     colmap = pycolmap()
     options = colmap.SyntheticDatasetOptions()
     options.num_rigs, options.num_cameras_per_rig = 1, 1
-    options.num_frames_per_rig, options.num_points3D = 5, 40
+    options.num_frames_per_rig, options.num_points3D = 5, 10
     options.camera_has_prior_focal_length = True
     colmap.set_random_seed(0)
     found = colmap.synthesize_dataset(options)
     rng = np.random.default_rng(0)
+    for image in found.images.values():
+        for seen in image.points2D:
+            seen.xy = seen.xy + rng.normal(0, 4.0, 2)
     told = {}
     for number, frame in found.frames.items():
         matrix = frame.rig_from_world.matrix()
-        told[number] = colmap.Rigid3d(matrix + np.c_[np.zeros((3, 3)), rng.normal(0, 0.1, 3)])
+        told[number] = colmap.Rigid3d(matrix + np.c_[np.zeros((3, 3)), rng.normal(0, 0.2, 3)])
     sigma = 2.0
     adjust(colmap, found, told, sigma)
 

@@ -13,7 +13,7 @@ from scenes import ColourGridEmbedder
 
 from saane_ros.cli import main
 from saane_ros.data.bags import BagWriter
-from saane_ros.data.poses.transforms import compose
+from saane_ros.data.poses.transforms import compose, inverse
 from saane_ros.embedding import loading
 from saane_ros.errors import SaaneError
 from saane_ros.evaluation.metric import error_of
@@ -92,6 +92,59 @@ def test_info_tells_the_points(built: Path, capsys: pytest.CaptureFixture[str]) 
     assert f"{points.place_bytes / 1e3:.1f} kB a place" in told
     assert f"error {points.error:.2f} pixels" in told
     assert points.place_bytes <= 25_000
+    assert "adjusted" not in told
+
+
+def test_poses_that_are_off_are_told_as_the_images_have_them(
+    photos: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    drive: tuple[Traverse, list[TownFrame]],
+) -> None:
+    pytest.importorskip("pyceres", reason="the extra metric is absent")
+    folder, out = tmp_path / "off", tmp_path / "off.routemap"
+    shutil.copytree(photos[0], folder)
+    rng = np.random.default_rng(0)
+    frames = drive[1]
+    told = [
+        Pose(
+            tuple((rng.normal(0, 0.08, 3) + frame.pose.position).tolist()),
+            compose(
+                Pose((0.0, 0.0, 0.0), (*rng.normal(0, 0.004, 3).tolist(), 1.0)),
+                Pose((0.0, 0.0, 0.0), frame.pose.orientation),
+            ).orientation,
+        )
+        for frame in frames
+    ]
+    rows = ["name,x,y,z,qx,qy,qz,qw"]
+    for number, pose in enumerate(told):
+        values = [*pose.position, *pose.orientation]
+        rows.append(",".join([f"{number}.png", *map(repr, values)]))
+    (folder / "poses.csv").write_text("\n".join(rows))
+    assert main(build((folder, photos[1]), out, "--camera-pose", MOUNT)) == 0
+    route_map, printed = RouteMap.open(out), capsys.readouterr().out
+    points, mount, poses = route_map.points, route_map.info.camera, route_map.poses()
+    assert points is not None
+    assert mount is not None
+    assert printed.count(points.adjustment) == 2
+    shifts = [np.subtract(a.position, b.position) for a, b in zip(poses, told, strict=True)]
+    assert points.moved[0] == pytest.approx(np.median(np.linalg.norm(shifts, axis=1)), abs=1e-4)
+    assert f"adjusted by {100 * points.moved[0]:.1f} cm and " in points.adjustment
+
+    def step_errors(some: list[Pose]) -> float:
+        """How far neighbours are off each other, as each sees it; metres."""
+        steps = [
+            np.subtract(compose(inverse(a), b).position, compose(inverse(c.pose), d.pose).position)
+            for a, b, c, d in zip(some, some[1:], frames, frames[1:], strict=False)
+        ]
+        return float(np.median(np.linalg.norm(steps, axis=1)))
+
+    assert step_errors(poses) < 0.4 * step_errors(told)
+    shown = drive[0].render(10)
+    refiner = Refiner(points, poses, mount, RootSift(), budget_ms=None)
+    found = refiner.refine(shown.image, points.camera, [3, 4])
+    assert found is not None
+    assert np.linalg.norm(np.subtract(found.pose.position, shown.pose.position)) < 0.15
 
 
 def test_images_are_refined_in_the_map_and_in_its_parts(

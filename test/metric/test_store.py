@@ -32,7 +32,7 @@ def some_points(counts: list[int], seed: int = 0, name: str = "rootsift-corners"
     rows["xy"] = rng.integers(0, 5000, (len(rows), 2))
     rows["descriptor"] = rng.integers(0, 255, (len(rows), 16))
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Points(name, CAMERA, len(rows), 0.75, starts, rows)
+    return Points(name, CAMERA, len(rows), 0.75, starts, rows, (0.125, 0.25 * seed))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
@@ -41,11 +41,12 @@ def test_what_is_written_comes_back(tmp_path: Path, counts: list[int], seed: int
     points = some_points(counts, seed)
     write_points(tmp_path, points)
     back = read_points(tmp_path, len(counts))
-    assert (back.features, back.camera, back.points, back.error) == (
+    assert (back.features, back.camera, back.points, back.error, back.moved) == (
         points.features,
         points.camera,
         points.points,
         points.error,
+        points.moved,
     )
     assert back.starts.tolist() == points.starts.tolist()
     assert np.array_equal(back.rows, points.rows)
