@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from saane_ros.data.poses.files import quaternion_of, rotation_of
 from saane_ros.data.poses.transforms import OPTICAL, compose, inverse, turn_between
 from saane_ros.errors import SaaneError
-from saane_ros.metric.adjustment import MEAN_ERROR_PX, adjust, judged, moved
+from saane_ros.metric.adjustment import MEAN_ERROR_PX, adjust, freed_focal, judged, moved
 from saane_ros.metric.cameras import Camera
 from saane_ros.metric.features import PIXELS, Keypoints, LocalFeatures, Matches, spread
 from saane_ros.metric.store import STEPS_A_PIXEL, Points, row_type
@@ -237,11 +237,13 @@ class _Ideal:
             return cameras
         told = {i + 1: self._in_world(pose) for i, pose in cameras.items()}
         adjusted = cameras
-        for _ in range(0 if better else ROUNDS):
+        for number in range(0 if better else ROUNDS):
             found = self.triangulated(matched, adjusted, max(POINT_PX, WIDER * error))
-            adjust(self._colmap, found, told, self.unit)
+            cost = adjust(self._colmap, found, told, self.unit)
             adjusted = {i: self._in_map(found.image(i + 1).cam_from_world()) for i in cameras}
             error, better = judged(matched, adjusted, self.rays, self.focal, self.unit)
+            if number == ROUNDS - 1 and not better:
+                better = freed_focal(self._colmap, found, told, self.unit, cost)
         metres, degrees = moved(cameras, adjusted)
         far = metres > MOST_MOVED_M or degrees > MOST_TURNED_DEG
         if error > MEAN_ERROR_PX or better or far:

@@ -16,7 +16,7 @@ from test_poses_by_points import IMAGE, MOUNT, PLAIN, QUERY, Labels, World, bodi
 from saane_ros.data.poses.transforms import compose, inverse, turn_between
 from saane_ros.metric.adjustment import PRIOR_DEG, PRIOR_M, adjust
 from saane_ros.metric.pnp import Refiner
-from saane_ros.metric.triangulation import View, pycolmap, triangulate
+from saane_ros.metric.triangulation import NoPoints, View, pycolmap, triangulate
 from saane_ros.types import Pose
 
 pytest.importorskip("pycolmap", reason="the extra metric is absent")
@@ -76,6 +76,23 @@ def test_poses_that_are_off_are_adjusted_by_the_images(metres: float, degrees: f
     found = refiner.refine(IMAGE, PLAIN, [8, 9, 10, 11])
     assert found is not None
     assert math.dist(found.pose.position, query.position) < metres
+
+
+@pytest.mark.parametrize("focal", [340.0, 440.0, 480.0, 600.0])
+def test_poses_that_move_do_not_hide_a_wrong_focal_length(focal: float) -> None:
+    """400 pixels are right, as bends show."""
+    drive = [
+        replace(pose, orientation=(0.0, 0.0, math.sin(a / 2), math.cos(a / 2)))
+        for pose, a in zip(bodies(), 0.25 * np.sin(np.arange(12)), strict=True)
+    ]
+    seen = drive_views(drive)
+    told = off(drive, 0.1, 0.5)
+    views = [View(pose, view.keypoints) for pose, view in zip(told, seen, strict=True)]
+    _, poses = triangulate(views, PLAIN, MOUNT, Labels())
+    assert poses != told
+    wrong = replace(PLAIN, k=(focal, 0.0, 320.0, 0.0, focal, 240.0, 0.0, 0.0, 1.0))
+    with pytest.raises(NoPoints, match=r"a focal length of (39|40)\d pixels fits better"):
+        triangulate(views, wrong, MOUNT, Labels())
 
 
 def test_the_prior_pulls_as_its_deviations_say() -> None:
