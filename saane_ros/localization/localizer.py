@@ -217,7 +217,8 @@ class Localizer:
             by_place = self._by_place(verdict, nearest)
             inquiry.answer_at(verdict.spots, verdict.masses)
         driven = None if self.odometry_fault else travelled
-        if self.points.agrees(inquiry.answer, driven) and state is MatchState.LOCALIZED:
+        agreed = self.points.agrees(inquiry.answer, driven)
+        if state is MatchState.LOCALIZED and (agreed or not self.settings.sequence_filter):
             refined = self._refined(verdict, inquiry.answer)
         pose, covariance = refined or by_place or (None, None)
         timings = {

@@ -304,14 +304,31 @@ def test_a_pose_that_odometry_contradicts_is_not_told(
     monkeypatch.setattr(MapPoints, "ask", shifted)
     matches, localizer = drive(route_map, driven)
     wrong = [number % 5 == 4 for number in range(len(driven))]
-    # The first has none to agree with.
     told = [match.source == REFINED for match in matches]
-    assert told == [number > 0 and not bad for number, bad in enumerate(wrong)]
+    assert told == [not bad for bad in wrong]
     assert (
         max(off(m.pose, f) for m, f, one in zip(matches, driven, told, strict=True) if one) < 0.15
     )
     localizer.reset()
-    assert localizer.localize(driven[5]).match.source == BY_PLACE
+    assert localizer.localize(driven[5]).match.source == REFINED
+
+
+def test_a_lone_pose_among_images_without_points_waits_for_another(
+    route_map: RouteMap, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by night: hardly any image shows a point, and the one that does is mistaken."""
+    ask, asked, shown = MapPoints.ask, -1, (2, 9, 10)
+
+    def seldom(self: MapPoints, *arguments: object) -> Answer | None:
+        nonlocal asked
+        asked += 1
+        answer = ask(self, *arguments)  # type: ignore[arg-type]
+        return answer if answer is None or asked in shown else Answer(answer.places)
+
+    monkeypatch.setattr(MapPoints, "ask", seldom)
+    matches, _ = drive(route_map, frames)
+    assert [n for n, match in enumerate(matches) if match.source == REFINED] == [10]
+    assert {match.state for match in matches} == {MatchState.LOCALIZED}
 
 
 def test_the_map_with_points_is_the_one_that_is_asked(
