@@ -101,6 +101,11 @@ class Localizer:
         return self._projection is not None
 
     @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width that images are resized to; None where points or a model use more."""
+        return None if self.points.usable else getattr(self._embedder, "input_size", None)
+
+    @property
     def odometry_fault(self) -> str:
         """Why odometry is not used, in words; empty where it is or there is none."""
         return self._sequence.odometry_fault
