@@ -59,6 +59,7 @@ setup(
         "metric": ["pycolmap"],
         "onnx": ["onnx", "onnxruntime"],
         "openvino": ["openvino"],
+        "fleet": ["qdrant-client>=1.17", "qdrant-edge-py", "ray"],
         "test": [
             "pytest",
             "hypothesis",
@@ -78,6 +79,9 @@ setup(
             "openvino",
             "ai-edge-litert",
             "pycolmap",
+            "qdrant-client>=1.17",
+            "qdrant-edge-py",
+            "ray",
             "colcon-common-extensions",
         ],
     },

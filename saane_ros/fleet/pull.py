@@ -108,6 +108,7 @@ class _Pull:
         if region is not None:
             rows = region.rows(manifest, read_places(files / PLACES_FILE, False).positions)
             if not len(rows):
+                shutil.rmtree(self._folder, ignore_errors=True)
                 raise SaaneError(
                     f"{manifest.title} has no place within {region.radius:g} m of there: give a "
                     "larger --radius or another map."

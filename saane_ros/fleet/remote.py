@@ -48,7 +48,8 @@ class RemoteEngine:
         with parsing(f"{address} is no address of a server", "give http://host:6333 or grpc://"):
             parts = urlsplit(address)
             scheme, port = parts.scheme, parts.port
-        if not parts.hostname or parts.username or parts.path.strip("/") or parts.query:
+        known = scheme in ("http", "https", "grpc", "grpcs")
+        if not known or not parts.hostname or parts.username or parts.path.strip("/") or parts.query:
             raise SaaneError(f"{address} is no address of a server: give http://host:6333.")
         where: dict[str, Any] = {"port": port or 6333}
         if scheme.startswith("grpc"):

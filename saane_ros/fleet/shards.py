@@ -36,7 +36,7 @@ def run_shards(
         import ray
     with parsing("The Ray cluster cannot be reached", "check $RAY_ADDRESS, or --workers 1"):
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False)
+            ray.init(log_to_driver=False, logging_level="error")
         else:
             # Only this machine's processes may speak to it.
             ray.init(
@@ -44,6 +44,7 @@ def run_shards(
                 num_cpus=workers,
                 include_dashboard=False,
                 log_to_driver=False,
+                logging_level="error",
                 _node_ip_address="127.0.0.1",
             )
     try:

@@ -49,6 +49,7 @@ _MAP, _OUT = ["street.routemap"], ["made"]
 _BAG: Given = {"--bag": ["drive"], "--image-topic": ["/camera/image"]}
 _TRUTH: Given = {"--truth": ["same-names"]}
 _MODEL: Given = {"--model": ["saane-town"]}
+_STORE: Given = {"--store": ["store"]}
 _PLACES: Given = {"--models": ["models"], "--results": ["results"]}
 BASES: list[tuple[str, Given]] = [
     ("bag info", {"bag": ["drive"]}),
@@ -84,6 +85,14 @@ BASES: list[tuple[str, Given]] = [
     ("train pseudo-labels", {"--teacher": ["saane-town"], "--images": ["night"], "--out": _OUT}),
     ("train sweep", {"--config": ["saane-town.yaml"], "--out": _OUT, "--results": ["results"]}),
     ("train evidence", {"--config": ["evidence.yaml"], "--out": _OUT, **_PLACES}),
+    ("fleet push", {"maps": _MAP, **_STORE}),
+    ("fleet list", {"map": ["street"], **_STORE}),
+    ("fleet pull", {"map": ["street"], **_STORE, "--to": _OUT}),
+    ("fleet pull", {"--kept-pose": ["pose.json"], **_STORE, "--to": _OUT}),
+    ("fleet install", {"map": ["street"], "version": ["a"], "--to": _OUT}),
+    ("fleet rollback", {"map": ["street"], "--to": _OUT}),
+    ("fleet verify", {**_STORE}),
+    ("fleet find", {"image": ["images/0.png"], **_STORE}),
     ("models list", {}),
     ("models verify", {"model": ["saane-town"]}),
     ("models fetch", {"model": ["saane-town"]}),
