@@ -138,9 +138,9 @@ def _push(options: argparse.Namespace) -> None:
     from saane_ros.fleet.store import open_store
     from saane_ros.route_map.store import RouteMap
 
-    with open_store(options.store) as store:
-        for path in options.maps:
-            route_map = RouteMap.open(path, everything=True)
+    maps = [RouteMap.open(path, everything=True) for path in options.maps]
+    with open_store(options.store, make=True) as store:
+        for route_map in maps:
             report = push(store, route_map, options.condition, options.everything)
             name = f"{route_map.info.name} version {report.version}"
             if not report.new and not options.everything:

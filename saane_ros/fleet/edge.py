@@ -27,15 +27,20 @@ _NO_VECTORS = "none"
 
 
 class EdgeEngine:
-    """An engine in a folder, which one process has at a time."""
+    """An engine in a folder, which one process has at a time.
 
-    def __init__(self, folder: Path) -> None:
+    make: the folder where there is none. Raises SaaneError.
+    """
+
+    def __init__(self, folder: Path, make: bool) -> None:
         with parsing(
             "A fleet store in a folder needs qdrant-edge", "pip install 'saane_ros[fleet]'"
         ):
             import qdrant_edge
         self._kit: Any = qdrant_edge
         self._folder = folder
+        if not make and not folder.is_dir():
+            raise SaaneError(f"There is no fleet store {folder}: push a map, or name another.")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / ROOMS_FILE).is_file():
             raise SaaneError(f"{folder} is a folder of other things: name another for the store.")
         self._lock: int | None = lock_folder(folder, f"command is using the fleet store {folder}")
@@ -120,7 +125,7 @@ class EdgeEngine:
             limit=k,
             query=self._kit.Query.Nearest(query.tolist()),
             filter=self._filter(where),
-            with_payload=True,
+            with_payload=["versions"],
         )
         with self._telling(room):
             return [_stored(one) for one in self._shard(room).query(request)]

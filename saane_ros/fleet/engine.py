@@ -99,7 +99,10 @@ class Engine(Protocol):
         ...
 
     def nearest(self, room: str, query: NDArray[np.float32], k: int, where: Where) -> list[Stored]:
-        """About the k nearest of the points that are meant, the nearest first, without vectors."""
+        """About the k nearest of the points that are meant, the nearest first.
+
+        Of the payload they have `versions`, and no vectors.
+        """
         ...
 
     def settle(self, room: str) -> None:

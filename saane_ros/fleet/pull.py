@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,7 +109,7 @@ class _Pull:
         if region is not None:
             rows = region.rows(manifest, read_places(files / PLACES_FILE, False).positions)
             if not len(rows):
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._forget()
                 raise SaaneError(
                     f"{manifest.title} has no place within {region.radius:g} m of there: give a "
                     "larger --radius or another map."
@@ -123,6 +124,14 @@ class _Pull:
                 part.write_bytes(table[rows].tobytes())
         shutil.rmtree(self._folder, ignore_errors=True)
         return replace(report, fetched=self._fetched, bytes=self._bytes)
+
+    def _forget(self) -> None:
+        """Leave no trace of a pull of nothing."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        folder = self._target.folder
+        with suppress(OSError):  # not empty
+            for path in (folder, folder.parent, folder.parent.parent):
+                path.rmdir()
 
     def _files(self) -> Path:
         """The files that are not kept place by place."""

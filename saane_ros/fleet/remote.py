@@ -49,7 +49,13 @@ class RemoteEngine:
             parts = urlsplit(address)
             scheme, port = parts.scheme, parts.port
         known = scheme in ("http", "https", "grpc", "grpcs")
-        if not known or not parts.hostname or parts.username or parts.path.strip("/") or parts.query:
+        if (
+            not known
+            or not parts.hostname
+            or parts.username
+            or parts.path.strip("/")
+            or parts.query
+        ):
             raise SaaneError(f"{address} is no address of a server: give http://host:6333.")
         where: dict[str, Any] = {"port": port or 6333}
         if scheme.startswith("grpc"):
@@ -136,7 +142,11 @@ class RemoteEngine:
     def nearest(self, room: str, query: NDArray[np.float32], k: int, where: Where) -> list[Stored]:
         found = self._call(
             lambda: self._client.query_points(
-                room, query.tolist(), query_filter=self._filter(where), limit=k, with_payload=True
+                room,
+                query.tolist(),
+                query_filter=self._filter(where),
+                limit=k,
+                with_payload=["versions"],
             )
         )
         return [_stored(one) for one in found.points]

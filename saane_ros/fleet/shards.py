@@ -6,6 +6,7 @@ dies costs the rest of its shard, and nothing else.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -36,7 +37,7 @@ def run_shards(
         import ray
     with parsing("The Ray cluster cannot be reached", "check $RAY_ADDRESS, or --workers 1"):
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False, logging_level="error")
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
         else:
             # Only this machine's processes may speak to it.
             ray.init(
@@ -44,7 +45,7 @@ def run_shards(
                 num_cpus=workers,
                 include_dashboard=False,
                 log_to_driver=False,
-                logging_level="error",
+                logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",
             )
     try:

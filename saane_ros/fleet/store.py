@@ -154,15 +154,19 @@ class FleetStore:
 
 
 @contextmanager
-def open_store(address: str) -> Iterator[FleetStore]:
-    """The store at http://, https://, grpc:// or grpcs://, or in a folder.  Raises SaaneError."""
+def open_store(address: str, make: bool = False) -> Iterator[FleetStore]:
+    """The store at http://, https://, grpc:// or grpcs://, or in a folder.
+
+    make: a folder where there is none. Raises SaaneError.
+    """
     if not address.strip():
         raise SaaneError(
             f"No fleet store is named: give --store or set {ADDRESS_VARIABLE}, to http://host:6333 "
             "or a folder."
         )
     remote = "://" in address
-    engine: Engine = RemoteEngine(address) if remote else EdgeEngine(Path(address).expanduser())
+    folder = Path(address).expanduser()
+    engine: Engine = RemoteEngine(address) if remote else EdgeEngine(folder, make)
     try:
         yield FleetStore(address, engine)
     finally:

@@ -1,4 +1,4 @@
-"""`saane fleet`, as a person calls it: from a push to a vehicle that localizes without a network."""
+"""`saane fleet`, as a person calls it: from a push to a vehicle that has no network."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ pytest.importorskip("qdrant_edge", reason="qdrant-edge-py is not installed")
 @pytest.fixture(params=["embedded", "server"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FleetStore]:
     if request.param == "embedded":
-        with open_store(str(tmp_path / "store")) as opened:
+        with open_store(str(tmp_path / "store"), make=True) as opened:
             yield opened
         return
     with running() as server, open_store(server.address) as opened:
@@ -208,10 +208,10 @@ def test_filters_mean_what_they_say(store: FleetStore, tmp_path: Path) -> None:
 
 def test_the_store_is_made_anew_from_folders(tmp_path: Path) -> None:
     path = tmp_path / "street.routemap"
-    with open_store(str(tmp_path / "one")) as store:
+    with open_store(str(tmp_path / "one"), make=True) as store:
         push(store, street(path))
         before = store.manifest("street")
-    with open_store(str(tmp_path / "two")) as store:
+    with open_store(str(tmp_path / "two"), make=True) as store:
         push(store, RouteMap.open(path))
         after = store.manifest("street")
         assert replace(after, pushed=before.pushed) == before
@@ -221,13 +221,14 @@ def test_the_store_is_made_anew_from_folders(tmp_path: Path) -> None:
 def test_a_large_place_list_travels_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from saane_ros.fleet import content, push as pushing
+    from saane_ros.fleet import content
+    from saane_ros.fleet import push as pushing
 
     for module in (content, pushing):
         monkeypatch.setattr(module, "PIECE_BYTES", 100)
     monkeypatch.setattr(pushing, "BATCH_POINTS", 4)
     path = tmp_path / "street.routemap"
-    with open_store(str(tmp_path / "store")) as store:
+    with open_store(str(tmp_path / "store"), make=True) as store:
         push(store, street(path))
         manifest = store.manifest("street")
         assert len(manifest.table.ids) == 10

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fleet_maps import street
-from qdrant_stand_in import StandIn, running
 from qdrant_client import models
+from qdrant_stand_in import StandIn, running
 
 from saane_ros.errors import SaaneError
 from saane_ros.fleet import pull as pulling
@@ -141,7 +141,7 @@ def test_what_was_damaged_is_found_and_mended(
             id=points[0].id, vector=points[0].vector or {}, payload=points[0].payload
         )
         engine.upsert(room, [point])
-        with pytest.raises(SaaneError, match="push (the|its) folder .*again with --everything"):
+        with pytest.raises(SaaneError, match=r"push (the|its) folder .*again with --everything"):
             verify(store, store.manifest("street"))
         push(store, route_map, everything=True)
         verify(store, store.manifest("street"))
@@ -187,7 +187,9 @@ def test_rooms_of_others_and_old_servers_are_refused(
         push(store, route_map)
     server.version = "1.12.6"
     with (
-        pytest.raises(SaaneError, match=r"runs version 1\.12\.6, by which two .* run 1\.17 or newer"),
+        pytest.raises(
+            SaaneError, match=r"runs version 1\.12\.6, by which two .* run 1\.17 or newer"
+        ),
         open_store(server.address),
     ):
         pass
@@ -205,9 +207,7 @@ def test_rooms_of_others_and_old_servers_are_refused(
         ("grpc://127.0.0.1:9", "gave no whole answer in 4 tries"),
     ],
 )
-def test_addresses_that_are_none(
-    monkeypatch: pytest.MonkeyPatch, address: str, told: str
-) -> None:
+def test_addresses_that_are_none(monkeypatch: pytest.MonkeyPatch, address: str, told: str) -> None:
     monkeypatch.setattr(remote, "WAITS_S", (0.01, 0.01, 0.01))
     with pytest.raises(SaaneError, match=told), open_store(address):
         pass
@@ -277,7 +277,8 @@ def test_a_push_that_was_killed_goes_on(tmp_path: Path) -> None:
         "import time; p.BATCH_POINTS = 1; send = s.FleetStore.send_pieces\n"
         "def slowly(*a):\n    print('sent', flush=True); time.sleep(0.02); return send(*a)\n"
         "s.FleetStore.send_pieces = slowly\n"
-        "with s.open_store(sys.argv[1]) as store: p.push(store, RouteMap.open(sys.argv[2]))\n"
+        "with s.open_store(sys.argv[1], make=True) as store:\n"
+        "    p.push(store, RouteMap.open(sys.argv[2]))\n"
     )
     where = [str(tmp_path / "store"), str(tmp_path / "street.routemap")]
     for lines in (3, 30, 50):
@@ -290,15 +291,15 @@ def test_a_push_that_was_killed_goes_on(tmp_path: Path) -> None:
         if lines == 3:
             with (
                 pytest.raises(SaaneError, match="Another command is using the fleet store"),
-                open_store(where[0]),
+                open_store(where[0], make=True),
             ):
                 pass
         time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        with open_store(where[0]) as store:
+        with open_store(where[0], make=True) as store:
             assert store.manifests() == []
-    with open_store(where[0]) as store:
+    with open_store(where[0], make=True) as store:
         report = push(store, RouteMap.open(where[1]))
         assert report.places < 60
         verify(store, store.manifest("street"))
@@ -307,9 +308,9 @@ def test_a_push_that_was_killed_goes_on(tmp_path: Path) -> None:
 def test_a_folder_of_other_things_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("x")
     with pytest.raises(SaaneError, match="is a folder of other things: name another"):
-        open_store(str(tmp_path)).__enter__()
+        open_store(str(tmp_path), make=True).__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    with open_store(str(tmp_path / "store")) as store:
+    with open_store(str(tmp_path / "store"), make=True) as store:
         push(store, street(tmp_path / "street.routemap"))
         manifest = store.manifest("street")
         with pytest.raises(SaaneError, match="has vectors of 72 values, not 5"):
@@ -317,10 +318,10 @@ def test_a_folder_of_other_things_is_no_store(tmp_path: Path) -> None:
     rooms = tmp_path / "store" / "fleet.json"
     rooms.write_text(rooms.read_text().replace('"format": 1', '"format": 7'))
     with pytest.raises(SaaneError, match="has format 7 and this version reads 1"):
-        open_store(str(tmp_path / "store")).__enter__()
+        open_store(str(tmp_path / "store"), make=True).__enter__()
     rooms.write_text("{")
     with pytest.raises(SaaneError, match="does not tell what the fleet store holds"):
-        open_store(str(tmp_path / "store")).__enter__()
+        open_store(str(tmp_path / "store"), make=True).__enter__()
 
 
 def test_names_from_the_store_stay_below_the_folder(

@@ -33,7 +33,7 @@ ORIGIN = (48.0, 11.0, 500.0)
 def versions(tmp_path: Path) -> list[str]:
     """Three versions of a street, pulled to maps/ in this order."""
     found = []
-    with open_store(str(tmp_path / "store")) as store:
+    with open_store(str(tmp_path / "store"), make=True) as store:
         for seed in (0, 50, 100):
             push(store, street(tmp_path / "street.routemap", seed=seed))
             found.append(pull(store, store.manifest("street"), tmp_path / "maps", None).label)
@@ -99,7 +99,7 @@ def test_a_rotten_version_is_fetched_anew(tmp_path: Path, versions: list[str]) -
     content = bytearray(path.read_bytes())
     content[-2] ^= 64
     path.write_bytes(content)
-    with open_store(str(tmp_path / "store")) as store:
+    with open_store(str(tmp_path / "store"), make=True) as store:
         report = pull(store, store.manifest("street", versions[0]), tmp_path / "maps", None)
         assert (report.new, report.fetched) == (True, 30)
         RouteMap.open(report.path, everything=True)
@@ -109,7 +109,7 @@ def test_one_pull_of_a_version_at_a_time(tmp_path: Path, versions: list[str]) ->
     folder = tmp_path / "elsewhere" / "versions" / "street"
     lock = lock_folder(folder / f".{versions[2]}.pulling", "test")
     with (
-        open_store(str(tmp_path / "store")) as store,
+        open_store(str(tmp_path / "store"), make=True) as store,
         pytest.raises(SaaneError, match=r"Another command pulls street version \w+: wait for it"),
     ):
         pull(store, store.manifest("street"), tmp_path / "elsewhere", None)

@@ -31,8 +31,11 @@ from saane_ros.errors import SaaneError
 from saane_ros.evaluation import metric, model_specs
 from saane_ros.evaluation.drives import choosing
 from saane_ros.evaluation.memory import Memory
+from saane_ros.fleet.push import push
+from saane_ros.fleet.store import open_store
 from saane_ros.paths import share_folder
 from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.store import RouteMap
 from saane_ros.training import run as training
 from saane_ros.weights import store
 from saane_ros.weights.card_files import load_card
@@ -49,7 +52,7 @@ _MAP, _OUT = ["street.routemap"], ["made"]
 _BAG: Given = {"--bag": ["drive"], "--image-topic": ["/camera/image"]}
 _TRUTH: Given = {"--truth": ["same-names"]}
 _MODEL: Given = {"--model": ["saane-town"]}
-_STORE: Given = {"--store": ["store"]}
+_STORE: Given = {"--store": ["../store"]}
 _PLACES: Given = {"--models": ["models"], "--results": ["results"]}
 BASES: list[tuple[str, Given]] = [
     ("bag info", {"bag": ["drive"]}),
@@ -149,6 +152,10 @@ def write_world_of_commands(folder: Path) -> None:
     config = share_folder() / "config"
     for path in (*config.glob("train/*.yaml"), config / "localizer.yaml"):
         shutil.copy(path, folder)
+    # Beside the world, which is copied for every run.
+    with open_store(str(folder.with_name("store")), make=True) as store:
+        push(store, RouteMap.open(folder / "street.routemap"))
+    (folder / "pose.json").write_text('{"map": "street", "position": [4, 0, 0]}')
     (folder / "empty").mkdir()
     (folder / "text.txt").write_bytes(b"no \xff text\n")
     (folder / "link").symlink_to("nowhere")
