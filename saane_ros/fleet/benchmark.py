@@ -2,8 +2,11 @@
 
 Maps are those of `saane_ros.localization.benchmark`, and one of them has points of 24.5 kB a place
 besides. Each is pushed, pushed again, pulled, and searched by frames between its places: by the
-store and by the map's own folder. Prints a table and writes it to out/bench-fleet.json. --store
-measures a server; without it the embedded edition in a temporary folder.
+store and by the map's own folder; then a version in which one place of a hundred differs is pushed
+and pulled. settle_s is the part of a push in which the embedded edition makes what came last and
+quick to search, which a server does by itself. Prints a table and writes it to
+out/bench-fleet.json. --store measures a server; without it the embedded edition in a temporary
+folder.
 """
 
 from __future__ import annotations
@@ -40,15 +43,30 @@ PLACE_BYTES = 24_500
 """Of points, as a map of `--metric` has them."""
 
 
-def measure(path: Path, address: str, maps: Path, frames: NDArray[np.float32]) -> dict[str, float]:
-    """Push, pull and search the map at `path`; frames: descriptors (n, D) of queries."""
+def measure(
+    path: Path, changed: Path, address: str, maps: Path, frames: NDArray[np.float32]
+) -> dict[str, float]:
+    """Push, pull and search the map at `path`, push and pull its version at `changed`.
+
+    frames: descriptors (n, D) of queries.
+    """
     faiss.omp_set_num_threads(1)
     route_map = RouteMap.open(path)
     size = sum(file.stat().st_size for file in path.iterdir())
+    settled: list[float] = []
     with open_store(address, make=True) as store:
+        settle = store.engine.settle
+
+        def timed(room: str) -> None:
+            began = time.perf_counter()
+            settle(room)
+            settled.append(time.perf_counter() - began)
+
+        store.engine.settle = timed  # type: ignore[method-assign]
         began = time.perf_counter()
         report = push(store, route_map)
         pushed = time.perf_counter() - began
+        settle_s = sum(settled)
         began = time.perf_counter()
         push(store, route_map, everything=False)
         again = time.perf_counter() - began
@@ -58,16 +76,28 @@ def measure(path: Path, address: str, maps: Path, frames: NDArray[np.float32]) -
         pulled = time.perf_counter() - began
         exact = exact_nearest(route_map.descriptors, frames, NEAREST)
         fleet = _searched(MapSearch(route_map, FleetIndex(store, manifest)), frames, exact)
+        settled.clear()
+        began = time.perf_counter()
+        anew = push(store, RouteMap.open(changed))
+        changed_s = time.perf_counter() - began - sum(settled)
+        newest = store.manifest(route_map.info.name, anew.version)
+        began = time.perf_counter()
+        pull(store, newest, maps, None)
+        changed_pull_s = time.perf_counter() - began
     folder = _searched(MapSearch(route_map), frames, exact)
     return {
         "map_mb": size / 1e6,
-        "push_s": pushed,
-        "push_places_a_s": report.of_places / pushed,
-        "push_mb_a_s": size / 1e6 / pushed,
+        "push_s": pushed - settle_s,
+        "settle_s": settle_s,
+        "push_places_a_s": report.of_places / (pushed - settle_s),
+        "push_mb_a_s": size / 1e6 / (pushed - settle_s),
         "push_again_s": again,
         "pull_s": pulled,
         "pull_places_a_s": report.of_places / pulled,
         "pull_mb_a_s": size / 1e6 / pulled,
+        "changed_places": anew.places,
+        "changed_push_s": changed_s,
+        "changed_pull_s": changed_pull_s,
         **{f"store_{name}": value for name, value in fleet.items()},
         **{f"folder_{name}": value for name, value in folder.items()},
     }
@@ -102,6 +132,15 @@ def with_points(route_map: RouteMap, path: Path) -> RouteMap:
     rows = range(places)
     listed = list(route_map.places)
     return write_derived(path, route_map, listed, route_map.descriptors, rows, None, None, points)
+
+
+def with_changes(route_map: RouteMap, path: Path) -> RouteMap:
+    """The same map with another descriptor at every hundredth place."""
+    descriptors = np.array(route_map.descriptors)
+    descriptors[::100] = descriptors[::100][:, ::-1]
+    rows = range(len(descriptors))
+    listed = list(route_map.places)
+    return write_derived(path, route_map, listed, descriptors, rows, None, None, route_map.points)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,8 +183,11 @@ def _measured(
     write_drive(path, drive, views.cohort)
     if change is not None:
         path = change(RouteMap.open(path), folder / "points.routemap").path
+    route_map = RouteMap.open(path)
+    changed = with_changes(route_map, folder / "changed" / path.name).path
     along = np.random.default_rng(2).uniform(0, count - 1, QUERIES)
-    found = measure(path, address or str(folder / "store"), folder / "maps", drive.frames(along))
+    frames = drive.frames(along)
+    found = measure(path, changed, address or str(folder / "store"), folder / "maps", frames)
     # Some files are made large at once, and empty.
     blocks = sum(file.stat().st_blocks for file in (folder / "store").rglob("*"))
     return {**found, "store_mb": 512 * blocks / 1e6}

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
+from saane_ros.metric.store import ROWS_FILE
 from saane_ros.route_map.info import MapInfo
+from saane_ros.route_map.verification import DESCRIPTOR_FILE, GRIDS_FILE
 
 FORMAT = 1
 VERSION_LETTERS = 12
@@ -138,12 +140,21 @@ def read_manifest(values: dict[str, Any], where: str) -> Manifest:
         numbers = (manifest.places, manifest.size, *(origin or ()), *(box or ()))
         if min(manifest.places, manifest.size) < 1 or not all(map(math.isfinite, numbers)):
             raise ValueError
+        known = {DESCRIPTOR_FILE, GRIDS_FILE, ROWS_FILE}
+        if not {DESCRIPTOR_FILE} <= set(manifest.heads) <= known:
+            raise ValueError
+        if manifest.dtype not in ("float16", "float32"):
+            raise ValueError
         return manifest
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _FAULTS as error:
         raise SaaneError(
             f"{where} has a damaged entry of map {str(values.get('map'))[:40]}: push its folder "
             "again with --everything."
         ) from error
+
+
+_FAULTS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What reading a payload may raise that is anything."""
 
 
 def _pieces(values: Any) -> Pieces:

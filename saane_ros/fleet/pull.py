@@ -8,7 +8,6 @@ its digests before the folder gets its name.
 from __future__ import annotations
 
 import io
-import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ from saane_ros.fleet.store import BATCH_BYTES, BATCH_POINTS, FleetStore
 from saane_ros.fleet.working_set import WorkingSet
 from saane_ros.metric.store import METRIC_FILE, ROWS_FILE, STARTS_FILE, points_head
 from saane_ros.progress import progress
+from saane_ros.reading import parsing
 from saane_ros.route_map.calibration import CALIBRATION_FILE, read_calibration
 from saane_ros.route_map.cohort import COHORT_FILE, read_cohort
 from saane_ros.route_map.info import INFO_FILE, read_info
@@ -275,7 +275,9 @@ def _usable(path: Path) -> bool:
 
 
 def _shape(head: bytes) -> tuple[int, ...]:
+    """The shape of an array, by what comes before its rows."""
     stream = io.BytesIO(head)
-    np.lib.format.read_magic(stream)
-    shape, _, _ = np.lib.format.read_array_header_1_0(stream)
-    return tuple(int(n) for n in shape) if math.prod(shape) < 2**48 else ()
+    with parsing("The fleet store has a damaged entry", "push the folder of the map again"):
+        np.lib.format.read_magic(stream)
+        shape, _, _ = np.lib.format.read_array_header_1_0(stream)
+    return tuple(int(n) for n in shape)

@@ -50,8 +50,10 @@ def push(
     """Push a map; a version that is there already is left as it is.
 
     everything: send all of it, also what is there, to mend what was damaged. Raises SaaneError
-    where the store does not answer, is full or holds another model's places.
+    where the store does not answer, is full or holds another model's places, and for a map of an older
+    format.
     """
+    route_map.localizable()
     content = MapContent(route_map, condition)
     info = route_map.info
     report = PushReport(content.version, of_places=len(content))

@@ -33,7 +33,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) 
 
 def test_the_way_of_a_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, maps = tmp_path / "street.routemap", tmp_path / "maps"
-    assert told(capsys, "list") == "no map\n"
+    assert "There is no fleet store" in told(capsys, "list", code=1)
     street(path, origin=ORIGIN)
     text = told(capsys, "push", path, "--condition", "noon")
     assert "is in the store: 30 of 30 places were new" in text

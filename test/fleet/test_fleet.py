@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fleet_maps import drive, metric_map, street
+from grpc_stand_in import running_grpc
 from qdrant_stand_in import running
 from scenes import ColourGridEmbedder
 
@@ -33,10 +34,14 @@ from saane_ros.types import MatchState
 pytest.importorskip("qdrant_edge", reason="qdrant-edge-py is not installed")
 
 
-@pytest.fixture(params=["embedded", "server"])
+@pytest.fixture(params=["embedded", "http", "grpc"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FleetStore]:
     if request.param == "embedded":
         with open_store(str(tmp_path / "store"), make=True) as opened:
+            yield opened
+        return
+    if request.param == "grpc":
+        with running_grpc() as address, open_store(address) as opened:
             yield opened
         return
     with running() as server, open_store(server.address) as opened:
