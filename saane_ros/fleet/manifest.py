@@ -140,10 +140,15 @@ def read_manifest(values: dict[str, Any], where: str) -> Manifest:
         numbers = (manifest.places, manifest.size, *(origin or ()), *(box or ()))
         if min(manifest.places, manifest.size) < 1 or not all(map(math.isfinite, numbers)):
             raise ValueError
+        if len(origin or (0,) * 3) != 3 or len(box or (0,) * 4) != 4:
+            raise ValueError
         known = {DESCRIPTOR_FILE, GRIDS_FILE, ROWS_FILE}
         if not {DESCRIPTOR_FILE} <= set(manifest.heads) <= known:
             raise ValueError
-        if manifest.dtype not in ("float16", "float32"):
+        texts = [getattr(manifest, name) for name in _TEXTS]
+        kinds = {type(text) is str for text in texts} | {type(manifest.shown) is bool}
+        kinds |= {type(n) is int for n in (manifest.places, manifest.size)}
+        if kinds != {True} or manifest.dtype not in ("float16", "float32"):
             raise ValueError
         return manifest
     except _FAULTS as error:
@@ -153,6 +158,10 @@ def read_manifest(values: dict[str, Any], where: str) -> Manifest:
         ) from error
 
 
+_TEXTS = (
+    *("map", "version", "created", "pushed", "condition", "model", "fingerprint"),
+    *("dtype", "postprocessing", "grid"),
+)
 _FAULTS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What reading a payload may raise that is anything."""
 

@@ -49,9 +49,9 @@ def push(
 ) -> PushReport:
     """Push a map; a version that is there already is left as it is.
 
-    everything: send all of it, also what is there, to mend what was damaged. Raises SaaneError
-    where the store does not answer, is full or holds another model's places, and for a map of an older
-    format.
+    everything: send all of it, also what is there, to mend what was damaged. Raises SaaneError for
+    a map of an older format, and where the store does not answer, is full or holds another model's
+    places.
     """
     route_map.localizable()
     content = MapContent(route_map, condition)

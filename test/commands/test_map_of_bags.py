@@ -26,7 +26,7 @@ TOPICS = ["--image-topic", "/camera/image", "--pose-topic", "/odom"]
 
 @pytest.fixture
 def bags(tmp_path: Path) -> list[str]:
-    for name, frames in (("noon", 40), ("dusk", 30)):
+    for name, frames in (("noon", 30), ("dusk", 24)):
         write_drive(tmp_path / name, frames)
     return [str(tmp_path / "noon"), str(tmp_path / "dusk")]
 
@@ -52,7 +52,7 @@ def test_each_bag_is_a_drive_as_by_a_merge(bags: list[str], tmp_path: Path) -> N
     merged = tmp_path / "merged.routemap"
     assert main(["map", "merge", *parts, "--out", str(merged)]) == 0
     assert contents(built) == contents(merged)
-    assert len(RouteMap.open(built).places) == 70
+    assert len(RouteMap.open(built).places) == 54
     assert not list(tmp_path.glob(".*"))
 
 
@@ -77,8 +77,8 @@ def test_what_was_finished_is_taken_over(
     assert main(words) == 0
     assert built == ["dusk.routemap"]
     out = capsys.readouterr().out
-    assert f"{bags[0]}: 40 frames taken over from an interrupted build" in out
-    assert f"{bags[1]}: 30 frames embedded" in out
+    assert f"{bags[0]}: 30 frames taken over from an interrupted build" in out
+    assert f"{bags[1]}: 24 frames embedded" in out
 
 
 @pytest.mark.usefixtures("fast_model")
@@ -135,19 +135,21 @@ def test_a_worker_that_is_killed_costs_only_its_rest(bags: list[str], tmp_path: 
     model = ["--model", "saane-town", "--device", "cpu", "--threads", "1", "--batch", "2"]
     words = [sys.executable, "-m", "saane_ros.cli", "map", "build", "--bag", *bags, *TOPICS, *model]
     one, two = tmp_path / "one.routemap", tmp_path / "two" / "one.routemap"
-    subprocess.run([*words, "--out", str(one)], check=True, capture_output=True)
+    done = subprocess.run([*words, "--out", str(one)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     drives = two.parent / ".one.routemap.drives"
     process = subprocess.Popen(
         [*words, "--out", str(two), "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "RAY_worker_niceness": "0"},
     )
     killed = 0
     deadline = time.monotonic() + 120
     while not killed and time.monotonic() < deadline and process.poll() is None:
         for lines in drives.glob("*/.*.building/frames.jsonl"):
-            if 4 <= lines.read_bytes().count(b"\n") <= 20:
+            if 4 <= lines.read_bytes().count(b"\n") <= 16:
                 for worker in [w for w in holders(lines.parent.parent) if w != process.pid][:1]:
                     os.kill(worker, signal.SIGKILL)
                     killed = worker
