@@ -51,6 +51,9 @@ from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.verification import GRIDS_FILE, OWN_FILES
 from saane_ros.route_map.writing import write_map
 
+_FILES, _TABLE = "files", "table"
+"""In the folder of a pull: what is not kept place by place, and with it the table of places."""
+
 
 @dataclass
 class PullReport:
@@ -101,7 +104,7 @@ class _Pull:
     def _run(self, region: Region | None) -> PullReport:
         manifest, target = self._manifest, self._target
         files = self._files()
-        table = np.frombuffer(b"".join(self._store.read(manifest.table)), np.uint8)
+        table = np.fromfile(files / _TABLE, np.uint8)
         if len(table) != manifest.places * TABLE_ROW:
             raise self._store.damaged(manifest.table.ids[0])
         table = table.reshape(-1, TABLE_ROW)
@@ -119,11 +122,33 @@ class _Pull:
         report = PullReport(path, label, not _usable(path), len(rows))
         if report.new:
             kept = self._rows(label, rows, table)
-            self._whole(path, kept) if region is None else self._part(path, rows, kept)
+            try:
+                self._whole(path, kept) if region is None else self._part(path, rows, kept)
+            except SaaneError:
+                # What this disk made of it goes, or it would be taken for what came.
+                shutil.rmtree(self._folder, ignore_errors=True)
+                raise
             with replacing_file(target.table(label)) as part:
                 part.write_bytes(table[rows].tobytes())
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._tidy(keep=region is not None)
         return replace(report, fetched=self._fetched, bytes=self._bytes)
+
+    def _tidy(self, keep: bool) -> None:
+        """Remove what has come, but for the files of a version of which parts are pulled.
+
+        They are most of what the next part of it costs, as a vehicle drives on.
+        """
+        for other in self._target.folder.glob(".*.pulling"):
+            if other != self._folder:
+                with suppress(SaaneError):  # another command pulls it
+                    lock = lock_folder(other, "command pulls")
+                    shutil.rmtree(other, ignore_errors=True)
+                    os.close(lock)
+        for one in self._folder.iterdir():
+            if not keep or one.name != _FILES:
+                shutil.rmtree(one, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _forget(self) -> None:
         """Leave no trace of a pull of nothing."""
@@ -135,9 +160,9 @@ class _Pull:
 
     def _files(self) -> Path:
         """The files that are not kept place by place."""
-        folder = self._folder / "files"
+        folder = self._folder / _FILES
         folder.mkdir(exist_ok=True)
-        for name, pieces in self._manifest.files.items():
+        for name, pieces in {**self._manifest.files, _TABLE: self._manifest.table}.items():
             if not (folder / name).exists():
                 with replacing_file(folder / name) as part, part.open("wb") as stream:
                     for piece in self._store.read(pieces):
@@ -186,7 +211,7 @@ class _Pull:
 
     def _whole(self, path: Path, kept: RowFiles) -> None:
         """The folder as it was pushed, byte for byte."""
-        manifest, files = self._manifest, self._folder / "files"
+        manifest, files = self._manifest, self._folder / _FILES
         split = self._split(np.arange(manifest.places))
         with replacing_folder(path) as folder:
             for name in manifest.files:
@@ -197,7 +222,7 @@ class _Pull:
 
     def _part(self, path: Path, rows: NDArray[np.int64], kept: RowFiles) -> None:
         """A map of some places, with what the whole one learned of its drive."""
-        manifest, files = self._manifest, self._folder / "files"
+        manifest, files = self._manifest, self._folder / _FILES
         info = read_info(files)
         split, scratch = self._split(rows), self._folder / f"split {path.name}"
         shutil.rmtree(scratch, ignore_errors=True)
@@ -232,7 +257,7 @@ class _Pull:
 
     def _split(self, rows: NDArray[np.int64]) -> Split:
         """How a place's piece is cut, of these places."""
-        manifest, files = self._manifest, self._folder / "files"
+        manifest, files = self._manifest, self._folder / _FILES
         grid: tuple[int, ...] = ()
         if GRIDS_FILE in manifest.heads:
             grid = _shape(bytes.fromhex(manifest.heads[GRIDS_FILE]))[1:]

@@ -119,6 +119,8 @@ def test_a_part_is_a_map_of_its_places(store: FleetStore, tmp_path: Path) -> Non
     assert region.touches(manifest)
     assert not Region(centre + 1, 4.2).touches(manifest)
     report = pull(store, manifest, tmp_path / "maps", region)
+    again = pull(store, manifest, tmp_path / "maps", region)
+    assert (again.path, again.new, again.fetched, again.bytes) == (report.path, False, 0, 0)
     part = RouteMap.open(report.path, everything=True)
     apart = route_map.places.positions[:, :2] - route_map.places.positions[5, :2]
     rows = np.flatnonzero(np.hypot(*apart.T) <= 4.2)

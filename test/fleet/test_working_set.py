@@ -105,6 +105,24 @@ def test_a_rotten_version_is_fetched_anew(tmp_path: Path, versions: list[str]) -
         RouteMap.open(report.path, everything=True)
 
 
+def test_what_rotted_on_its_way_is_fetched_anew(tmp_path: Path, versions: list[str]) -> None:
+    """The files of a version that parts are pulled of stay, and may rot there."""
+    with open_store(str(tmp_path / "store"), make=True) as store:
+        push(store, street(tmp_path / "road.routemap", origin=ORIGIN))
+        road = store.manifest("road")
+        centre = from_enu(np.array([[20.0, 0.0, 0.0]]), ORIGIN)[:, :2]
+        assert pull(store, road, tmp_path / "maps", Region(centre, 9.0)).bytes > 20_000
+        again = pull(store, road, tmp_path / "maps", Region(centre, 11.0))
+        assert (again.places, again.fetched) == (11, 2)
+        assert again.bytes < 10_000
+        (cohort,) = (tmp_path / "maps").rglob(".*.pulling/files/cohort.npz")
+        cohort.write_bytes(b"rotten")
+        with pytest.raises(SaaneError, match="cohort"):
+            pull(store, road, tmp_path / "maps", None)
+        report = pull(store, road, tmp_path / "maps", None)
+        RouteMap.open(report.path, everything=True)
+
+
 def test_one_pull_of_a_version_at_a_time(tmp_path: Path, versions: list[str]) -> None:
     folder = tmp_path / "elsewhere" / "versions" / "street"
     lock = lock_folder(folder / f".{versions[2]}.pulling", "test")
