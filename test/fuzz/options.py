@@ -33,6 +33,7 @@ from saane_ros.evaluation.drives import choosing
 from saane_ros.evaluation.memory import Memory
 from saane_ros.fleet.push import push
 from saane_ros.fleet.store import open_store
+from saane_ros.fleet.working_set import WorkingSet
 from saane_ros.paths import share_folder
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
@@ -92,8 +93,8 @@ BASES: list[tuple[str, Given]] = [
     ("fleet list", {"map": ["street"], **_STORE}),
     ("fleet pull", {"map": ["street"], **_STORE, "--to": _OUT}),
     ("fleet pull", {"--kept-pose": ["pose.json"], **_STORE, "--to": _OUT}),
-    ("fleet install", {"map": ["street"], "version": ["a"], "--to": _OUT}),
-    ("fleet rollback", {"map": ["street"], "--to": _OUT}),
+    ("fleet install", {"map": ["street"], "version": ["a"], "--to": ["maps"]}),
+    ("fleet rollback", {"map": ["street"], "--to": ["maps"]}),
     ("fleet verify", {**_STORE}),
     ("fleet find", {"image": ["images/0.png"], **_STORE}),
     ("models list", {}),
@@ -155,6 +156,10 @@ def write_world_of_commands(folder: Path) -> None:
     # Beside the world, which is copied for every run.
     with open_store(str(folder.with_name("store")), make=True) as store:
         push(store, RouteMap.open(folder / "street.routemap"))
+    working = WorkingSet(folder / "maps", "street")
+    for label in ("a", "b"):
+        shutil.copytree(folder / "street.routemap", working.path(label))
+        working.install(label)
     (folder / "pose.json").write_text('{"map": "street", "position": [4, 0, 0]}')
     (folder / "empty").mkdir()
     (folder / "text.txt").write_bytes(b"no \xff text\n")
