@@ -60,6 +60,7 @@ setup(
         "kornia": ["kornia"],
         "onnx": ["onnx", "onnxruntime"],
         "openvino": ["openvino"],
+        "fleet": ["qdrant-client>=1.17", "qdrant-edge-py", "ray"],
         "test": [
             "pytest",
             "hypothesis",
@@ -80,6 +81,9 @@ setup(
             "ai-edge-litert",
             "pycolmap",
             "kornia",
+            "qdrant-client>=1.17",
+            "qdrant-edge-py",
+            "ray",
             "colcon-common-extensions",
         ],
     },
