@@ -51,6 +51,7 @@ fuzz: setup
 bench: setup
 	$(RUN) -m saane_ros.ros.benchmark
 	$(RUN) -m saane_ros.localization.benchmark
+	$(RUN) -m saane_ros.evaluation.metric_benchmark
 	$(RUN) -m saane_ros.data.robotcar.benchmark
 	$(RUN) -m saane_ros.ros.benchmark.report
 

@@ -60,6 +60,7 @@ setup(
         "kornia": ["kornia"],
         "onnx": ["onnx", "onnxruntime"],
         "openvino": ["openvino"],
+        "fleet": ["qdrant-client>=1.17", "qdrant-edge-py", "ray"],
         "test": [
             "pytest",
             "hypothesis",
@@ -81,6 +82,9 @@ setup(
             "pycolmap",
             "pyceres",
             "kornia",
+            "qdrant-client>=1.17",
+            "qdrant-edge-py",
+            "ray",
             "colcon-common-extensions",
         ],
     },

@@ -23,7 +23,7 @@ REMEDIES = {
     ),
 }
 """What a person can do about failures of the system."""
-COMMANDS = ("map", "localize", "bag", "robotcar", "evaluate", "train", "models", "demo")
+COMMANDS = ("map", "localize", "bag", "robotcar", "evaluate", "train", "models", "fleet", "demo")
 
 
 def main(arguments: list[str] | None = None) -> int:

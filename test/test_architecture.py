@@ -27,7 +27,7 @@ FLOORS: Floors = (
     ("metric",),
     ("route_map",),
     ("localization",),
-    ("evaluation", "ros"),
+    ("evaluation", "ros", "fleet"),
     ("training", "demo"),
     ("commands",),
     ("cli",),

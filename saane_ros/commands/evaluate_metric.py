@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> None:
         points = built.points
         print(
             f"{name}: {points.points} points, {points.place_bytes / 1e3:.1f} kB a place, "
-            f"reprojection error {points.error:.2f} pixels"
+            f"reprojection error {points.error:.2f} pixels, built in {built.seconds:.0f} s"
         )
     for folder in options.foreign:
         for name, built in maps.items():

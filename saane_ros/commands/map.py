@@ -27,6 +27,7 @@ from saane_ros.commands.map_editing import (
     merge,
 )
 from saane_ros.commands.map_indexing import INDEX_EXAMPLES, add_index, index
+from saane_ros.commands.map_of_bags import map_of_bags
 from saane_ros.commands.map_showing import megabytes, show
 from saane_ros.commands.parsers import command_parser, number, output_file, output_folder, threads
 from saane_ros.data.images.folders import ImageFolder
@@ -39,7 +40,7 @@ from saane_ros.metric.loading import load_features
 from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
-from saane_ros.route_map.info import Origin
+from saane_ros.route_map.info import INFO_FILE, Origin
 from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.route_map.store import RouteMap
@@ -74,6 +75,9 @@ or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane
 scaled and aligned by the positions of the folder or of --pose-topic, else the median step is 1.
 Give --camera-info where no CameraInfo lies beside a bag's images: an estimate is up to 15 % off.
 --features names the keypoints of both, a card that `saane models list` shows or a file of one.
+Several --bag become one map, each a drive of its name along one route, as by `saane map merge`.
+--workers N embeds them in N processes of a Ray cluster (pip install 'saane_ros[fleet]'; one process
+a GPU; $RAY_ADDRESS names a cluster of several machines that share the files): the map is the same.
 An interrupted build goes on where it was when the same command is given again. Until the new map
 is complete an older one of its name stays, and so it does where the disk has no room.
 """
@@ -109,7 +113,11 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     source = build.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of images")
-    source.add_argument("--bag", type=Path, help="bag: MCAP, sqlite3, or ROS 1 .bag")
+    bags = "bag: MCAP, sqlite3, or ROS 1 .bag; of several, see below"
+    source.add_argument("--bag", type=Path, nargs="+", help=bags)
+    build.add_argument(
+        "--workers", type=number(1, 256, int), default=1, help="processes for several bags (1)"
+    )
     build.add_argument("--poses", type=Path, metavar="FILE", help="pose file for --images")
     build.add_argument("--image-topic", metavar="T", help="image topic of --bag")
     build.add_argument(
@@ -203,6 +211,21 @@ class _Source:
 
 
 def _build(options: argparse.Namespace) -> None:
+    if len(options.bag or ()) > 1:
+        show(map_of_bags(options, build_drive))
+        return
+    if options.workers > 1:
+        raise SaaneError("--workers is for several bags: leave it out.")
+    for line in build_drive(options):
+        print(line)
+    show(RouteMap.open(options.out))
+
+
+def build_drive(options: argparse.Namespace) -> list[str]:
+    """Build the map of one folder or bag; gives what is to be told of it.
+
+    With `finished` in the options a map by the same model that is there already is left.
+    """
     from saane_ros.embedding.loading import load_embedder
 
     # Fields share names, types and limits with the localizer's settings.
@@ -228,6 +251,10 @@ def _build(options: argparse.Namespace) -> None:
             settings.threads,
             engine=settings.engine,
         )
+        if "finished" in options and (options.out / INFO_FILE).exists():
+            there = RouteMap.open(options.out)
+            if there.info.fingerprint == embedder.fingerprint:
+                return [f"{there.info.count} frames taken over from an interrupted build"]
         builder = RouteMapBuilder(
             embedder,
             options.out,
@@ -244,13 +271,11 @@ def _build(options: argparse.Namespace) -> None:
         )
         try:
             builder.add(progress(source.frames, "map", total=source.total, unit="frame"))
-            route_map = builder.finish()
+            builder.finish()
         finally:
             builder.close()
         shutil.rmtree(motion_folder(options.out), ignore_errors=True)
-        for line in (builder.report.summary(), *source.notes):
-            print(line)
-    show(route_map)
+        return [*builder.report.summary().split("\n"), *source.notes]
 
 
 @contextmanager
@@ -259,6 +284,7 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
     label = f"every {every[0]} m or {every[1]} s of "
     camera = read_mount(options.camera_pose)
     total: int | None = None
+    notes: list[str] = []
     if options.images is not None:
         if options.image_topic or options.pose_topic:
             raise SaaneError("--image-topic and --pose-topic go with --bag: leave them out.")
@@ -269,16 +295,15 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
         total = len(folder.selected(*every))
         frames, body = folder.frames(*every), frame_name(options.base_frame)
         seen = _intrinsics_of_folder(options, folder)
-        remarks: list[str] = []
         origin = folder.origin
         if options.structure_from_motion and features is not None:
             moved = frames_by_motion(
                 lambda: folder.frames(*every), total, seen, camera, features, options.out
             )
-            frames, seen, total, remarks = moved.frames, moved.camera, moved.count, [moved.note]
+            frames, seen, total, notes = moved.frames, moved.camera, moved.count, [moved.note]
             label, camera = f"motion of {label}", camera or IDENTITY
             origin = folder.origin if moved.scaled else None
-        yield _Source(frames, label, origin, folder.grid, total, remarks, body, camera, seen)
+        yield _Source(frames, label, origin, folder.grid, total, notes, body, camera, seen)
         return
     if options.poses:
         raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
@@ -288,7 +313,8 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
     from saane_ros.data.bags.mounts import body_of, camera_on
 
     by_motion = options.structure_from_motion
-    with BagReader(options.bag) as bag:
+    (path,) = options.bag
+    with BagReader(path) as bag:
         # Before the frames, which tell the origin.
         seen = None
         if options.metric or by_motion:
@@ -297,12 +323,11 @@ def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iter
         if options.pose_topic and not by_motion:
             # One place without a pose would cost the whole map its distances along the route.
             frames = (frame for frame in frames if frame.pose is not None)
-        label += f"bag {options.bag.resolve()} {options.image_topic} {options.pose_topic}"
+        label += f"bag {path.resolve()} {options.image_topic} {options.pose_topic}"
         body = frame_name(options.base_frame)
         if options.pose_topic:
             body = body or body_of(bag, options.pose_topic)
             camera = camera or camera_on(bag, options.image_topic, body)
-        notes: list[str] = []
         origin = bag.origin
         if by_motion and features is not None:
             moved = frames_by_motion(

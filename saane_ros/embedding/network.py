@@ -53,6 +53,11 @@ class NetworkEmbedder:
         self.model_bytes = sum(t.nbytes for t in tensors) if graph is None else graph.size
         self._run = CompiledNetwork(self.network) if engine == COMPILED else self.network
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width that images are resized to."""
+        return self.preprocessing.height, self.preprocessing.width
+
     @torch.inference_mode()
     def embed(
         self,
@@ -67,8 +72,7 @@ class NetworkEmbedder:
         output = self._output(images, labels)
         descriptors = output.descriptor.float().cpu().numpy()
         maps = _attention(output) if attention else {}
-        size = self.preprocessing.height, self.preprocessing.width
-        classes = self._label_maps(output.logits, size) if labels else None
+        classes = self._label_maps(output.logits, self.input_size) if labels else None
         grids = _grids(output.grid) if grid and output.grid is not None else None
         return [
             Embedding(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saane_ros.messages.encoded import halvings
 from saane_ros.types import Rgb
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -19,12 +20,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def resized(image: Rgb, height: int, width: int) -> Rgb:
     """Plain resize without a crop: the pyramid encodes the layout of the whole image.
 
-    A large image is halved first, as long as two pixels of either side are left for one: means of
-    2 x 2 are quick, and the means of those are the means of all but for pixels that lie across.
+    A large image is halved first, see `halvings`.
     """
-    while min(image.shape[0] / height, image.shape[1] / width) >= 4:
-        if image.shape[0] % 2 or image.shape[1] % 2:
-            break
+    for _ in range(halvings(image.shape[0], image.shape[1], (height, width))):
         half = image.shape[1] // 2, image.shape[0] // 2
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     if image.shape[:2] == (height, width):

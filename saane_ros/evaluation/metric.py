@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,7 +42,7 @@ HEADER = (
 class Mapped:
     """A drive with points. camera: what took its images.  mount: its pose on the body.
 
-    features: for queries.
+    features: for queries.  seconds: that finding keypoints and triangulating took.
     """
 
     points: Points
@@ -49,6 +50,7 @@ class Mapped:
     camera: Camera
     mount: Pose
     features: LocalFeatures
+    seconds: float = 0.0
 
     @property
     def refiner(self) -> Refiner:
@@ -88,10 +90,12 @@ def mapped(
     """
     features = load_features(card, weights, most=MOST_OF_MAP)
     posed = [frame for frame in frames if frame.pose is not None]
+    began = time.perf_counter()
     views = [View(frame.pose, features.extract(frame.image)) for frame in posed]
     points, adjusted = triangulate(views, camera, mount, features)
+    seconds = time.perf_counter() - began
     poses = [pose for pose in adjusted if pose is not None]
-    return Mapped(points, poses, camera, mount, load_features(points.features, weights))
+    return Mapped(points, poses, camera, mount, load_features(points.features, weights), seconds)
 
 
 def measured(name: str, built: Mapped, queries: Sequence[Frame]) -> Row:

@@ -101,6 +101,11 @@ class Localizer:
         return self._projection is not None
 
     @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width that images are resized to; None where points or a model use more."""
+        return None if self.points.usable else getattr(self._embedder, "input_size", None)
+
+    @property
     def odometry_fault(self) -> str:
         """Why odometry is not used, in words; empty where it is or there is none."""
         return self._sequence.odometry_fault
@@ -217,7 +222,8 @@ class Localizer:
             by_place = self._by_place(verdict, nearest)
             inquiry.answer_at(verdict.spots, verdict.masses)
         driven = None if self.odometry_fault else travelled
-        if self.points.agrees(inquiry.answer, driven) and state is MatchState.LOCALIZED:
+        agreed = self.points.agrees(inquiry.answer, driven)
+        if state is MatchState.LOCALIZED and (agreed or not self.settings.sequence_filter):
             refined = self._refined(verdict, inquiry.answer)
         pose, covariance = refined or by_place or (None, None)
         timings = {

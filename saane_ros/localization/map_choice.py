@@ -47,6 +47,12 @@ class MapChoice:
         return [one.route_map for one in self._localizers]
 
     @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width that images are resized to; None where one of the maps uses more."""
+        sizes = [one.image_size for one in self._localizers]
+        return None if None in sizes else sizes[0]
+
+    @property
     def settings(self) -> Settings:
         return self._localizers[0].settings
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,8 @@ from saane_ros.types import Embedding, Frame, PointsSeen, Pose
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Found: TypeAlias = "tuple[Pose, float | None]"
+"""A pose by points, and the metres by odometry when it was taken."""
 
 ASKED = 6
 OF_SEARCH = 2
@@ -60,7 +63,7 @@ those of the camera. In the synthetic town it is 0.001 with the right ones; with
 wrong it is 0.02, and poses are off by 2 m with a deviation of 5 cm."""
 
 RECENT = 5
-"""Last poses that a pose is compared with, by the metres between them."""
+"""Last images whose poses a pose is compared with, by the metres between them."""
 APART_M, APART_SHARE = 1.0, 0.1
 """What two poses may lie nearer or farther than was driven between them. Windows of one facade that
 are taken for each other put a pose their distance of some metres off."""
@@ -128,7 +131,7 @@ class MapPoints:
         points, mount = route_map.points, route_map.info.camera
         self._camera: Camera | None = None
         self._zooms: deque[float] = deque(maxlen=ZOOMS)
-        self._recent: deque[tuple[Pose, float]] = deque(maxlen=RECENT)
+        self._recent: deque[Found | None] = deque(maxlen=RECENT)
         self.there = points is not None
         if points is None:
             return
@@ -223,22 +226,22 @@ class MapPoints:
         return Answer(places, found, places[int(np.argmin(apart))])
 
     def agrees(self, answer: Answer | None, travelled: float | None) -> bool:
-        """Whether an answer's pose lies as far from most of the last as was driven between; noted.
+        """Whether an answer's pose goes with most of the last images', and one at least; noted.
 
-        travelled: metres by odometry since any fixed moment; without it nothing contradicts.
+        The first of a drive has none to go with. Where points are hardly ever found, as by night,
+        the one pose that is found is mostly wrong.
+        travelled: metres by odometry since any fixed moment; without it no two poses disagree.
         """
-        if answer is None or answer.refinement is None:
+        if answer is None:
             return False
-        if travelled is None or not math.isfinite(travelled):
-            return True
-        pose = answer.refinement.pose
-        agreeing = sum(
-            abs(math.dist(pose.position, other.position) - abs(travelled - before))
-            <= APART_M + APART_SHARE * abs(travelled - before)
-            for other, before in self._recent
-        )
-        agreed = agreeing > 0 and 2 * agreeing >= len(self._recent)
-        self._recent.append((pose, travelled))
+        earlier, first = [one for one in self._recent if one is not None], not self._recent
+        found = answer.refinement
+        here = None if found is None else (found.pose, travelled)
+        self._recent.append(here)
+        if here is None:
+            return False
+        agreeing = sum(_agree(here, one) for one in earlier)
+        agreed = first or (agreeing > 0 and 2 * agreeing >= len(earlier))
         if not agreed:
             self.told = "waits for poses that agree"
         return agreed
@@ -257,6 +260,16 @@ class MapPoints:
         if not inliers:
             return against
         return max(ratio for least, ratio in FOUND if inliers >= least)
+
+
+def _agree(one: Found, other: Found) -> bool:
+    """Whether two poses lie as far from each other as was driven between them."""
+    (here, now), (there, before) = one, other
+    if now is None or before is None or not math.isfinite(now - before):
+        return True
+    driven = abs(now - before)
+    apart = math.dist(here.position, there.position)
+    return abs(apart - driven) <= APART_M + APART_SHARE * driven
 
 
 class Inquiry:

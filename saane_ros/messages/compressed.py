@@ -16,7 +16,9 @@ from saane_ros.types import Rgb
 _REMEDY = "look at the camera driver and the link to it"
 
 
-def compressed_to_rgb(message: Any, to_8_bit: To8Bit = stretched_alone) -> Rgb:
+def compressed_to_rgb(
+    message: Any, to_8_bit: To8Bit = stretched_alone, least: tuple[int, int] | None = None
+) -> Rgb:
     """Decode a sensor_msgs/CompressedImage to a new uint8 H x W x 3 RGB array.
 
     The data itself tells JPEG, PNG, WebP and TIFF apart and has its colours in the order that its
@@ -24,7 +26,7 @@ def compressed_to_rgb(message: Any, to_8_bit: To8Bit = stretched_alone) -> Rgb:
     bgr8", "png"). Only `format` tells a Bayer pattern, which compressed_image_transport compresses
     as grey ("bayer_rggb8; jpeg compressed "). 16-bit values are brought to 8 bits by `to_8_bit`, an
     alpha channel is dropped, an EXIF orientation is ignored: pixels stay where the camera's
-    calibration has them.
+    calibration has them.  least: see `decode_picture`; a Bayer pattern is never halved.
 
     Raises SaaneError for a depth image, an unknown format, and cut or damaged data.
     """
@@ -36,8 +38,10 @@ def compressed_to_rgb(message: Any, to_8_bit: To8Bit = stretched_alone) -> Rgb:
         )
     data = np.frombuffer(message.data, np.uint8).tobytes()
     name = f"The compressed image ({format_ or 'no format'}, {len(data)} bytes)"
-    picture = decode_picture(data, name, _REMEDY)
-    return picture_to_rgb(picture, to_8_bit, format_.split(";")[0].strip())
+    encoding = format_.split(";")[0].strip()
+    whole = encoding.startswith("bayer_")
+    picture = decode_picture(data, name, _REMEDY, least=None if whole else least)
+    return picture_to_rgb(picture, to_8_bit, encoding)
 
 
 def picture_to_rgb(picture: Pixels, to_8_bit: To8Bit, encoding: str = "") -> Rgb:

@@ -23,6 +23,13 @@ MOST_PIXELS = 1 << 27
 Header = tuple[int, int, bool]
 """Width, height, and whether the data is whole as far as its container tells."""
 
+LEFT = 2
+"""Pixels that halving leaves for one of what an image is resized to, on either side."""
+_REDUCED = {
+    1: cv2.IMREAD_REDUCED_COLOR_2,
+    2: cv2.IMREAD_REDUCED_COLOR_4,
+    3: cv2.IMREAD_REDUCED_COLOR_8,
+}
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _JPEG_SCAN_END = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
@@ -34,12 +41,31 @@ _PNM = re.compile(rb"P[1-6]" + 2 * _PNM_NUMBER)
 _TIFF_SIZES = {256: "width", 257: "height", 322: "tile width", 323: "tile height"}
 
 
-def decode_picture(data: bytes, name: str, remedy: str, oriented: bool = False) -> Pixels:
+def halvings(height: int, width: int, least: tuple[int, int]) -> int:
+    """How often an image can be halved on its way to a height and width, each time evenly.
+
+    The means of 2 x 2 pixels are quick, and the means of those are the means of all but for pixels
+    that lie across.
+    """
+    count = 0
+    while min(height / least[0], width / least[1]) >= 2 * LEFT and not (height % 2 or width % 2):
+        height, width, count = height // 2, width // 2, count + 1
+    return count
+
+
+def decode_picture(
+    data: bytes,
+    name: str,
+    remedy: str,
+    oriented: bool = False,
+    least: tuple[int, int] | None = None,
+) -> Pixels:
     """Pixels of a JPEG, PNG, WebP, TIFF, BMP or PNM: uint8 or uint16, H x W or H x W x 3 (BGR).
 
     Whatever lies behind the picture (padding, the video of a motion photo) is no part of it.
     oriented: turn the picture as its EXIF data asks.  name, remedy: the error's first and last
-    words.
+    words.  least: height and width that it will be resized to; a JPEG is halved while it is decoded
+    as often as `halvings` says, which saves two thirds of the time.
 
     Raises SaaneError for other data, cut or damaged data, other values than 8 or 16 bits, and a
     header that claims more than MOST_PIXELS, before memory is taken for them.
@@ -66,6 +92,8 @@ def decode_picture(data: bytes, name: str, remedy: str, oriented: bool = False) 
     if not whole or width < 1 or height < 1:
         raise damaged
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+    if least is not None and kind == "JPEG" and not oriented:
+        flags = _REDUCED.get(min(halvings(height, width, least), max(_REDUCED)), flags)
     if not oriented:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:

@@ -29,13 +29,21 @@ class ImageDecoder:
     def __init__(self) -> None:
         self._stretch = Stretch()
 
-    def rgb(self, message: Any, compressed: bool, stamp_ns: int) -> Rgb:
+    def rgb(
+        self,
+        message: Any,
+        compressed: bool,
+        stamp_ns: int,
+        least: tuple[int, int] | None = None,
+    ) -> Rgb:
         """A sensor_msgs/Image or CompressedImage of this time as uint8 H x W x 3, RGB.
 
+        least: height and width that it will be resized to; a large JPEG then comes out smaller.
         Raises SaaneError where it is damaged or of no use.
         """
-        convert = compressed_to_rgb if compressed else image_to_rgb
-        return convert(message, self.to_8_bit(stamp_ns))
+        if compressed:
+            return compressed_to_rgb(message, self.to_8_bit(stamp_ns), least)
+        return image_to_rgb(message, self.to_8_bit(stamp_ns))
 
     def to_8_bit(self, stamp_ns: int) -> To8Bit:
         """The conversion of 16-bit values for an image of this time."""

@@ -144,9 +144,8 @@ def write_points(folder: Path, points: Points) -> None:
     (folder / METRIC_FILE).write_text(text, encoding="utf-8")
 
 
-def read_points(folder: Path, places: int) -> Points:
-    """The points of a map of so many places; SaaneError says what is wrong with a file."""
-    path = folder / METRIC_FILE
+def points_head(path: Path) -> Points:
+    """What `metric.yaml` tells, with no places; SaaneError says what is wrong with it."""
     try:
         head = yaml.safe_load(path.read_text(encoding="utf-8"))
         features, size = str(head["features"]), int(head["descriptor_size"])
@@ -164,12 +163,19 @@ def read_points(folder: Path, places: int) -> Points:
         if isinstance(cause, SaaneError):
             raise
         raise _unfit(path) from None
+    none = np.zeros(1, np.int64), np.empty(0, row_type(size))
+    return Points(features, camera, count, error, *none, (metres, degrees))
+
+
+def read_points(folder: Path, places: int) -> Points:
+    """The points of a map of so many places; SaaneError says what is wrong with a file."""
+    head = points_head(folder / METRIC_FILE)
     starts, rows = _array(folder / STARTS_FILE), _array(folder / ROWS_FILE)
     if starts.dtype != np.int64 or starts.shape != (places + 1,) or starts[0] != 0:
         raise _unfit(folder / STARTS_FILE)
-    if (np.diff(starts) < 0).any() or rows.dtype != row_type(size) or rows.shape != (starts[-1],):
+    if (np.diff(starts) < 0).any() or rows.dtype != head.rows.dtype or rows.shape != (starts[-1],):
         raise _unfit(folder / ROWS_FILE)
-    return Points(features, camera, count, error, np.array(starts), rows, (metres, degrees))
+    return replace(head, starts=np.array(starts), rows=rows)
 
 
 def _array(path: Path) -> NDArray[Any]:

@@ -45,8 +45,11 @@ class GridProjection:
     def compact(self, grid: NDArray[np.floating]) -> Compact:
         """A grid (h, w, C) as int8 (h, w, P), each cell a unit vector times 127."""
         height, width, channels = grid.shape
-        cells = _unit(np.asarray(grid, np.float32).reshape(-1, channels))
-        projected = _unit((cells - self.mean) @ self.directions.T)
+        cells = np.asarray(grid, np.float32).reshape(-1, channels)
+        # Unit cells less the mean, projected; few values are touched before they are projected.
+        lengths = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
+        turned = (cells @ self.directions.T) / np.maximum(lengths, _TINY)
+        projected = _unit(turned - self.mean @ self.directions.T)
         return np.rint(SCALE * projected).astype(np.int8).reshape(height, width, -1)
 
 

@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.route_map.place_index import IndexChoice, PlaceIndex, build_index
+from saane_ros.route_map.place_index import FaissIndex, IndexChoice, build_index
 from saane_ros.route_map.search import MapSearch, exact_distances
 from saane_ros.route_map.store import RouteMap
 
@@ -55,7 +55,7 @@ def try_index(route_map: RouteMap, choices: tuple[IndexChoice, ...] = CHOICES) -
     rows = np.ascontiguousarray(route_map.descriptors, np.float32)
     times = [_timed(partial(exact_distances, one, rows)) for one in queries[:10]]
     yield Trial("exact", 1.0, 1.0, float(np.median(times)), rows.nbytes / 1e6)
-    built: dict[int, PlaceIndex] = {}
+    built: dict[int, FaissIndex] = {}
     for choice in choices:
         if choice.values > route_map.descriptors.shape[1]:
             continue
@@ -97,7 +97,7 @@ def exact_nearest(
 
 def _trial(
     route_map: RouteMap,
-    index: PlaceIndex,
+    index: FaissIndex,
     queries: NDArray[np.float32],
     exact: NDArray[np.int64],
 ) -> Trial:

@@ -15,7 +15,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
@@ -63,8 +63,17 @@ def wants_index(count: int, size: int) -> bool:
     return count * size >= INDEXED_FROM
 
 
-class PlaceIndex:
-    """An index of places in memory or memory-mapped; see `build_index` and `read_index`.
+class PlaceIndex(Protocol):
+    """Tells which places are worth an exact look; a map's own, or an engine's that holds them."""
+
+    def find(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """About the k nearest places of a descriptor (D,), in no order."""
+        ...
+
+
+class FaissIndex:
+    """The map folder's end of `PlaceIndex`, in memory or memory-mapped; see `build_index` and
+    `read_index`.
 
     bytes: what a search may touch of it.  values: of a place in it.  lists, probed: how many there
     are, and a query looks into.
@@ -90,13 +99,13 @@ class PlaceIndex:
         _, found = self._index.search(query[None], min(k, self._lists.ntotal))
         return np.asarray(found[0][found[0] >= 0], np.int64)
 
-    def probing(self, lists: int) -> PlaceIndex:
+    def probing(self, lists: int) -> FaissIndex:
         """The same index, looking into so many lists from now on."""
         self._lists.nprobe = min(lists, self.lists)
         return self
 
 
-def build_index(descriptors: NDArray[np.floating], choice: IndexChoice | None = None) -> PlaceIndex:
+def build_index(descriptors: NDArray[np.floating], choice: IndexChoice | None = None) -> FaissIndex:
     """Build the index of descriptors (N, D); N should be a few hundred at least."""
     choice = choice or IndexChoice()
     count, size = descriptors.shape
@@ -118,10 +127,10 @@ def build_index(descriptors: NDArray[np.floating], choice: IndexChoice | None = 
     blocks = range(0, count, _BLOCK)
     for start in progress(blocks, "search index", unit="block", delay_s=2.0):
         index.add(np.ascontiguousarray(descriptors[start : start + _BLOCK], np.float32))
-    return PlaceIndex(index).probing(choice.probed)
+    return FaissIndex(index).probing(choice.probed)
 
 
-def write_index(index: PlaceIndex, descriptors: NDArray[np.floating], path: Path) -> None:
+def write_index(index: FaissIndex, descriptors: NDArray[np.floating], path: Path) -> None:
     """Write an index and its seal, by which it is known to be of these descriptors."""
     # By a stream of Python's, which tells why a write failed.
     with path.open("wb") as stream:
@@ -130,7 +139,7 @@ def write_index(index: PlaceIndex, descriptors: NDArray[np.floating], path: Path
         stream.write(_seal(descriptors))
 
 
-def read_index(path: Path, descriptors: NDArray[np.floating]) -> PlaceIndex:
+def read_index(path: Path, descriptors: NDArray[np.floating]) -> FaissIndex:
     """Open the index of a map's descriptors; SaaneError where it is damaged or of others."""
     _check_seal(path, descriptors)
     flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY
@@ -147,7 +156,7 @@ def read_index(path: Path, descriptors: NDArray[np.floating]) -> PlaceIndex:
     # Threads that read ahead cost more than they spare: lists that are used are in memory.
     lists: Any = faiss.downcast_InvertedLists(inner.invlists)
     lists.prefetch_nthread = 0
-    return PlaceIndex(index)
+    return FaissIndex(index)
 
 
 def _turn(descriptors: NDArray[np.floating], values: int) -> faiss.LinearTransform:

@@ -19,7 +19,7 @@ from saane_ros.route_map.calibration import CALIBRATION_FILE, Calibration, read_
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, read_cohort
 from saane_ros.route_map.info import MapInfo, read_info
 from saane_ros.route_map.place_graph import GRAPH_FILE, PlaceGraph, read_graph_file
-from saane_ros.route_map.place_index import PlaceIndex, read_index
+from saane_ros.route_map.place_index import FaissIndex, read_index
 from saane_ros.route_map.places_csv import COLUMNS_FILE, PLACES_FILE, Places, read_places
 from saane_ros.route_map.postprocessing import NONE, Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, read_postprocessing
@@ -64,7 +64,7 @@ class RouteMap:
         postprocessing: Postprocessing | None = None,
         bearings: Bearings | None = None,
         points: Points | None = None,
-        index: PlaceIndex | None = None,
+        index: FaissIndex | None = None,
         index_fault: str = "",
     ) -> None:
         self.path = path
@@ -192,7 +192,7 @@ def _bearings(folder: Path, info: MapInfo, postprocessing: Postprocessing | None
 
 def _index(
     folder: Path, info: MapInfo, descriptors: NDArray[np.floating], verified: Verified
-) -> tuple[PlaceIndex | None, str]:
+) -> tuple[FaissIndex | None, str]:
     """The index, or why it cannot be used: the map is whole without it."""
     if info.index == "flat":
         return None, ""

@@ -31,8 +31,12 @@ from saane_ros.errors import SaaneError
 from saane_ros.evaluation import metric, model_specs
 from saane_ros.evaluation.drives import choosing
 from saane_ros.evaluation.memory import Memory
+from saane_ros.fleet.push import push
+from saane_ros.fleet.store import open_store
+from saane_ros.fleet.working_set import WorkingSet
 from saane_ros.paths import share_folder
 from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.store import RouteMap
 from saane_ros.training import run as training
 from saane_ros.weights import store
 from saane_ros.weights.card_files import load_card
@@ -49,6 +53,7 @@ _MAP, _OUT = ["street.routemap"], ["made"]
 _BAG: Given = {"--bag": ["drive"], "--image-topic": ["/camera/image"]}
 _TRUTH: Given = {"--truth": ["same-names"]}
 _MODEL: Given = {"--model": ["saane-town"]}
+_STORE: Given = {"--store": ["../store"]}
 _PLACES: Given = {"--models": ["models"], "--results": ["results"]}
 BASES: list[tuple[str, Given]] = [
     ("bag info", {"bag": ["drive"]}),
@@ -84,6 +89,14 @@ BASES: list[tuple[str, Given]] = [
     ("train pseudo-labels", {"--teacher": ["saane-town"], "--images": ["night"], "--out": _OUT}),
     ("train sweep", {"--config": ["saane-town.yaml"], "--out": _OUT, "--results": ["results"]}),
     ("train evidence", {"--config": ["evidence.yaml"], "--out": _OUT, **_PLACES}),
+    ("fleet push", {"maps": _MAP, **_STORE}),
+    ("fleet list", {"map": ["street"], **_STORE}),
+    ("fleet pull", {"map": ["street"], **_STORE, "--to": _OUT}),
+    ("fleet pull", {"--kept-pose": ["pose.json"], **_STORE, "--to": _OUT}),
+    ("fleet install", {"map": ["street"], "version": ["a"], "--to": ["maps"]}),
+    ("fleet rollback", {"map": ["street"], "--to": ["maps"]}),
+    ("fleet verify", {**_STORE}),
+    ("fleet find", {"image": ["images/0.png"], **_STORE}),
     ("models list", {}),
     ("models verify", {"model": ["saane-town"]}),
     ("models fetch", {"model": ["saane-town"]}),
@@ -140,6 +153,14 @@ def write_world_of_commands(folder: Path) -> None:
     config = share_folder() / "config"
     for path in (*config.glob("train/*.yaml"), config / "localizer.yaml"):
         shutil.copy(path, folder)
+    # Beside the world, which is copied for every run.
+    with open_store(str(folder.with_name("store")), make=True) as store:
+        push(store, RouteMap.open(folder / "street.routemap"))
+    working = WorkingSet(folder / "maps", "street")
+    for label in ("a", "b"):
+        shutil.copytree(folder / "street.routemap", working.path(label))
+        working.install(label)
+    (folder / "pose.json").write_text('{"map": "street", "position": [4, 0, 0]}')
     (folder / "empty").mkdir()
     (folder / "text.txt").write_bytes(b"no \xff text\n")
     (folder / "link").symlink_to("nowhere")

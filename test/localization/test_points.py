@@ -278,42 +278,6 @@ def test_a_pose_elsewhere_than_the_belief_is_not_told(
         assert (match.source == REFINED) == by_first
 
 
-def test_a_pose_that_odometry_contradicts_is_not_told(
-    route_map: RouteMap, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = frames[0].pose
-    assert first is not None
-    driven = [
-        replace(one, travelled=50 + math.dist(one.pose.position, first.position))
-        for one in frames
-        if one.pose is not None
-    ]
-    ask, asked = MapPoints.ask, 0
-
-    def shifted(self: MapPoints, *arguments: object) -> Answer | None:
-        """Every fifth pose lies as windows of one facade lie apart."""
-        nonlocal asked
-        answer = ask(self, *arguments)  # type: ignore[arg-type]
-        asked += 1
-        if answer is None or answer.refinement is None or asked % 5:
-            return answer
-        x, y, z = answer.refinement.pose.position
-        moved = replace(answer.refinement.pose, position=(x + 3.2, y, z))
-        return replace(answer, refinement=replace(answer.refinement, pose=moved))
-
-    monkeypatch.setattr(MapPoints, "ask", shifted)
-    matches, localizer = drive(route_map, driven)
-    wrong = [number % 5 == 4 for number in range(len(driven))]
-    # The first has none to agree with.
-    told = [match.source == REFINED for match in matches]
-    assert told == [number > 0 and not bad for number, bad in enumerate(wrong)]
-    assert (
-        max(off(m.pose, f) for m, f, one in zip(matches, driven, told, strict=True) if one) < 0.15
-    )
-    localizer.reset()
-    assert localizer.localize(driven[5]).match.source == BY_PLACE
-
-
 def test_the_map_with_points_is_the_one_that_is_asked(
     route_map: RouteMap, plain_map: RouteMap, frames: list[Frame]
 ) -> None:

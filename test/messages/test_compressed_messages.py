@@ -30,6 +30,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from saane_ros.errors import SaaneError
 from saane_ros.messages.compressed import compressed_to_rgb
 from saane_ros.messages.encode import mono_to_image_fields, rgb_to_image_fields, rgb_to_jpeg_fields
+from saane_ros.messages.encoded import halvings
 from saane_ros.messages.image import image_to_rgb
 
 SCENE = smooth_scene(3)
@@ -234,3 +235,43 @@ def test_jpeg_fields_fit_a_message():
 def test_an_array_that_is_no_image_is_refused(shape):
     with pytest.raises(SaaneError, match="is no rgb8 image"):
         rgb_to_image_fields(np.zeros(shape, np.uint8))
+
+
+@given(
+    st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
+    st.tuples(st.integers(1, 600), st.integers(1, 600)),
+)
+def test_halving_is_even_and_leaves_two_pixels_for_one(
+    shape: tuple[int, int], least: tuple[int, int]
+) -> None:
+    count = halvings(*shape, least)
+    assert all(side % 2**count == 0 for side in shape)
+    left = [side / 2**count / small for side, small in zip(shape, least, strict=True)]
+    assert count == 0 or min(left) >= 2
+    assert min(left) < 4 or any(side // 2**count % 2 for side in shape)
+
+
+@pytest.mark.parametrize(("least", "factor"), [((30, 40), 4), ((60, 80), 2), ((90, 120), 1)])
+def test_a_jpeg_is_halved_while_it_is_decoded(least: tuple[int, int], factor: int) -> None:
+    scene = cv2.resize(SCENE, (320, 240), interpolation=cv2.INTER_LINEAR)
+    data = encoded(scene, ".jpg", 1, 95)
+    whole = compressed_to_rgb(compressed(data))
+    small = compressed_to_rgb(compressed(data), least=least)
+    assert small.shape == (240 // factor, 320 // factor, 3)
+    means = whole.reshape(240 // factor, factor, 320 // factor, factor, 3).mean(axis=(1, 3))
+    assert np.abs(small - means).mean() < 1
+    assert np.abs(small - means).max() < 12
+    resized_whole = cv2.resize(whole, least[::-1], interpolation=cv2.INTER_AREA).astype(float)
+    resized_small = cv2.resize(small, least[::-1], interpolation=cv2.INTER_AREA).astype(float)
+    assert np.abs(resized_whole - resized_small).mean() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "format_"), [(".png", "png"), (".jpg", "bayer_rggb8; jpeg compressed ")]
+)
+def test_other_pictures_and_bayer_patterns_keep_their_size(kind: str, format_: str) -> None:
+    scene = cv2.resize(SCENE, (320, 240), interpolation=cv2.INTER_LINEAR)
+    data = encoded(scene, kind)
+    found = compressed_to_rgb(compressed(data, format_), least=(30, 40))
+    np.testing.assert_array_equal(found, compressed_to_rgb(compressed(data, format_)))
+    assert found.shape == (240, 320, 3)

@@ -318,11 +318,15 @@ def deserialized(raw: RawMessage) -> Any:
 
 
 def decoded(
-    message: Any, type_: str, decoder: ImageDecoder | None = None, stamp_ns: int = 0
+    message: Any,
+    type_: str,
+    decoder: ImageDecoder | None = None,
+    stamp_ns: int = 0,
+    least: tuple[int, int] | None = None,
 ) -> Rgb:
-    """The pixels of an Image or CompressedImage. decoder: of the drive that it is part of."""
+    """The pixels of an Image or CompressedImage. decoder, least: of the drive it is part of."""
     try:
-        return (decoder or ImageDecoder()).rgb(message, type_ == COMPRESSED_IMAGE, stamp_ns)
+        return (decoder or ImageDecoder()).rgb(message, type_ == COMPRESSED_IMAGE, stamp_ns, least)
     except SaaneError as error:
         raise UndecodableError(str(error)) from error
 

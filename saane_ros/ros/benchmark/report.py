@@ -1,8 +1,8 @@
 """What `make bench` found, dated, beside what it found before on the same machine.
 
-`python -m saane_ros.ros.benchmark.report` gathers out/bench.json and out/bench-robotcar.json,
-measures the engines of `saane-town`, writes results/bench/<date>-<machine>.json and a row of
-results/bench/README.md, and prints the ratios that fell since the latest earlier report.
+`python -m saane_ros.ros.benchmark.report` gathers the figures in out/, measures the engines of
+`saane-town`, writes results/bench/<date>-<machine>.json and a row of results/bench/README.md, and
+prints the ratios that fell since the latest earlier report.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ from saane_ros.ros.benchmark.__main__ import TARGET_AGE, TARGET_COST_MS
 from saane_ros.ros.benchmark.world import street
 from saane_ros.settings import TOWN_MODEL
 
+TARGET_FRAME_MS = 5.0
+"""Of a frame in a map of a million places."""
 FELL = 0.1
 """A ratio that is less by more than this share is told."""
 TABLE = "README.md"
 _HEAD = """# Speed
 
-Written by `make bench`, a row a run. Every ratio is better the larger it is: of the node and the
-image's age, the target over what was measured; of RobotCar, frames over those of decoding and
-encoding alone; of an engine, the time of PyTorch in float32 over its own, for `saane-town`. Compare
-rows of one machine.
+Written by `make bench`, a row a run. Every ratio is better the larger it is: of the node, the
+image's age, maps and points, the target over what was measured; of RobotCar, frames over those of
+decoding and encoding alone; of an engine, the time of PyTorch in float32 over its own, for
+`saane-town`. Compare rows of one machine.
 
 """
 
@@ -52,6 +54,13 @@ def ratios(folder: Path) -> dict[str, float]:
         found["image age"] = TARGET_AGE / figures["overload"]["age_ratio"]
     if robotcar.is_file():
         found["robotcar"] = _figures(robotcar)["ratio"]
+    maps, points = folder / "bench-maps.json", folder / "bench-metric.json"
+    if maps.is_file():
+        for count, one in _figures(maps).items():
+            found[f"{int(count):,} places"] = TARGET_FRAME_MS / one["frame_ms"]
+    if points.is_file():
+        cost = _figures(points)
+        found["points"] = cost["budget_ms"] / cost["frame_p95_ms"]
     return found
 
 
@@ -161,9 +170,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="%(default)s")
     options = parser.parse_args(arguments)
     found = ratios(options.figures) | engine_ratios()
-    names = ("bench.json", "bench-robotcar.json")
-    paths = [options.figures / name for name in names]
-    figures = {path.stem: _figures(path) for path in paths if path.is_file()}
+    paths = sorted(options.figures.glob("bench*.json"))
+    figures = {path.stem: _figures(path) for path in paths}
     report = report_of(found, figures)
     earlier = latest(options.out, report["machine"])
     path = keep_report(report, options.out)

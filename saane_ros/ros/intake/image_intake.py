@@ -92,13 +92,15 @@ class ImageIntake:
         self._subscription = self._subscribe()
         self._timer = steady_timer(node, _CHECK_S, self._check)
 
-    def rgb(self, message: ImageMessage) -> Rgb:
+    def rgb(self, message: ImageMessage, least: tuple[int, int] | None = None) -> Rgb:
         """The pixels of a delivered message, uint8 H x W x 3; SaaneError where it is damaged.
 
+        least: height and width that they will be resized to, where all are not needed.
         Images are asked for in the order of their delivery, by one thread.
         """
         stamp_ns = nanoseconds(message.header.stamp)
-        return self._decoder.rgb(message, isinstance(message, CompressedImage), stamp_ns)
+        compressed = isinstance(message, CompressedImage)
+        return self._decoder.rgb(message, compressed, stamp_ns, least)
 
     def close(self) -> None:
         self._node.destroy_timer(self._timer)

@@ -23,7 +23,7 @@ from saane_ros.ros.localizer.extending import Extending
 from saane_ros.ros.localizer.frames import Frames
 from saane_ros.ros.localizer.loaded import Loaded, MapSwitch, begin_at_kept_pose, load
 from saane_ros.ros.localizer.localized import LocalizedFlag
-from saane_ros.ros.localizer.publishers import LocalizerPublishers
+from saane_ros.ros.localizer.publishers import PICTURES, LocalizerPublishers
 from saane_ros.ros.localizer.requests import Requests
 from saane_ros.ros.shared.clock import nanoseconds, steady_timer
 from saane_ros.ros.shared.interface import INPUTS
@@ -234,7 +234,12 @@ class LocalizerNode(ManagedNode[Settings]):
         stamp_ns = nanoseconds(message.header.stamp)
         camera = None if self._intrinsics is None else self._intrinsics.camera
         travelled = self._travelled.at(stamp_ns)
-        return Frame(self.intake.rgb(message), stamp_ns, travelled=travelled, camera=camera)
+        # Pictures have the camera's size; nothing else needs all pixels of a large image.
+        least = None
+        if self.loaded is not None and not self.output.wanted(*PICTURES):
+            least = self.loaded.localizer.image_size
+        image = self.intake.rgb(message, least)
+        return Frame(image, stamp_ns, travelled=travelled, camera=camera)
 
     def _on_odometry(self, message: Odometry) -> None:
         self._frames.odometry(message)

@@ -180,7 +180,8 @@ class OfflineDrive:
             self._localizer.reset()
         stamp_ns, name = waiting.stamp_ns, waiting.name
         try:
-            image = decoded(deserialized(waiting.raw), self._type, self._decoder, stamp_ns)
+            message, least = deserialized(waiting.raw), self._localizer.image_size
+            image = decoded(message, self._type, self._decoder, stamp_ns, least)
             travelled = self._travelled.at(stamp_ns)
             frame = Frame(image, stamp_ns, name, travelled=travelled, camera=self._camera)
             match = self._localizer.localize(frame).match

@@ -28,7 +28,7 @@ from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Frame, Match, Rgb
 from saane_ros.visualization import overlay_attention, overlay_labels, overview
 
-_PICTURES = ("appearance", "semantic", "segmentation", "matched_image", "overview")
+PICTURES = ("appearance", "semantic", "segmentation", "matched_image", "overview")
 
 
 class LocalizerPublishers:
@@ -89,7 +89,7 @@ class LocalizerPublishers:
         opacity: float,
     ) -> None:
         """Render and publish the pictures that somebody subscribes to."""
-        for key in _PICTURES:
+        for key in PICTURES:
             if self.wanted(key):
                 picture = _picture(key, frame.image, found, class_names, opacity)
                 if picture is not None:

@@ -29,6 +29,11 @@ def test_ratios_are_the_larger_the_better(tmp_path: Path) -> None:
     assert ratios(tmp_path) == {"node": 2.5, "image age": 0.5}
     (tmp_path / "bench-robotcar.json").write_text(json.dumps({"ratio": 0.9}))
     assert ratios(tmp_path)["robotcar"] == 0.9
+    (tmp_path / "bench-maps.json").write_text(json.dumps({"1000000": {"frame_ms": 4.0}}))
+    cost = {"budget_ms": 30.0, "frame_p95_ms": 40.0}
+    (tmp_path / "bench-metric.json").write_text(json.dumps(cost))
+    assert ratios(tmp_path)["1,000,000 places"] == 1.25
+    assert ratios(tmp_path)["points"] == 0.75
 
 
 def test_what_fell_by_more_than_a_tenth_on_the_same_machine(tmp_path: Path) -> None:

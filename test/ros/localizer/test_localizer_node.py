@@ -182,6 +182,40 @@ def test_compressed_images_are_matched_and_a_cut_jpeg_is_refused(
     assert values(found[0].status[0])["place"] == "7"
 
 
+def test_a_large_jpeg_is_halved_while_it_is_decoded_unless_pictures_of_it_are_wanted(
+    route_map: RouteMap, peer: Peer
+) -> None:
+    class Small(ColourGridEmbedder):
+        input_size = (30, 40)
+        shapes: list[tuple[int, ...]] = []  # noqa: RUF012
+
+        def embed(self, images: Any, *more: Any, **named: Any) -> Any:
+            self.shapes.extend(image.shape for image in images)
+            return super().embed(images, *more, **named)
+
+    embedder = Small()
+    scene = cv2.resize(smooth_scene(7), (320, 240), interpolation=cv2.INTER_LINEAR)
+    fields = rgb_to_jpeg_fields(scene)
+    found = peer.hear(DiagnosticArray, "/localizer/place_match")
+    with localizer(route_map, embedder, image_transport="compressed") as node:
+        camera = peer.talk(CompressedImage, "image/compressed")
+        connected(node, peer)
+        embedder.shapes.clear()
+        header = image_message(scene, 1000 * MS).header
+        camera.publish(CompressedImage(header=header, **fields))
+        settled(node, 1)
+        peer.hear(Image, "/localizer/overview", 1)
+        connected(node, peer)
+        header = image_message(scene, 2000 * MS).header
+        camera.publish(CompressedImage(header=header, **fields))
+        settled(node, 2)
+    assert embedder.shapes == [(60, 80, 3), (240, 320, 3)]
+    until(lambda: len(found) == 2, "two matches")
+    first, second = (values(message.status[0]) for message in found)
+    assert first["place"] == second["place"] == "7"
+    assert float(first["distance"]) == pytest.approx(float(second["distance"]), abs=0.1)
+
+
 def test_pictures_are_made_only_for_subscribers(route_map: RouteMap, peer: Peer) -> None:
     class Asked(ColourGridEmbedder):
         asked: list[tuple[bool, bool]] = []  # noqa: RUF012
