@@ -13,8 +13,8 @@ from saane_ros.commands.evaluate_drive import add_drive
 from saane_ros.commands.evaluate_metric import add_metric
 from saane_ros.commands.parsers import command_parser, number, output_folder, threads
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.reranking import SCORES
 from saane_ros.files import replacing_file
+from saane_ros.route_map.feature_grids import SCORES
 
 if TYPE_CHECKING:
     from saane_ros.data.datasets import Dataset

@@ -39,6 +39,7 @@ from saane_ros.metric.loading import load_features
 from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
+from saane_ros.route_map.feature_grids import GRIDS, SCORES
 from saane_ros.route_map.info import Origin
 from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import CHOICES, NONE
@@ -67,6 +68,9 @@ finds its own robot's pose. A bag tells it by /tf_static and the frames of its i
 dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
 map keeps the statistics of its drive; those of a query drive begin there and become its own. auto
 is mean where the drive has places enough that differ, else none; `saane map info` says which it is.
+--rerank tells by what of their feature grids the nearest places of a frame are weighed anew: grids
+(cells that moved alike), rapid (Patch-NetVLAD's spatial score) or mutual (SelaVPR's mutual nearest
+cells). The package's calibration is of grids: `saane map calibrate` fits others, and changes it.
 --metric adds points in space, by which a pose can be told to centimetres. It needs the camera's
 intrinsics (CameraInfo beside the images of a bag, or --camera-info: the YAML of camera_calibration,
 or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane_ros[metric]'.
@@ -159,6 +163,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument(
         "--postprocessing", choices=CHOICES, default=NONE, help="of descriptors, see below (none)"
     )
+    build.add_argument(
+        "--rerank", choices=tuple(SCORES), default=GRIDS, help="of candidates, see below (grids)"
+    )
     build.set_defaults(run=_build)
     info = command_parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
     info.add_argument("map", type=Path, help="folder of the map")
@@ -241,6 +248,7 @@ def _build(options: argparse.Namespace) -> None:
             camera=source.camera,
             features=features if options.metric else None,
             intrinsics=source.intrinsics,
+            rerank=options.rerank,
         )
         try:
             builder.add(progress(source.frames, "map", total=source.total, unit="frame"))

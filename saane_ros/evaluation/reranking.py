@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,68 +17,16 @@ from numpy.typing import NDArray
 from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.images.lists import ImageList
 from saane_ros.embedding import Embedder
-from saane_ros.errors import SaaneError
 from saane_ros.evaluation.searches import Search
 from saane_ros.files import replacing_file
 from saane_ros.paths import cache_folder
 from saane_ros.progress import progress
-from saane_ros.route_map.cohort import cohort_of
-from saane_ros.route_map.feature_grids import Compact, GridProjection, agreement
+from saane_ros.route_map.cohort import cohort_of, projection_of
+from saane_ros.route_map.feature_grids import SCORES, Compact, GridProjection, Score
 
 FIRST = 100
 """Places that are put in a new order, as in Patch-NetVLAD and SelaVPR."""
 BATCH = 8
-
-
-class Pairs(NamedTuple):
-    """Cells (m,) of a query and of a reference that are each other's nearest."""
-
-    here: NDArray[np.int64]
-    there: NDArray[np.int64]
-
-
-def mutual_pairs(query: Compact, reference: Compact) -> Pairs:
-    """By cosine; both grids h x w x P."""
-    size = query.shape[-1]
-    mine = query.reshape(-1, size).astype(np.float32)
-    cosines = mine @ reference.reshape(-1, size).astype(np.float32).T
-    there, here = cosines.argmax(axis=1), cosines.argmax(axis=0)
-    cells = np.flatnonzero(here[there] == np.arange(len(mine)))
-    return Pairs(cells, there[cells])
-
-
-def mutual_score(query: Compact, references: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Share of cells with a mutual nearest neighbour, which SelaVPR counts (Lu et al., ICLR 2024,
-    section 3.4), for each of references (k, h, w, P)."""
-    cells = query.shape[0] * query.shape[1]
-    return np.array([len(mutual_pairs(query, one).here) / cells for one in references])
-
-
-def rapid_score(query: Compact, references: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Patch-NetVLAD's rapid spatial scoring (Hausler et al., CVPR 2021, section 3.4): mutual pairs
-    count the more, the nearer their shift is to the mean shift; in [0, 1]."""
-    height, width = query.shape[:2]
-    found = np.zeros(len(references))
-    for number, reference in enumerate(references):
-        here, there = mutual_pairs(query, reference)
-        if not len(here):
-            continue
-        total = 0.0
-        for side, mine, theirs in (
-            (height, here // width, there // width),
-            (width, here % width, there % width),
-        ):
-            shift = (theirs - mine).astype(np.float64)
-            total += float((np.maximum(side - np.abs(shift - shift.mean()), 0) ** 2).sum())
-        found[number] = total / ((height**2 + width**2) * height * width)
-    return found
-
-
-SCORES: dict[str, Callable[[Compact, NDArray[np.int8]], NDArray[np.float64]]] = {
-    "grids": agreement,
-    "rapid": rapid_score,
-    "mutual": mutual_score,
-}
 
 
 def reranked(
@@ -91,9 +37,7 @@ def reranked(
     Their distances become 1 - score, in [0, 1]; all others keep their order behind them. What the
     second stage costs is added to `search_ms` and `descriptor_bytes`.
     """
-    projection = cohort_of(embedder).projection
-    if projection is None:
-        raise SaaneError(f"{embedder.name} has no feature grids to re-rank by: leave out --rerank.")
+    projection = projection_of(embedder, cohort_of(embedder))
     references = compact_grids(
         embedder, projection, identity, dataset.references, f"{title}: grids"
     )
@@ -114,7 +58,7 @@ def reranked(
 
 def _row(
     distances: NDArray[np.float32],
-    score: Callable[[Compact, NDArray[np.int8]], NDArray[np.float64]],
+    score: Score,
     query: Compact,
     references: NDArray[np.int8],
 ) -> NDArray[np.float32]:

@@ -23,8 +23,9 @@ from saane_ros.metric.features import LocalFeatures
 from saane_ros.metric.store import Points
 from saane_ros.metric.triangulation import View, drive_points
 from saane_ros.progress import progress
-from saane_ros.route_map.cohort import cohort_of
+from saane_ros.route_map.cohort import cohort_of, projection_of
 from saane_ros.route_map.existing import REPLACE, base_of
+from saane_ros.route_map.feature_grids import GRIDS
 from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
 from saane_ros.route_map.postprocessing import NONE
@@ -89,6 +90,7 @@ class RouteMapBuilder:
     postprocessing: of the stored descriptors, one of `postprocessing.CHOICES`, fitted to all places
     whenever the map is written.  existing: what to do with a finished map of that name, one of
     `existing.EXISTING`; `base` is the map that is extended.
+    rerank: `MapInfo.rerank`.
     features: what finds keypoints of a map that is to have points; it has if also its camera's
     `intrinsics` are told, which may be set until the map is written, and a pose of the camera.
 
@@ -113,6 +115,7 @@ class RouteMapBuilder:
         existing: str = REPLACE,
         features: LocalFeatures | None = None,
         intrinsics: Camera | None = None,
+        rerank: str = GRIDS,
     ) -> None:
         self.path = Path(path)
         self.report = BuildReport()
@@ -126,7 +129,9 @@ class RouteMapBuilder:
         self._batch = batch
         self._dtype = dtype
         self._kind = postprocessing
-        self._cohort = cohort_of(embedder)
+        self._cohort, self._rerank = cohort_of(embedder), rerank
+        if rerank != GRIDS:
+            projection_of(embedder, self._cohort)
         head = JournalHead(
             embedder.fingerprint,
             embedder.descriptor_size,
@@ -321,6 +326,7 @@ class RouteMapBuilder:
             postprocessing=self._kind,
             body=self.body,
             camera=self.camera,
+            rerank=self._rerank,
         )
 
 
