@@ -83,6 +83,11 @@ results: setup
 		--dataset corridor grief_season nordland_64x32 town-night town-snow --root "$(DATA)" \
 		--weights "$(WEIGHTS)" --device cpu --threads 1 --out results/comparison \
 		> results/comparison/table.txt
+	mkdir -p results/reranking
+	$(RUN) -m saane_ros.cli evaluate --model saane-resnet18 saane-street netvlad-resnet18 \
+		--rerank grids rapid mutual --dataset corridor grief_season --root "$(DATA)" \
+		--weights "$(WEIGHTS)" --device cpu --threads 1 --out results/reranking \
+		> results/reranking/table.txt
 
 # The poster's arms on VGG-16 and on ResNet-50: NetVLAD with SRALNet's words, SRALNet, and that with a
 # U-Net and with a Mask2Former filter. DATA holds pitts250k/ and sral_centroids.h5; needs a GPU.

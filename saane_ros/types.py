@@ -136,8 +136,8 @@ class Match:
     source: of the pose, REFINED by points of the map or BY_PLACE.  by_place: the pose and
     covariance of the places alone, whichever is told.
     points: None where the image was not compared with points.
-    timings_ms: milliseconds by step ("embed", "search", "filter", and "points" where the map's were
-    looked for).
+    timings_ms: milliseconds by step ("embed", "search", "filter" with "rerank" in it where feature
+    grids were compared, and "points" where the map's were looked for).
     """
 
     stamp_ns: int

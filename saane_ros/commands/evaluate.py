@@ -13,7 +13,7 @@ from saane_ros.commands.evaluate_drive import add_drive
 from saane_ros.commands.evaluate_metric import add_metric
 from saane_ros.commands.parsers import command_parser, number, output_folder, threads
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.reranking import SCORES
+from saane_ros.evaluation.reranking import KINDS
 from saane_ros.files import replacing_file
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ models:
   a .npz with `queries` and `references` (or `similarity`), a .npy with references then queries;
   a folder of recorded scores (.npz with `similarity`), each a row.
 
---rerank puts the 100 nearest places of a query in a new order by their compact feature grids, as a
-second stage does; its time and bytes are in the columns "search ms" and "bytes". grids: the
+--rerank puts the 100 nearest places of a query in a new order, as a second stage does; its time and
+bytes are in the columns "search ms" and "bytes". Of the compact feature grids of maps, grids: the
 localizer's agreement; rapid: Patch-NetVLAD's rapid spatial scoring; mutual: mutual nearest cells,
-as SelaVPR counts them. All score this package's grids, not the features of those papers.
+as SelaVPR counts them. own: by the authors' local features, of SelaVPR and of a NetVLAD's patches.
 
 datasets:
   a name that --list shows, a YAML file (copy config/datasets/example.yaml), or a folder with
@@ -97,8 +97,8 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "--rerank",
         nargs="+",
         default=[],
-        choices=tuple(SCORES),
-        help="one more row a model, its first places re-ranked by feature grids",
+        choices=KINDS,
+        help="one more row a model, its first places re-ranked by local features",
     )
     parser.add_argument("--list", action="store_true", help="list the described datasets and end")
     parser.set_defaults(run=_run)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 
-from saane_ros.commands.map_by_motion import frames_by_motion, motion_folder
+from saane_ros.commands.map_by_motion import motion_folder
 from saane_ros.commands.map_calibrating import (
     CALIBRATE_EXAMPLES,
     add_calibrate,
@@ -26,30 +23,27 @@ from saane_ros.commands.map_editing import (
     crop,
     merge,
 )
+from saane_ros.commands.map_frames import frames_for
 from saane_ros.commands.map_indexing import INDEX_EXAMPLES, add_index, index
 from saane_ros.commands.map_of_bags import map_of_bags
 from saane_ros.commands.map_showing import megabytes, show
 from saane_ros.commands.parsers import command_parser, number, output_file, output_folder, threads
-from saane_ros.data.images.folders import ImageFolder
-from saane_ros.data.poses.transforms import IDENTITY, frame_name, read_mount
 from saane_ros.errors import SaaneError
-from saane_ros.files import replacing_file, sha256_of
-from saane_ros.metric.cameras import Camera
-from saane_ros.metric.features import MOST_OF_MAP, LocalFeatures
+from saane_ros.files import replacing_file
+from saane_ros.metric.features import MOST_OF_MAP
 from saane_ros.metric.loading import load_features
-from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
-from saane_ros.route_map.info import INFO_FILE, Origin
+from saane_ros.route_map.feature_grids import GRIDS, SCORES
+from saane_ros.route_map.info import INFO_FILE
 from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings
-from saane_ros.types import Frame, Pose
 from saane_ros.weights.feature_cards import ROOTSIFT
 
 if TYPE_CHECKING:
-    from saane_ros.data.bags import BagReader
+    pass
 
 BUILD_EXAMPLES = """\
 examples:
@@ -68,6 +62,9 @@ finds its own robot's pose. A bag tells it by /tf_static and the frames of its i
 dimension by its deviation too; pca512 and pca1024 whiten after mean to so many values at most. The
 map keeps the statistics of its drive; those of a query drive begin there and become its own. auto
 is mean where the drive has places enough that differ, else none; `saane map info` says which it is.
+--rerank tells by what of their feature grids the nearest places of a frame are weighed anew: grids
+(cells that moved alike), rapid (Patch-NetVLAD's spatial score) or mutual (SelaVPR's mutual nearest
+cells). The package's calibration is of grids: `saane map calibrate` fits others, and changes it.
 --metric adds points in space, by which a pose can be told to centimetres. It needs the camera's
 intrinsics (CameraInfo beside the images of a bag, or --camera-info: the YAML of camera_calibration,
 or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane_ros[metric]'.
@@ -167,6 +164,9 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument(
         "--postprocessing", choices=CHOICES, default=NONE, help="of descriptors, see below (none)"
     )
+    build.add_argument(
+        "--rerank", choices=tuple(SCORES), default=GRIDS, help="of candidates, see below (grids)"
+    )
     build.set_defaults(run=_build)
     info = command_parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)
     info.add_argument("map", type=Path, help="folder of the map")
@@ -193,21 +193,6 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     merging = command_parser(actions, "merge", "make one route map of several", MERGE_EXAMPLES)
     add_merge(merging)
     merging.set_defaults(run=_merge)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Frames for a map. `label` names them, so that an interrupted build is known again."""
-
-    frames: Iterator[Frame]
-    label: str
-    origin: Origin | None
-    grid: str
-    total: int | None
-    notes: list[str]
-    body: str
-    camera: Pose | None
-    intrinsics: Camera | None
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -242,7 +227,7 @@ def build_drive(options: argparse.Namespace) -> list[str]:
         features = load_features(options.features, options.weights, options.device, MOST_OF_MAP)
     elif options.features != ROOTSIFT:
         raise SaaneError("--features goes with --metric or --structure-from-motion: add one.")
-    with _source(options, features) as source:
+    with frames_for(options, features) as source:
         embedder = load_embedder(
             settings.model,
             settings.weights,
@@ -268,6 +253,7 @@ def build_drive(options: argparse.Namespace) -> list[str]:
             camera=source.camera,
             features=features if options.metric else None,
             intrinsics=source.intrinsics,
+            rerank=options.rerank,
         )
         try:
             builder.add(progress(source.frames, "map", total=source.total, unit="frame"))
@@ -276,88 +262,6 @@ def build_drive(options: argparse.Namespace) -> list[str]:
             builder.close()
         shutil.rmtree(motion_folder(options.out), ignore_errors=True)
         return [*builder.report.summary().split("\n"), *source.notes]
-
-
-@contextmanager
-def _source(options: argparse.Namespace, features: LocalFeatures | None) -> Iterator[_Source]:
-    every = (options.every_metres, options.every_seconds)
-    label = f"every {every[0]} m or {every[1]} s of "
-    camera = read_mount(options.camera_pose)
-    total: int | None = None
-    notes: list[str] = []
-    if options.images is not None:
-        if options.image_topic or options.pose_topic:
-            raise SaaneError("--image-topic and --pose-topic go with --bag: leave them out.")
-        folder = ImageFolder(options.images, options.poses)
-        label += f"images {folder.path.resolve()}"
-        if folder.pose_file is not None:
-            label += f" with poses {sha256_of(folder.pose_file)}"
-        total = len(folder.selected(*every))
-        frames, body = folder.frames(*every), frame_name(options.base_frame)
-        seen = _intrinsics_of_folder(options, folder)
-        origin = folder.origin
-        if options.structure_from_motion and features is not None:
-            moved = frames_by_motion(
-                lambda: folder.frames(*every), total, seen, camera, features, options.out
-            )
-            frames, seen, total, notes = moved.frames, moved.camera, moved.count, [moved.note]
-            label, camera = f"motion of {label}", camera or IDENTITY
-            origin = folder.origin if moved.scaled else None
-        yield _Source(frames, label, origin, folder.grid, total, notes, body, camera, seen)
-        return
-    if options.poses:
-        raise SaaneError("--poses goes with --images: give --pose-topic for a bag.")
-    if not options.image_topic:
-        raise SaaneError("--bag needs --image-topic: name the topic with the images.")
-    from saane_ros.data.bags import BagReader
-    from saane_ros.data.bags.mounts import body_of, camera_on
-
-    by_motion = options.structure_from_motion
-    (path,) = options.bag
-    with BagReader(path) as bag:
-        # Before the frames, which tell the origin.
-        seen = None
-        if options.metric or by_motion:
-            seen = intrinsics_of_bag(bag, options.image_topic, options.camera_info)
-        frames = bag.frames(options.image_topic, options.pose_topic, *every)
-        if options.pose_topic and not by_motion:
-            # One place without a pose would cost the whole map its distances along the route.
-            frames = (frame for frame in frames if frame.pose is not None)
-        label += f"bag {path.resolve()} {options.image_topic} {options.pose_topic}"
-        body = frame_name(options.base_frame)
-        if options.pose_topic:
-            body = body or body_of(bag, options.pose_topic)
-            camera = camera or camera_on(bag, options.image_topic, body)
-        origin = bag.origin
-        if by_motion and features is not None:
-            moved = frames_by_motion(
-                lambda: bag.frames(options.image_topic, options.pose_topic, *every),
-                None,
-                seen,
-                camera,
-                features,
-                options.out,
-            )
-            frames, seen, total = moved.frames, moved.camera, moved.count
-            label, camera = f"motion of {label}", camera or IDENTITY
-            origin = bag.origin if moved.scaled else None
-            notes.append(moved.note)
-        noted = _with_notes(frames, bag, notes)
-        yield _Source(noted, label, origin, bag.grid, total, notes, body, camera, seen)
-
-
-def _intrinsics_of_folder(options: argparse.Namespace, folder: ImageFolder) -> Camera | None:
-    if not (options.camera_info if options.structure_from_motion else options.metric):
-        return None
-    if not options.camera_info:
-        raise SaaneError("--metric of a folder needs --camera-info: name a file of intrinsics.")
-    return intrinsics_of_folder(folder, Path(options.camera_info))
-
-
-def _with_notes(frames: Iterator[Frame], bag: BagReader, notes: list[str]) -> Iterator[Frame]:
-    """The frames, and then the notes: what a bag holds is known once all of it was read."""
-    yield from frames
-    notes += [*bag.report.sentences(), *bag.notes]
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from saane_ros.data.images.folders import ImageFolder
 from saane_ros.errors import SaaneError
 from saane_ros.progress import progress
+from saane_ros.route_map.feature_grids import SCORES
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame
@@ -28,7 +29,8 @@ Without drives a map gets the package's calibration, and one of an older format 
 know when its route is left. --on names drives of the route under other conditions (their places
 need not be known), --off drives that never touch it. The weights move from the package's towards
 what these drives show, and the confidence that LOCALIZED takes rises where the drives off the route
-would have reached it. The map is replaced in one step.
+would have reached it. The map is replaced in one step. --rerank changes what candidates
+are compared by, see saane map build --help.
 """
 
 
@@ -38,6 +40,9 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     for name, what in (("--on", "on the route"), ("--off", "elsewhere")):
         told = f"image folders or bags {what}"
         parser.add_argument(name, type=Path, nargs="+", default=[], metavar="DRIVE", help=told)
+    parser.add_argument(
+        "--rerank", choices=tuple(SCORES), default="", help="the map's own by default"
+    )
     parser.add_argument("--image-topic", metavar="T", help="image topic of bags")
     parser.add_argument("--model", default="", help="model card; the map's own by default")
     parser.add_argument("--weights", default="", metavar="DIR", help="folder looked into first")
@@ -55,7 +60,7 @@ def calibrate_map(options: argparse.Namespace) -> RouteMap:
     with ExitStack() as stack:
         drives = [_named(path, True, options, stack) for path in options.on]
         drives += [_named(path, False, options, stack) for path in options.off]
-        return calibrate(route_map, embedder, drives)
+        return calibrate(route_map, embedder, drives, rerank=options.rerank)
 
 
 def _named(path: Path, on: bool, options: argparse.Namespace, stack: ExitStack) -> Named:

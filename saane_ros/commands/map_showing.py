@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import numpy as np
+
 from saane_ros.geodesy import PLANE
+from saane_ros.localization.evidence import GROUPS
+from saane_ros.route_map.calibration import default_weights
+from saane_ros.route_map.feature_grids import GRIDS, SCORES
 from saane_ros.route_map.index_trial import try_own
 from saane_ros.route_map.info import MapInfo
 from saane_ros.route_map.place_index import wants_index
 from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Pose
+
+TIMED = 20
 
 
 def show(route_map: RouteMap) -> None:
@@ -34,6 +42,7 @@ def show(route_map: RouteMap) -> None:
         ("search", _search_text(route_map)),
         ("processing", _postprocessing_text(route_map)),
         ("calibration", _calibration_text(route_map)),
+        ("re-ranking", _rerank_text(route_map)),
         ("points", _points_text(route_map)),
     ]
     for name, text in rows:
@@ -78,8 +87,31 @@ def _calibration_text(route_map: RouteMap) -> str:
     bearings = route_map.bearings
     if bearings is None:
         return "none: run `saane map calibrate`, without it the map cannot be localized in"
-    grids = "with" if bearings.grids is not None else "without"
-    return f"{bearings.calibration.source}, {grids} feature grids"
+    source, rerank = bearings.calibration.source, route_map.info.rerank
+    if rerank == GRIDS or source != default_weights(grids=True)[1]:
+        return source
+    return (
+        f"{source} and {GRIDS}, not {rerank}: run `saane map calibrate` with drives before you "
+        "rely on error_rate"
+    )
+
+
+def _rerank_text(route_map: RouteMap) -> str:
+    """What weighs candidates anew, and what it costs: as many places as a frame is compared with,
+    beside the grid of one."""
+    grids = None if route_map.bearings is None else route_map.bearings.grids
+    if grids is None:
+        return "none, without feature grids: places are weighed by their descriptors alone"
+    times = []
+    for row in np.linspace(0, len(grids) - 1, TIMED).round().astype(int):
+        others = np.arange(row, row + GROUPS) % len(grids)
+        start = time.perf_counter()
+        SCORES[route_map.info.rerank](grids[row], grids[others])
+        times.append(1e3 * (time.perf_counter() - start))
+    return (
+        f"{route_map.info.rerank} of feature grids, {grids[0].nbytes} bytes a place, "
+        f"{np.median(times):.2f} ms a frame"
+    )
 
 
 def _points_text(route_map: RouteMap) -> str:

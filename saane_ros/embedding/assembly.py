@@ -17,9 +17,9 @@ from saane_ros.model.espnetv2 import EspNetV2
 from saane_ros.model.fused_trunk import FusedTrunk
 from saane_ros.model.heads import Head, HeadSizes, build_head
 from saane_ros.model.huggingface import load_segmenter
+from saane_ros.model.local_branch import PatchNetVlad
 from saane_ros.model.mixvpr import MixVpr
 from saane_ros.model.mosaic import Mosaic
-from saane_ros.model.netvlad import NetVlad
 from saane_ros.model.normalisation import Renormalisation
 from saane_ros.model.pspnet import PspNet
 from saane_ros.model.saane import SaaneNetwork
@@ -132,7 +132,7 @@ def _new_head(card: ModelCard, c_a: int, c_s: int) -> Head:
     if card.system in NEEDED:
         return published_head(card, c_a)
     if card.aggregation is not None:
-        vlad = NetVlad if card.system == "netvlad" else SralNet
+        vlad = PatchNetVlad if card.system == "netvlad" else SralNet
         return vlad(vlad_sizes(card, c_a))
     if card.system == "apanet":
         return ApaNet(c_a, part.channels)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -83,6 +84,24 @@ class NetworkEmbedder:
             )
             for i in range(len(images))
         ]
+
+    @property
+    def own_score(self) -> tuple[str, tuple[float, ...]]:
+        """`Head.own_score` and `own_shares`; empty for a model without local features of its own,
+        as one that filters cells is: its authors' second stage knows no filter."""
+        network = self.network
+        if isinstance(network, DenseVlad) or network.static_filter is not None:
+            return "", ()
+        return network.head.own_score, network.head.own_shares
+
+    @torch.inference_mode()
+    def own_features(self, images: Sequence[Rgb]) -> list[NDArray[np.float16]]:
+        """Local features that `own_score` is of, a scale (B, h, w, P) of unit cells; by PyTorch."""
+        assert isinstance(self.network, SaaneNetwork), "asked for only with a score"
+        pixels = self.preprocessing(images, self.device).to(self.dtype)
+        trunk = self.network.trunk_features(pixels, semantics=False)
+        found = self.network.head.own_features(trunk.appearance)
+        return [scale.permute(0, 2, 3, 1).half().cpu().numpy() for scale in found]
 
     def _output(self, images: Sequence[Rgb], labels: bool) -> SaaneOutput:
         if self._graph is not None:

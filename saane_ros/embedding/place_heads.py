@@ -8,6 +8,7 @@ from saane_ros.model.convap import ConvAp
 from saane_ros.model.cricavpr import CricaVpr
 from saane_ros.model.gem import CosPlace, GemHead
 from saane_ros.model.heads import Head
+from saane_ros.model.local_branch import SelaVpr
 from saane_ros.model.mixvpr import STRIDE, MixVpr
 from saane_ros.model.salad import Salad, SaladSizes
 from saane_ros.weights.cards import ModelCard
@@ -34,4 +35,6 @@ def published_head(card: ModelCard, inputs: int) -> Head:
         return AnyLoc(inputs, layer.clusters)
     if card.system == "cricavpr":
         return CricaVpr(inputs)
+    if card.system == "selavpr":
+        return SelaVpr(inputs)
     return CosPlace(inputs, layer.output, mix=card.system == "selavpr_pp")

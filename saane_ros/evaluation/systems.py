@@ -62,7 +62,7 @@ class InputSize:
 class ModelSystem:
     """An embedder, its descriptors as they are or post-processed.
 
-    rerank: how the first places are put in order anew, one of `reranking.SCORES`; empty for not.
+    rerank: how the first places are put in order anew, one of `reranking.KINDS`; empty for not.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from saane_ros.localization.evidence import (
     signals,
 )
 from saane_ros.route_map.calibration import MapScale
-from saane_ros.route_map.feature_grids import Compact, agreement
+from saane_ros.route_map.feature_grids import GRIDS, SCORES, Compact
 from saane_ros.route_map.place_graph import PlaceGraph
 from saane_ros.route_map.search import Nearest
 
@@ -39,20 +40,33 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Groups, the nearest first, and their signals."""
+    """Groups, the nearest first, and their signals.
+
+    rerank_ms: milliseconds that comparing feature grids took; None where there are none.
+    """
 
     groups: list[Group]
     signals: CandidateSignals
+    rerank_ms: float | None = None
 
 
 class CandidateFinder:
     """Groups the nearest places of a frame and takes their signals.
 
-    grids: compact feature grids of the places, int8 (N, h, w, P), or None.
+    grids: compact feature grids of the places, int8 (N, h, w, P), or None.  rerank: what those of
+    candidates are compared with the frame's by, one of `SCORES`, so that a place further by
+    descriptor may be the likelier one.
     """
 
-    def __init__(self, graph: PlaceGraph, grids: NDArray[np.int8] | None, scale: MapScale) -> None:
+    def __init__(
+        self,
+        graph: PlaceGraph,
+        grids: NDArray[np.int8] | None,
+        scale: MapScale,
+        rerank: str = GRIDS,
+    ) -> None:
         self._graph, self._grids, self._scale = graph, grids, scale
+        self._score = SCORES[rerank]
         self.reach = GROUP_STEPS
         if graph.step > 0:
             self.reach = max(GROUP_STEPS, GROUP_M / graph.step)
@@ -71,11 +85,13 @@ class CandidateFinder:
         cohort, sample: distances to the cohort and to places spread over the map.
         """
         groups = self._groups(rows, distances)
-        agreements = None
+        agreements = spent = None
         if grid is not None and self._grids is not None:
-            agreements = agreement(grid, self._grids[[group.best for group in groups]])
+            start = time.perf_counter()
+            agreements = self._score(grid, self._grids[[group.best for group in groups]])
+            spent = 1e3 * (time.perf_counter() - start)
         apart = np.array([group.distance for group in groups])
-        return Found(groups, signals(apart, agreements, cohort, sample, self._scale))
+        return Found(groups, signals(apart, agreements, cohort, sample, self._scale), spent)
 
     def _groups(self, rows: Ints, distances: Floats) -> list[Group]:
         """Non-maximum suppression: the nearest place takes its neighbourhood, and so on."""

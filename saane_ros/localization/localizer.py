@@ -90,7 +90,8 @@ class Localizer:
         self._search = MapSearch(route_map)
         self._queries = QueryPostprocessing(route_map.postprocessing)
         scale = bearings.calibration.scale
-        self._finder = CandidateFinder(self._graph, bearings.grids, scale)
+        rerank = route_map.info.rerank
+        self._finder = CandidateFinder(self._graph, bearings.grids, scale, rerank)
         self._sequence = Sequence(self._graph, scale, self._weights.evidence, route_map.metric)
         self._decision = Decision()
         self.points = MapPoints(route_map, self._graph, settings)
@@ -203,8 +204,13 @@ class Localizer:
         searched = time.perf_counter()
         inquiry = self.points.inquiry(look_of(embedding), nearest)
 
+        rerank_ms: list[float] = []
+
         def find() -> Found:
-            return self.find(embedding, descriptor, nearest)
+            found = self.find(embedding, descriptor, nearest)
+            if found.rerank_ms is not None:
+                rerank_ms.append(found.rerank_ms)
+            return found
 
         error_rate = share * self.settings.error_rate
         if self.settings.sequence_filter:
@@ -230,6 +236,8 @@ class Localizer:
             "search": 1e3 * (searched - start),
             "filter": 1e3 * (time.perf_counter() - searched) - inquiry.ms,
         }
+        if rerank_ms:
+            timings["rerank"] = sum(rerank_ms)
         if inquiry.look is not None:
             timings["points"] = inquiry.ms + inquiry.look.took_ms
         return Match(

@@ -66,8 +66,8 @@ class GemHead(Head):
 class CosPlace(GemHead):
     """Every cell to unit length before GeM, a fully connected layer behind it.
 
-    output: 0 for SelaVPR, which has none.  mix: SelaVPR++ alone, a layer that every cell goes
-    through first.
+    output: 0 for SelaVPR (`local_branch.py`), which has none.  mix: SelaVPR++ alone, a layer that
+    every cell goes through first.
     """
 
     def __init__(self, inputs: int, output: int = 0, mix: bool = False) -> None:

@@ -53,6 +53,14 @@ class Head(nn.Module):
     uses_token = False
     """Whether `forward` takes the class token of a vision transformer as `token`, B x C."""
     descriptor_size: int
+    own_score = ""
+    """What its authors put their first places in order by, one of `feature_grids.SCORES`."""
+    own_shares: tuple[float, ...] = ()
+    """Of each of `own_features` in that score, sum 1."""
+
+    def own_features(self, appearance: Tensor) -> list[Tensor]:
+        """Local features of unit length, B x P x h x w a scale; none without `own_score`."""
+        return []
 
     def filtered(self, appearance: Tensor, semantic: Tensor | None, static: Tensor) -> HeadOutput:
         """The descriptor with every cell weighted by `static`, B x 1 x H x W in [0, 1].

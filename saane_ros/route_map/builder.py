@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from saane_ros.metric.features import LocalFeatures
 from saane_ros.metric.store import Points
 from saane_ros.metric.triangulation import View, drive_points
 from saane_ros.progress import progress
-from saane_ros.route_map.cohort import cohort_of
+from saane_ros.route_map.build_report import BuildReport
+from saane_ros.route_map.cohort import cohort_of, projection_of
 from saane_ros.route_map.existing import REPLACE, base_of
+from saane_ros.route_map.feature_grids import GRIDS
 from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
 from saane_ros.route_map.postprocessing import NONE
@@ -35,37 +37,6 @@ from saane_ros.types import Frame, Place, Pose, Rgb
 
 THUMBNAIL_SIZE = 240
 """Pixels of a thumbnail's longer side."""
-NAMED_IN_SUMMARY = 5
-
-
-@dataclass
-class BuildReport:
-    """What became of the frames.
-
-    embedded: frames that went through the network.  continued: frames that an interrupted build
-    had embedded.  skipped: name and reason of every frame left out.  no_points: why the map has
-    none, although it was to; empty where it has.  moved: how far its poses were adjusted for them;
-    empty where they were not.
-    """
-
-    embedded: int = 0
-    continued: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    no_points: str = ""
-    moved: str = ""
-
-    def summary(self) -> str:
-        """One line per fact, the skipped frames by name."""
-        lines = [f"{self.embedded} frames embedded"]
-        if self.continued:
-            lines.append(f"{self.continued} frames taken over from an interrupted build")
-        if self.skipped:
-            named = [f"{name} ({why})" for name, why in self.skipped[:NAMED_IN_SUMMARY]]
-            more = len(self.skipped) - len(named)
-            listed = ", ".join(named) + (f" and {more} more" if more else "")
-            lines.append(f"{len(self.skipped)} frames skipped: {listed}")
-        lines += [line for line in (self.no_points, self.moved) if line]
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -90,6 +61,7 @@ class RouteMapBuilder:
     postprocessing: of the stored descriptors, one of `postprocessing.CHOICES`, fitted to all places
     whenever the map is written.  existing: what to do with a finished map of that name, one of
     `existing.EXISTING`; `base` is the map that is extended.
+    rerank: `MapInfo.rerank`.
     features: what finds keypoints of a map that is to have points; it has if also its camera's
     `intrinsics` are told, which may be set until the map is written, and a pose of the camera.
 
@@ -114,6 +86,7 @@ class RouteMapBuilder:
         existing: str = REPLACE,
         features: LocalFeatures | None = None,
         intrinsics: Camera | None = None,
+        rerank: str = GRIDS,
     ) -> None:
         self.path = Path(path)
         self.report = BuildReport()
@@ -127,7 +100,9 @@ class RouteMapBuilder:
         self._batch = batch
         self._dtype = dtype
         self._kind = postprocessing
-        self._cohort = cohort_of(embedder)
+        self._cohort, self._rerank = cohort_of(embedder), rerank
+        if rerank != GRIDS:
+            projection_of(embedder, self._cohort)
         head = JournalHead(
             embedder.fingerprint,
             embedder.descriptor_size,
@@ -332,6 +307,7 @@ class RouteMapBuilder:
             postprocessing=self._kind,
             body=self.body,
             camera=self.camera,
+            rerank=self._rerank,
         )
 
 

@@ -39,7 +39,8 @@ class MapScale:
     """The map's own yardsticks.
 
     impostor: median over places of the distance to the nearest other place.
-    agreement: median agreement of the feature grids of these pairs, 0 without grids.
+    agreement: median agreement of the feature grids of these pairs by the map's score
+    (`MapInfo.rerank`), 0 without grids.
     step: distance of successive places' descriptors, the median.
     """
 

@@ -75,6 +75,13 @@ def cohort_of(embedder: Embedder) -> Cohort:
     return Cohort(descriptors, projection, (*grids[0].shape[:2], len(projection.directions)))
 
 
+def projection_of(embedder: Embedder, cohort: Cohort) -> GridProjection:
+    """What makes grids of the embedder compact; SaaneError where it has none to re-rank by."""
+    if cohort.projection is None:
+        raise SaaneError(f"{embedder.name} has no feature grids to re-rank by: leave out --rerank.")
+    return cohort.projection
+
+
 def cohort_descriptors(
     cohort: Cohort, postprocessing: Postprocessing | None
 ) -> NDArray[np.float32]:

@@ -66,16 +66,23 @@ def write_derived(
 
 
 def write_calibrated(
-    route_map: RouteMap, cohort: Cohort, weights: tuple[Weights, str] | None
+    route_map: RouteMap, cohort: Cohort, weights: tuple[Weights, str] | None, rerank: str = ""
 ) -> RouteMap:
     """Write a map again with a new calibration; one of an older format becomes a present one.
 
-    weights: and their source; the package's where None.
+    weights: and their source; the package's where None.  rerank: as it was where empty.
     """
-    places = route_map.places
+    info, places = route_map.info, route_map.places
     write_map(
         route_map.path,
-        replace(route_map.info, index="flat", files={}, calibrated=True, columns=True),
+        replace(
+            info,
+            index="flat",
+            files={},
+            calibrated=True,
+            columns=True,
+            rerank=rerank or info.rerank,
+        ),
         places,
         route_map.descriptors,
         range(len(places)),

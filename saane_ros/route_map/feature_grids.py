@@ -9,7 +9,9 @@ Hausler et al., CVPR 2021, has the same idea), and independent of all distances 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ SAME = 0.1
 _TINY = 1e-9
 
 Compact = NDArray[np.int8]
+Cells = NDArray[np.int8] | NDArray[np.floating]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,24 +76,65 @@ def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(rows / np.maximum(lengths, _TINY), np.float32)
 
 
-def agreement(query: Compact, references: NDArray[np.int8]) -> NDArray[np.float64]:
+class Pairs(NamedTuple):
+    """Cells (m,) of a query and of a reference that are each other's nearest."""
+
+    here: NDArray[np.int64]
+    there: NDArray[np.int64]
+
+
+def mutual_pairs(query: Cells, reference: Cells) -> Pairs:
+    """By dot product; both h x w x P."""
+    size = query.shape[-1]
+    # Cosines of int8 cells are exact in float32.
+    mine = query.reshape(-1, size).astype(np.float32)
+    cosines = mine @ reference.reshape(-1, size).astype(np.float32).T
+    there, here = cosines.argmax(axis=1), cosines.argmax(axis=0)
+    cells = np.flatnonzero(here[there] == np.arange(len(mine)))
+    return Pairs(cells, there[cells])
+
+
+def agreement(query: Cells, references: Cells) -> Floats:
     """Share of a query's cells (h, w, P) that agree with each of references (k, h, w, P), (k,).
 
     Mutual nearest neighbours are counted by their shift, and the fullest 3 x 3 of neighbouring
     shifts is the agreement.
     """
-    height, width, size = query.shape
-    cells = height * width
-    # Cosines of int8 cells are exact in float32.
-    mine = query.reshape(cells, size).astype(np.float32)
-    found = np.empty(len(references))
+    height, width = query.shape[:2]
+    full = [_fullest(*mutual_pairs(query, one), height, width) for one in references]
+    return np.array(full) / (height * width)
+
+
+def mutual_score(query: Cells, references: Cells) -> Floats:
+    """Share of cells with a mutual nearest neighbour, which SelaVPR counts (Lu et al., ICLR 2024,
+    section 3.4), as `agreement`."""
+    cells = query.shape[0] * query.shape[1]
+    return np.array([len(mutual_pairs(query, one).here) / cells for one in references])
+
+
+def rapid_score(query: Cells, references: Cells) -> Floats:
+    """Patch-NetVLAD's rapid spatial scoring (Hausler et al., CVPR 2021, section 3.4): mutual pairs
+    count the more, the nearer their shift is to the mean shift; in [0, 1], as `agreement`."""
+    height, width = query.shape[:2]
+    most = max((height - 1) ** 2 + (width - 1) ** 2, 1) * height * width
+    found = np.zeros(len(references))
     for number, reference in enumerate(references):
-        cosines = mine @ reference.reshape(cells, size).astype(np.float32).T
-        there = cosines.argmax(axis=1)
-        here = cosines.argmax(axis=0)
-        mutual = np.flatnonzero(here[there] == np.arange(cells))
-        found[number] = _fullest(mutual, there[mutual], height, width) / cells
+        here, there = mutual_pairs(query, reference)
+        if not len(here):
+            continue
+        for last, mine, theirs in (
+            (height - 1, here // width, there // width),
+            (width - 1, here % width, there % width),
+        ):
+            shift = (theirs - mine).astype(np.float64)
+            found[number] += ((last - np.abs(shift - shift.mean())) ** 2).sum() / most
     return found
+
+
+Score = Callable[[Cells, Cells], Floats]
+GRIDS, RAPID, MUTUAL = "grids", "rapid", "mutual"
+SCORES: dict[str, Score] = {GRIDS: agreement, RAPID: rapid_score, MUTUAL: mutual_score}
+"""Of two views by what lies where: 1 for one view, and least for two places."""
 
 
 def _fullest(here: NDArray[np.int64], there: NDArray[np.int64], height: int, width: int) -> int:

@@ -18,6 +18,7 @@ from saane_ros.data.poses.transforms import valid_pose
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
 from saane_ros.reading import YAML_FAULTS
+from saane_ros.route_map.feature_grids import GRIDS, SCORES
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.types import Pose
 
@@ -45,6 +46,7 @@ class MapInfo:
     descriptor_size: values of a stored descriptor.  postprocessing: what it went through.
     chosen: why the build chose that, one sentence without its full stop; empty where it was told.
     calibrated: whether the map has what a localizer needs to know when it is lost.
+    rerank: what the feature grids of candidates are compared by, one of `SCORES`.
     columns: whether its places are there as columns too.
     body: frame that the poses are of, empty where unknown.  camera: pose of the camera on it, axes
     x forward, y left, z up; None where unknown, as in maps made before it was told.
@@ -69,6 +71,7 @@ class MapInfo:
     body: str = ""
     camera: Pose | None = None
     chosen: str = ""
+    rerank: str = GRIDS
     columns: bool = True
 
 
@@ -178,6 +181,7 @@ def _checked(path: Path, values: dict[str, Any]) -> MapInfo:
         body=_text(path, values.get("body", ""), "body is no name of a frame"),
         camera=_camera(path, values.get("camera")),
         chosen=_text(path, values.get("chosen", ""), "chosen is no sentence"),
+        rerank=_rerank(path, values.get("rerank", GRIDS)),
     )
 
 
@@ -186,6 +190,12 @@ def _grid(path: Path, value: Any) -> str:
         rf"{PLANE}|utm_([1-9]|[1-5]\d|60)[NS]", value
     ):
         raise _damaged(path, f"grid is neither {PLANE} nor utm_<zone><N or S>")
+    return value
+
+
+def _rerank(path: Path, value: Any) -> str:
+    if not isinstance(value, str) or value not in SCORES:
+        raise _damaged(path, f"rerank is none of {', '.join(SCORES)}")
     return value
 
 

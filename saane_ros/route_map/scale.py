@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.route_map.calibration import MapScale
-from saane_ros.route_map.feature_grids import agreement
+from saane_ros.route_map.feature_grids import GRIDS, SCORES, Score
 from saane_ros.route_map.place_graph import PlaceGraph, descriptor_step
 from saane_ros.route_map.search import exact_distances
 
@@ -26,11 +26,13 @@ def map_scale(
     graph: PlaceGraph,
     cohort: NDArray[np.float32],
     drives: Sequence[NDArray[np.int64]] | None = None,
+    rerank: str = GRIDS,
 ) -> MapScale:
     """Measure a map of descriptors (N, D) and compact grids (N, h, w, P).
 
     cohort: the cohort's descriptors, processed as those of the map; it stands in for other places
     in a map that has none.  drives: rows of each in its order; None where the rows are one drive.
+    rerank: what grids are compared by, one of `SCORES`.
     """
     rows = _spread(len(descriptors), PLACES)
     others = _spread(len(descriptors), OTHERS)
@@ -49,14 +51,14 @@ def map_scale(
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
     step = descriptor_step(descriptors, drives, graph.spot) or impostor / 2
-    return MapScale(impostor, _agreement(grids, pairs), step)
+    return MapScale(impostor, _agreement(grids, pairs, SCORES[rerank]), step)
 
 
-def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]]) -> float:
+def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]], score: Score) -> float:
     if grids is None or not pairs:
         return 0.0
     some = [pairs[i] for i in _spread(len(pairs), PAIRS)]
-    return float(np.median([agreement(grids[a], grids[b][None])[0] for a, b in some]))
+    return float(np.median([score(grids[a], grids[b][None])[0] for a, b in some]))
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:

@@ -91,7 +91,7 @@ def write_map(
             info = replace(info, index="ivf")
             write_index(build_index(stored), stored, folder / INDEX_FILE)
         used = weights or default_weights(kept is not None)
-        _write_bearings(folder, places, stored, kept, cohort, postprocessing, used)
+        _write_bearings(folder, places, stored, kept, cohort, postprocessing, used, info.rerank)
         info = replace(info, files=checksums(folder, info.count))
         (folder / INFO_FILE).write_bytes(info_text(info).encode())
 
@@ -125,13 +125,14 @@ def _write_bearings(
     cohort: Cohort,
     postprocessing: Postprocessing | None,
     weights: tuple[Weights, str],
+    rerank: str,
 ) -> None:
     """Write graph, cohort and calibration."""
     graph = graph_of(places, descriptors)
     write_graph_file(folder / GRAPH_FILE, graph)
     write_cohort(folder / COHORT_FILE, cohort)
     processed = cohort_descriptors(cohort, postprocessing)
-    scale = map_scale(descriptors, grids, graph, processed, drives_of(places))
+    scale = map_scale(descriptors, grids, graph, processed, drives_of(places), rerank)
     calibration = Calibration(scale, *weights)
     (folder / CALIBRATION_FILE).write_text(calibration_text(calibration), encoding="utf-8")
 

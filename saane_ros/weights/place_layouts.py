@@ -27,17 +27,16 @@ HEADS: dict[str, dict[str, str]] = {
     "salad": {"aggregator.": ""},
     "megaloc": {"aggregator.agg.": "", "aggregator.": ""},
     "cricavpr": {"aggregation.1.": "gem.", "encoder.": "encoder."},
-    "selavpr": {"aggregation.1.": "gem."},
+    "selavpr": {"aggregation.1.": "gem.", "LocalAdapt.": "branch."},
     "selavpr_pp": {"aggregation.1.": "gem.", "linear1.": "mix.", "linear2.": "projection."},
     "anyloc": {},
 }
 """What a name of the head begins with in the file, and in ours."""
 
 OTHER_STAGES = {
-    "selavpr": ("LocalAdapt.",),
     "selavpr_pp": ("aggregation_hashing.", "linear3.", "linear4.", "backbone.adapters_hashing."),
 }
-"""Parts for re-ranking or for a first search by binary codes, which no descriptor is made of."""
+"""Parts for a search by binary codes, which no descriptor is made of."""
 
 MARKS = {
     "pool.p": "gem",

@@ -9,10 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
 from scenes import smooth_scene
 
 from saane_ros.cli import main
+from saane_ros.embedding.assembly import build_network
+from saane_ros.files import sha256_of
+from saane_ros.weights.card_files import list_cards, load_card
 
+PARTS = ("trunk", "head")
 PEERS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "peer_scores"
 
 
@@ -60,6 +67,91 @@ def test_one_table_and_three_files(route: Path, capsys: pytest.CaptureFixture[st
     assert html.count("<svg") == 2
     assert "8.png: 2.png" in html
     assert "Distances, queries downwards" in html
+
+
+@pytest.fixture
+def netvlad(route: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A card of NetVLAD with random weights."""
+    monkeypatch.setenv("SAANE_CACHE", str(route / "cache"))
+    values = {
+        "name": "tiny-netvlad",
+        "system": "netvlad",
+        "appearance": {"trunk": "resnet18", "width": 16, "weights": "trunk"},
+        "head": {"weights": "head"},
+        "aggregation": {"words": 4, "whitening": 12},
+        "preprocessing": {"height": 96, "width": 128},
+        "licence": "MIT",
+        "weights": {key: {"file": f"{key}.safetensors", "sha256": "0" * 64} for key in PARTS},
+    }
+    path = route / "tiny-netvlad.yaml"
+    path.write_text(yaml.safe_dump(values))
+    torch.manual_seed(0)
+    network = build_network(load_card(path))
+    torch.nn.init.normal_(network.head.centroids, 0, 0.1)
+    for key, part in zip(PARTS, (network.appearance, network.head), strict=True):
+        save_file(part.state_dict(), route / f"{key}.safetensors")
+        values["weights"][key]["sha256"] = sha256_of(route / f"{key}.safetensors")
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_a_row_a_kind_of_re_ranking_with_its_cost(
+    route: Path, netvlad: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ("grids", "rapid", "mutual", "own")
+    call = ["evaluate", "--model", str(netvlad), str(route / "good.npz"), "--device", "cpu"]
+    call += ["--dataset", str(route / "route"), "--out", str(route / "out"), "--rerank", *kinds]
+    assert main(call) == 0
+    content = json.loads((route / "out" / "results.json").read_text())
+    rows = {row["model"]: row for row in content["rows"]}
+    assert list(rows) == ["tiny-netvlad", "good", *(f"tiny-netvlad+{kind}" for kind in kinds)]
+    assert "--rerank grids rapid mutual own --device cpu" in content["command"]
+    plain = rows["tiny-netvlad"]
+    cells = 6 * 8
+    patches = (5 * 7 + 2 * 4) * 12 * 2  # sides 2 and 5 of 6 x 8 cells, twelve values of two bytes
+    for kind in kinds:
+        row = rows[f"tiny-netvlad+{kind}"]
+        assert row["recall"]["1"] == 1.0  # both sides show the same images
+        extra = row["descriptor_bytes"] - plain["descriptor_bytes"]
+        assert extra == (patches if kind == "own" else 32 * cells)
+        assert row["search_ms"] > plain["search_ms"]
+    assert "tiny-netvlad+own" in capsys.readouterr().out
+
+
+def test_a_model_without_local_features_of_its_own_is_told(
+    route: Path, netvlad: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = yaml.safe_load(netvlad.read_text())
+    del values["aggregation"], values["head"]["weights"], values["weights"]["head"]
+    other = route / "pooled.yaml"
+    other.write_text(yaml.safe_dump({**values, "name": "pooled", "system": "app"}))
+    call = ["evaluate", "--model", str(other), "--dataset", str(route / "route")]
+    assert main([*call, "--out", str(route / "out"), "--rerank", "own"]) == 1
+    assert "pooled has no local features of its own: leave out" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*call, "--rerank", "ransac"])
+
+
+def test_what_authors_published_stands_below_the_table(
+    route: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = route / "out"
+    call = ["evaluate", "--model", str(route / "good.npz"), "--dataset", str(route / "route")]
+    assert main([*call, "--out", str(out)]) == 0
+    assert "as the authors of each model published it" not in capsys.readouterr().out
+    assert main([*call, "--out", str(out), "--published"]) == 0
+    printed = capsys.readouterr().out
+    table, published = printed.split("as the authors of each model published it")
+    assert "plain+R1*" in table
+    (line,) = [one for one in published.splitlines() if "selavpr-dinov2" in one and "St Luc" in one]
+    assert "[99.8]" in line
+    content = json.loads((out / "results.json").read_text())
+    assert content["command"].endswith(f"--published --out {out}")
+    (section,) = content["sections"]
+    assert section["title"] == "Published"
+    figures = [[one.name, f"[{f.recall_at_1:.1f}]"] for one in list_cards() for f in one.published]
+    assert [[row["model"], row["R@1"]] for row in section["rows"]] == figures
+    assert "[99.8]" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -81,6 +82,30 @@ def test_a_post_processing_is_carried_and_named(
     assert main([*call, "--postprocessing", "auto"]) == 0
     told = "as the model gives them; chosen as of 9 places, fewer than 100, the mean is no road's"
     assert told in capsys.readouterr().out
+
+
+def test_a_score_of_candidates_is_carried_and_its_cost_named(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m"
+    call = ["map", "build", "--images", str(photos), "--out", str(out)]
+    told = rf"re-ranking +{{}} of feature grids, {10 * 14 * 18} bytes a place, \d+\.\d\d ms a frame"
+    assert main(call) == 0
+    printed = capsys.readouterr().out
+    assert re.search(told.format("grids"), printed)
+    assert "not grids" not in printed
+    for words in (
+        [*call, "--rerank", "rapid"],
+        ["map", "calibrate", str(out)],
+        ["map", "info", str(out)],
+    ):
+        assert main(words) == 0
+        printed = capsys.readouterr().out
+        assert re.search(told.format("rapid"), printed)
+        assert "and grids, not rapid: run `saane map calibrate` with drives" in printed
+    assert main(["map", "calibrate", str(out), "--rerank", "mutual"]) == 0
+    assert re.search(told.format("mutual"), capsys.readouterr().out)
+    assert main(["localize", "--map", str(out), "--images", str(photos)]) == 0
 
 
 def test_a_bag_becomes_a_map_of_its_posed_frames(

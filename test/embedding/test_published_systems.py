@@ -80,7 +80,13 @@ SYSTEMS: dict[str, tuple[dict[str, Any], dict[str, int], str, dict[str, str], in
         {"gem.": "aggregation.1.", "": ""},
         14 * 384,
     ),
-    "selavpr": ({**VIT, "adapters": "selavpr"}, {}, "backbone.", {"gem.": "aggregation.1."}, 384),
+    "selavpr": (
+        {**VIT, "adapters": "selavpr"},
+        {},
+        "backbone.",
+        {"gem.": "aggregation.1.", "branch.": "LocalAdapt."},
+        384,
+    ),
     "selavpr_pp": (
         {**VIT, "adapters": "selavpr_pp"},
         {"output": 7},
@@ -172,6 +178,27 @@ def test_every_system_embeds_from_the_file_of_its_authors(system: str, tmp_path:
             assert values.shape == cells
             assert 0 <= values.min() <= values.max() <= 1 + 1e-6
     assert float(np.abs(found[0].descriptor - found[1].descriptor).max()) > 1e-4
+
+
+def test_selavprs_local_features_come_from_the_same_file(tmp_path: Path) -> None:
+    path = write(tmp_path, card_of("selavpr"))
+    embedder = load_embedder(str(path), device="cpu")
+    assert embedder.own_score == ("mutual", (1.0,))
+    images = [smooth_scene(1), smooth_scene(2)]
+    (found,) = embedder.own_features(images)
+    torch.manual_seed(0)
+    network = build_network(load_card(path)).eval()
+    for key, value in network.state_dict().items():
+        if "gamma" in key:
+            value.fill_(0.3)
+    with torch.no_grad():
+        pixels = embedder.preprocessing(images, torch.device("cpu"))
+        cells = network.head.branch(network.appearance(pixels).stride16)
+    expected = torch.nn.functional.normalize(cells, dim=1).permute(0, 2, 3, 1)
+    assert found.shape == (2, 4 * 4 - 3, 4 * 5 - 3, 128)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    salad = write(tmp_path, card_of("salad"))
+    assert load_embedder(str(salad), device="cpu").own_score == ("", ())
 
 
 def test_anyloc_takes_a_trunk_and_centres_from_two_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The second stage: its scores recomputed cell by cell, and what it changes in a search."""
+"""The second stage of an evaluation: what it changes in a search."""
 
 from __future__ import annotations
 
@@ -11,46 +11,9 @@ from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.images.lists import ImageFiles
-from saane_ros.evaluation.reranking import SCORES, mutual_score, rapid_score, reranked
+from saane_ros.evaluation.reranking import reranked
 from saane_ros.evaluation.searches import search_descriptors
-
-HEIGHT, WIDTH, SIZE = 3, 4, 6
-
-
-def grids(count: int, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed).normal(size=(count, HEIGHT, WIDTH, SIZE))
-    return np.rint(127 * random / np.linalg.norm(random, axis=-1, keepdims=True)).astype(np.int8)
-
-
-def naive_pairs(query: np.ndarray, reference: np.ndarray) -> list[tuple[tuple, tuple]]:
-    cells = [(r, c) for r in range(HEIGHT) for c in range(WIDTH)]
-
-    def like(a: tuple, b: tuple) -> float:
-        return float(query[a].astype(float) @ reference[b].astype(float))
-
-    there = {a: max(cells, key=lambda b: like(a, b)) for a in cells}
-    here = {b: max(cells, key=lambda a: like(a, b)) for b in cells}
-    return [(a, b) for a, b in there.items() if here[b] == a]
-
-
-def test_scores_are_those_of_pairs_found_one_by_one():
-    (query,), references = grids(1, 0), grids(5, 1)
-    for number, reference in enumerate(references):
-        pairs = naive_pairs(query, reference)
-        assert mutual_score(query, references)[number] == len(pairs) / (HEIGHT * WIDTH)
-        total = 0.0
-        for axis, side in ((0, HEIGHT), (1, WIDTH)):
-            shifts = [b[axis] - a[axis] for a, b in pairs]
-            mean = sum(shifts) / len(shifts)
-            total += sum(max(side - abs(shift - mean), 0) ** 2 for shift in shifts)
-        expected = total / ((HEIGHT**2 + WIDTH**2) * HEIGHT * WIDTH)
-        assert rapid_score(query, references)[number] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("kind", SCORES)
-def test_the_same_view_has_the_full_score(kind: str):
-    (query,) = grids(1, 2)
-    assert SCORES[kind](query, query[None])[0] == pytest.approx(1)
+from saane_ros.route_map.feature_grids import SCORES
 
 
 @pytest.mark.parametrize("kind", SCORES)

@@ -52,7 +52,7 @@ def test_a_drive_is_localized_with_pose_and_candidates(
         assert match.stamp_ns == step * 10**8
         assert match.candidates.places[0] == place
         assert len(match.candidates.places) == len(match.probabilities) == 4
-        assert set(match.timings_ms) == {"embed", "search", "filter"}
+        assert set(match.timings_ms) == {"embed", "search", "filter", "rerank"}
         if step < 5:
             continue
         assert match.state is MatchState.LOCALIZED

@@ -283,6 +283,9 @@ COLUMNS = (
     Column("refined NEES", lambda row: _nees(row.refined_nees), "NEES of these poses"),
     Column("search ms", lambda row: _times(row.search_ms), "a frame, median/95 % quantile"),
     Column("filter ms", lambda row: _times(row.filter_ms), "alike"),
+    Column(
+        "re-rank ms", lambda row: _times(row.rerank_ms), "of these, comparing candidates' grids"
+    ),
     Column("refused", lambda row: str(row.refused), "images that were not matched"),
 )
 TITLES = tuple(column.title for column in COLUMNS)

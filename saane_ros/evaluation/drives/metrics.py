@@ -44,6 +44,7 @@ class Answers:
     nees: Floats
     search_ms: Floats
     filter_ms: Floats
+    rerank_ms: Floats
     refined: Bools
     error: Floats
     place_error: Floats
@@ -71,6 +72,7 @@ def answers_of(scenario: Scenario, matches: Sequence[Match | None]) -> Answers:
         np.array([_nees(match, s.where.position) for match, s in zip(matches, steps, strict=True)]),
         _timings(matches, "search"),
         _timings(matches, "filter"),
+        _timings(matches, "rerank"),
         np.array([match is not None and match.source == REFINED for match in matches]),
         _errors([None if match is None else match.pose for match in matches], scenario),
         _errors([None if match is None else _by_place(match) for match in matches], scenario),
@@ -105,7 +107,8 @@ def _nees(match: Match | None, position: Floats | None) -> float:
 
 
 def _timings(matches: Sequence[Match | None], part: str) -> Floats:
-    return np.array([m.timings_ms[part] for m in matches if m is not None], np.float64)
+    """Of the frames that had the part."""
+    return np.array([m.timings_ms[part] for m in matches if m and part in m.timings_ms], np.float64)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class Figures:
     first_fix: frames to the first LOCALIZED and right, that one included.  first_fix_s: seconds.
     lost_frames: the longest unbroken run of frames on the route that are not LOCALIZED.
     ece, ece_on, ece_off: expected calibration error of all frames known, on and off the route.
-    search_ms, filter_ms: median and 95 % quantile.
+    search_ms, filter_ms: median and 95 % quantile.  rerank_ms: alike, of the latter.
     refined: of the right ones those whose pose is by points of the map.
     error_m: of poses in the plane, median and 95 % quantile; refined_m: of those by points alone,
     place_m: what the same frames would have by their places.  refined_nees: of these.
@@ -191,6 +194,7 @@ class Figures:
     nees: Nees | None
     search_ms: tuple[float, float] | None
     filter_ms: tuple[float, float] | None
+    rerank_ms: tuple[float, float] | None
     refined: int
     error_m: tuple[float, float] | None
     refined_m: tuple[float, float] | None
@@ -278,6 +282,7 @@ def figures(scenario: Scenario, answers: Answers) -> Figures:
         nees=nees_of(answers.nees),
         search_ms=_quantiles(answers.search_ms),
         filter_ms=_quantiles(answers.filter_ms),
+        rerank_ms=_quantiles(answers.rerank_ms),
         refined=int((good & answers.refined).sum()),
         error_m=_quantiles(_finite(answers.error)),
         refined_m=_quantiles(_finite(answers.error[answers.refined])),

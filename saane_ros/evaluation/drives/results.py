@@ -102,6 +102,7 @@ class Results:
                 "name": info.name,
                 "places": info.count,
                 "metric": self.route_map.metric,
+                "rerank": info.rerank,
                 "calibrated_on": self.route_map.localizable().calibration.source,
                 "sha256": sha256_of(self.route_map.path / INFO_FILE),
             },

@@ -12,7 +12,7 @@ from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.calibration import TrustWeights, Weights, default_weights
-from saane_ros.route_map.cohort import cohort_of
+from saane_ros.route_map.cohort import cohort_of, projection_of
 from saane_ros.route_map.derived import write_calibrated
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -40,16 +40,20 @@ def calibrate(
     embedder: Embedder,
     drives: list[Named],
     weights: tuple[Weights, str] | None = None,
+    rerank: str = "",
 ) -> RouteMap:
     """Write the map anew with a calibration of these drives, and give it back.
 
     A map of an older format gets graph, cohort and the package's calibration. weights: and their
-    source, that the fit begins at; the package's where None. Raises SaaneError where the embedder
-    is not the map's or a drive has hardly an image that can be used.
+    source, that the fit begins at; the package's where None.  rerank: of the map from now on; as it
+    was where empty. Raises SaaneError where the embedder is not the map's or has no grids to
+    re-rank by, or a drive has hardly an image that can be used.
     """
     route_map.check_embedder(embedder)
     cohort = cohort_of(embedder)
-    fresh = write_calibrated(route_map, cohort, weights)
+    if rerank:
+        projection_of(embedder, cohort)
+    fresh = write_calibrated(route_map, cohort, weights, rerank)
     if not drives:
         return fresh
     bearings = fresh.localizable()
