@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
-from saane_ros.reading import YAML_FAULTS
+from saane_ros.reading import YAML_FAULTS, read_text
 from saane_ros.types import Intrinsics
 
 Array = NDArray[np.float64]
@@ -200,10 +200,7 @@ def read_camera(path: Path, shape: Sequence[int]) -> Camera:
     camera_matrix and distortion_coefficients with their `data`), or KITTI's calib.txt, whose first
     row of 12 numbers is the projection of rectified images. Raises SaaneError.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise SaaneError(f"{path} cannot be read: name a file of intrinsics.") from None
+    text = read_text(path, "The file of intrinsics")
     rows = [line.rpartition(":")[2].split() for line in text.splitlines() if line.strip()]
     if rows and len(rows[0]) == 12:
         try:
