@@ -80,8 +80,8 @@ class RootSift:
     """SIFT descriptors at corners (Harris and Stephens 1988) of the image and of its half.
 
     Upright, and with the square roots of L1-normalised values in uint8 steps of 1/512. Corners are
-    found in a tenth of the time of SIFT's own keypoints, which need the image doubled, and on the
-    synthetic town more of them are found again by dusk and in rain.
+    found in an eighth of the time of SIFT's own keypoints, which need the image doubled, and carry
+    about as many poses.
     """
 
     name = "rootsift-corners"

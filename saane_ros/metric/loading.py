@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+from saane_ros.errors import SaaneError
 from saane_ros.metric.features import MOST, LocalFeatures, RootSift
 from saane_ros.weights.feature_cards import EXTRACTOR, MATCHER, ROOTSIFT, load_feature_card
 
 DIGITS = 8
 """Of the extractor's digest, in the name."""
+FORMER = ("rootsift-upright",)
+"""Features of earlier releases, which find other keypoints than those of today."""
 
 
 def load_features(
@@ -21,6 +24,10 @@ def load_features(
     their weights' digest, so that a map is never searched with others.  Raises SaaneError where
     card, package or weights are missing.
     """
+    if name in FORMER:
+        raise SaaneError(
+            f"The points of the map are {name} of an earlier release: build the map again."
+        )
     if name == RootSift.name:
         name = ROOTSIFT
     card = load_feature_card(re.sub(rf"@[0-9a-f]{{{DIGITS}}}$", "", name))

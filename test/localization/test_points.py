@@ -388,3 +388,7 @@ def test_maps_whose_points_cannot_be_used_say_why(route_map: RouteMap, tmp_path:
     assert points.there
     assert not points.usable
     assert "There is no feature card 'surf'" in points.fault
+    former = with_features(route_map, "rootsift-upright")
+    matches, localizer = drive(former, [MetricTown().frame(5)])
+    assert matches[0].source == BY_PLACE
+    assert "of an earlier release: build the map again" in localizer.points.fault
