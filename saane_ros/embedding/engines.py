@@ -176,35 +176,35 @@ class CompiledNetwork:
         self._compiled = torch.compile(network, dynamic=False)
         self._recorded: dict[tuple[Any, ...], tuple[Any, Tensor, SaaneOutput]] = {}
 
-    def __call__(self, pixels: Tensor, labels: bool = False) -> SaaneOutput:
-        """Normalised images B x 3 x h x w, as of the network."""
-        if len(pixels) != 1:
-            output: SaaneOutput = self._network(pixels, labels=labels)
-        elif pixels.is_cuda:
-            output = self._replayed(pixels, labels)
+    def __call__(self, images: Tensor, labels: bool = False) -> SaaneOutput:
+        """uint8 images (B, h, w, 3), as of the network. A graph's output holds until the next."""
+        if len(images) != 1:
+            output: SaaneOutput = self._network(images, labels=labels)
+        elif images.is_cuda:
+            output = self._replayed(images, labels)
         else:
-            output = self._compiled(pixels, labels=labels)
+            output = self._compiled(images, labels=labels)
         return output
 
-    def _replayed(self, pixels: Tensor, labels: bool) -> SaaneOutput:
-        """Through the graph of this size, recorded the first time; its outputs are copied."""
-        key = (*pixels.shape, labels)
+    def _replayed(self, images: Tensor, labels: bool) -> SaaneOutput:
+        """Through the graph of this size, recorded the first time."""
+        key = (*images.shape, labels)
         if key not in self._recorded:
-            self._recorded[key] = self._record(pixels, labels)
-        graph, images, output = self._recorded[key]
-        images.copy_(pixels)
+            self._recorded[key] = self._record(images, labels)
+        graph, given, output = self._recorded[key]
+        given.copy_(images, non_blocking=True)
         graph.replay()
-        return SaaneOutput(*(None if v is None else v.clone() for v in output))  # type: ignore[arg-type]
+        return output
 
-    def _record(self, pixels: Tensor, labels: bool) -> tuple[Any, Tensor, SaaneOutput]:
-        images = pixels.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+    def _record(self, images: Tensor, labels: bool) -> tuple[Any, Tensor, SaaneOutput]:
+        given = images.clone()
+        stream = torch.cuda.Stream(images.device)
+        stream.wait_stream(torch.cuda.current_stream(images.device))
         with torch.cuda.stream(stream):  # recording must find everything compiled and chosen
             for _ in range(_WARM_UPS):
-                self._compiled(images, labels=labels)
-        torch.cuda.current_stream().wait_stream(stream)
+                self._compiled(given, labels=labels)
+        torch.cuda.current_stream(images.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            output: SaaneOutput = self._compiled(images, labels=labels)
-        return graph, images, output
+        with torch.cuda.device(images.device), torch.cuda.graph(graph):
+            output: SaaneOutput = self._compiled(given, labels=labels)
+        return graph, given, output

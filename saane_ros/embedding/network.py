@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,13 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.embedding.engines import COMPILED, TORCH, CompiledNetwork, Graph
-from saane_ros.embedding.preprocessing import Preprocessing
+from saane_ros.embedding.preprocessing import Preprocessing, fetched, sent
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.mosaic import Mosaic, resized_from_origin
 from saane_ros.model.saane import SaaneNetwork, SaaneOutput
 from saane_ros.model.timm_trunk import TimmTrunk
 from saane_ros.types import GRID_SIDE, Embedding, Rgb
 
+MODALITIES = ("appearance", "semantic")
+DESCRIPTOR, LABELS, GRID = "descriptor", "labels", "grid"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -45,14 +48,15 @@ class NetworkEmbedder:
         self.class_names = class_names
         self.descriptor_size = network.descriptor_size
         self.device, self.dtype = device, DTYPES[precision]
-        self.preprocessing = preprocessing
+        self.preprocessing = copy.deepcopy(preprocessing).to(device)
         self.engine = engine
         self.network = folded(network)
         self.network.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self._graph = graph
         tensors = [*self.network.parameters(), *self.network.buffers()]
         self.model_bytes = sum(t.nbytes for t in tensors) if graph is None else graph.size
-        self._run = CompiledNetwork(self.network) if engine == COMPILED else self.network
+        whole = FromPixels(self.network, self.preprocessing, self.dtype)
+        self._run = CompiledNetwork(whole) if engine == COMPILED else whole
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -71,16 +75,20 @@ class NetworkEmbedder:
         if not images:
             return []
         output = self._output(images, labels)
-        descriptors = output.descriptor.float().cpu().numpy()
-        maps = _attention(output) if attention else {}
-        classes = self._label_maps(output.logits, self.input_size) if labels else None
-        grids = _grids(output.grid) if grid and output.grid is not None else None
+        wanted = {DESCRIPTOR: output.descriptor.float()}
+        if attention:
+            wanted |= _attention(output)
+        if labels and output.logits is not None:
+            wanted[LABELS] = self._label_maps(output.logits)
+        if grid and output.grid is not None:
+            wanted[GRID] = _grids(output.grid)
+        found = fetched(wanted)
         return [
             Embedding(
-                descriptor=descriptors[i],
-                attention={modality: values[i] for modality, values in maps.items()},
-                labels=None if classes is None else classes[i],
-                grid=None if grids is None else grids[i],
+                descriptor=found[DESCRIPTOR][i],
+                attention={name: found[name][i] for name in MODALITIES if name in found},
+                labels=found[LABELS][i] if LABELS in found else None,
+                grid=found[GRID][i] if GRID in found else None,
             )
             for i in range(len(images))
         ]
@@ -104,17 +112,33 @@ class NetworkEmbedder:
         return [scale.permute(0, 2, 3, 1).half().cpu().numpy() for scale in found]
 
     def _output(self, images: Sequence[Rgb], labels: bool) -> SaaneOutput:
+        sized = self.preprocessing.resized(images)
         if self._graph is not None:
-            return self._graph(self.preprocessing.resized(images))
-        pixels = self.preprocessing(images, self.device).to(self.dtype)
-        output: SaaneOutput = self._run(pixels, labels=labels)
+            return self._graph(sized)
+        output: SaaneOutput = self._run(sent(sized, self.device), labels=labels)
         return output
 
-    def _label_maps(self, logits: Tensor | None, size: Sequence[int]) -> np.ndarray | None:
-        if logits is None:
-            return None
-        enlarged = enlarged_logits(self.network.semantics, logits, size)
-        return enlarged.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    def _label_maps(self, logits: Tensor) -> Tensor:
+        enlarged = enlarged_logits(self.network.semantics, logits, self.input_size)
+        return enlarged.argmax(dim=1).to(torch.uint8)
+
+
+class FromPixels(nn.Module):
+    """A network behind its preprocessing: uint8 images (B, h, w, 3) to its output."""
+
+    def __init__(
+        self,
+        network: SaaneNetwork | DenseVlad,
+        preprocessing: Preprocessing,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.network, self.preprocessing, self.dtype = network, preprocessing, dtype
+
+    def forward(self, images: Tensor, labels: bool = False) -> SaaneOutput:
+        pixels = self.preprocessing.normalise(images.permute(0, 3, 1, 2)).to(self.dtype)
+        output: SaaneOutput = self.network(pixels, labels=labels)
+        return output
 
 
 def folded(network: SaaneNetwork | DenseVlad) -> SaaneNetwork | DenseVlad:
@@ -139,19 +163,20 @@ def enlarged_logits(semantics: nn.Module | None, logits: Tensor, size: Sequence[
     )
 
 
-def _attention(output: SaaneOutput) -> dict[str, np.ndarray]:
-    maps = {
-        "appearance": output.appearance_attention,
-        "semantic": output.semantic_attention,
+def _attention(output: SaaneOutput) -> dict[str, Tensor]:
+    maps = (output.appearance_attention, output.semantic_attention)
+    return {
+        name: values[:, 0].float()
+        for name, values in zip(MODALITIES, maps, strict=True)
+        if values is not None
     }
-    return {name: m[:, 0].float().cpu().numpy() for name, m in maps.items() if m is not None}
 
 
-def _grids(features: Tensor) -> np.ndarray:
+def _grids(features: Tensor) -> Tensor:
     """Features B x C x H x W as grids (B, h, w, C), averaged down to `GRID_SIDE` cells a side."""
     height, width = features.shape[-2:]
     scale = min(1.0, GRID_SIDE / max(height, width))
     if scale < 1:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         features = functional.adaptive_avg_pool2d(features, size)
-    return features.permute(0, 2, 3, 1).float().cpu().numpy()
+    return features.permute(0, 2, 3, 1).float()

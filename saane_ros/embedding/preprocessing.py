@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from saane_ros.messages.encoded import halvings
 from saane_ros.types import Rgb
@@ -40,8 +40,11 @@ def resized_with_labels(
     return resized(image, height, width), sized.astype(np.uint8)
 
 
-class Preprocessing:
+class Preprocessing(nn.Module):
     """Resize, scale to [0, 1], subtract the mean and divide by the deviation, on the device."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -50,14 +53,14 @@ class Preprocessing:
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
+        super().__init__()
         self.height, self.width = height, width
-        self.mean = torch.tensor(mean)[:, None, None]
-        self.std = torch.tensor(std)[:, None, None]
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
-    def __call__(self, images: Sequence[Rgb], device: torch.device) -> Tensor:
+    def forward(self, images: Sequence[Rgb], device: torch.device) -> Tensor:
         """Images uint8 H x W x 3 of any sizes to float32 B x 3 x height x width."""
-        stacked = torch.from_numpy(self.resized(images)).to(device)
-        return self.normalise(stacked.permute(0, 3, 1, 2))
+        return self.normalise(sent(self.resized(images), device).permute(0, 3, 1, 2))
 
     def resized(self, images: Sequence[Rgb]) -> NDArray[np.uint8]:
         """Images uint8 H x W x 3 of any sizes to uint8 B x height x width x 3."""
@@ -68,3 +71,22 @@ class Preprocessing:
         """uint8 B x 3 x h x w to float32, the dataset's mean and deviation taken out."""
         scaled = pixels.float() / 255
         return (scaled - self.mean.to(pixels.device)) / self.std.to(pixels.device)
+
+
+def sent(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Images on a device. To a GPU they go by pinned memory, so that nothing waits for them."""
+    pixels = torch.from_numpy(images)
+    if device.type != "cuda":
+        return pixels.to(device)
+    return pixels.pin_memory().to(device, non_blocking=True)
+
+
+def fetched(values: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+    """Tensors of one device as arrays; from a GPU all at once, so that it is waited for once."""
+    there = {name: value.to("cpu", non_blocking=True) for name, value in values.items()}
+    on_gpu = [value.device for value in values.values() if value.is_cuda]
+    if not on_gpu:
+        return {name: value.numpy() for name, value in there.items()}
+    torch.cuda.current_stream(on_gpu[0]).synchronize()
+    # Pinned memory is taken from the whole system: a copy gives it back.
+    return {name: value.numpy().copy() for name, value in there.items()}

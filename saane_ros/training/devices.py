@@ -27,13 +27,13 @@ def launched_fabric(device: str = "auto", precision: str = "auto") -> Fabric:
         ) from error
     chosen = pick_device(device)
     mixed = precision == "bf16" or (precision == "auto" and chosen.type == "cuda")
-    world = int(os.environ.get("WORLD_SIZE", "1"))
     options: dict[str, Any] = {
         "accelerator": chosen.type,
         "precision": "bf16-mixed" if mixed else "32-true",
         "devices": [chosen.index or 0] if chosen.type == "cuda" else 1,
     }
-    if world > 1:
+    if torch.distributed.is_torchelastic_launched():
+        world = int(os.environ["WORLD_SIZE"])
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
         options |= {"devices": local, "num_nodes": world // local, "strategy": "ddp"}
     fabric = Fabric(**options)
