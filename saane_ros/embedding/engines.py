@@ -6,14 +6,17 @@ fingerprint knows nothing of engines, and a map serves all of them.
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.backends import cudnn
 
 from saane_ros.embedding.export import INPUT
 from saane_ros.errors import SaaneError
@@ -36,6 +39,9 @@ _OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _WARM_UPS = 3
 
 
+Finish = Callable[[SaaneOutput, tuple[str, ...]], dict[str, Tensor]]
+
+
 class Graph(Protocol):
     """A loaded graph: uint8 images (B, h, w, 3) to what the network makes of them, on the CPU.
 
@@ -50,7 +56,7 @@ class Graph(Protocol):
 def load_graph(engine: str, precision: str, path: Path, device: str, threads: int) -> Graph:
     """A graph on its engine.
 
-    device: auto, cpu or cuda.  threads: of the CPU, 0 for the library's choice.
+    device: cpu or cuda.  threads: of the CPU, 0 for the library's choice.
     Raises SaaneError where the library is absent or refuses the graph or the precision.
     """
     library = imported(engine)
@@ -112,6 +118,11 @@ def _providers(
     wanted = [name for name in PROVIDERS if name in available]
     if device == "cpu":
         wanted = [PROVIDERS[-1]]
+    elif wanted == [PROVIDERS[-1]]:
+        raise SaaneError(
+            "Engine onnx does not reach the GPU, as this onnxruntime is built for CPUs: install "
+            "onnxruntime-gpu, or choose another engine."
+        )
     half = precision == "fp16"
     if half and PROVIDERS[0] not in wanted:
         raise SaaneError(
@@ -168,43 +179,54 @@ def _output(names: tuple[str, ...], values: list[NDArray[np.float32]]) -> SaaneO
 class CompiledNetwork:
     """A network by torch.compile for single images; on CUDA, replayed as a recorded CUDA graph.
 
-    Batches of other sizes go to the network itself, as each size would be compiled anew.
+    network: uint8 images (B, h, w, 3) to its output.  finish: makes of it what is wanted.
+    scores: what is wanted by this name needs class scores.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
+    def __init__(
+        self, network: nn.Module, finish: Finish, scores: str, device: torch.device
+    ) -> None:
         self._compiled = torch.compile(network, dynamic=False)
-        self._recorded: dict[tuple[Any, ...], tuple[Any, Tensor, SaaneOutput]] = {}
+        self._finish, self._scores, self._device = finish, scores, device
+        self._recorded: dict[tuple[str, ...], _Recorded] = {}
 
-    def __call__(self, images: Tensor, labels: bool = False) -> SaaneOutput:
-        """uint8 images (B, h, w, 3), as of the network. A graph's output holds until the next."""
-        if len(images) != 1:
-            output: SaaneOutput = self._network(images, labels=labels)
-        elif images.is_cuda:
-            output = self._replayed(images, labels)
-        else:
-            output = self._compiled(images, labels=labels)
-        return output
+    def __call__(self, image: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
+        """An image (1, h, w, 3) on the CPU; on CUDA, what is found holds until the next one."""
+        if self._device.type != "cuda":
+            return self._found(image, wanted)
+        if wanted not in self._recorded:
+            self._recorded[wanted] = self._record(image.to(self._device), wanted)
+        recorded = self._recorded[wanted]
+        recorded.image.copy_(image.pin_memory(), non_blocking=True)
+        recorded.graph.replay()
+        return recorded.found
 
-    def _replayed(self, images: Tensor, labels: bool) -> SaaneOutput:
-        """Through the graph of this size, recorded the first time."""
-        key = (*images.shape, labels)
-        if key not in self._recorded:
-            self._recorded[key] = self._record(images, labels)
-        graph, given, output = self._recorded[key]
-        given.copy_(images, non_blocking=True)
-        graph.replay()
-        return output
+    def _found(self, image: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
+        return self._finish(self._compiled(image, labels=self._scores in wanted), wanted)
 
-    def _record(self, images: Tensor, labels: bool) -> tuple[Any, Tensor, SaaneOutput]:
-        given = images.clone()
-        stream = torch.cuda.Stream(images.device)
-        stream.wait_stream(torch.cuda.current_stream(images.device))
-        with torch.cuda.stream(stream):  # recording must find everything compiled and chosen
+    def _record(self, image: Tensor, wanted: tuple[str, ...]) -> _Recorded:
+        stream = _recording_stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        # Recording must find everything compiled and the fastest convolutions chosen.
+        with torch.cuda.stream(stream), cudnn.flags(enabled=True, benchmark=True):
             for _ in range(_WARM_UPS):
-                self._compiled(given, labels=labels)
-        torch.cuda.current_stream(images.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(images.device), torch.cuda.graph(graph):
-            output: SaaneOutput = self._compiled(given, labels=labels)
-        return graph, given, output
+                self._found(image, wanted)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream):
+                found = self._found(image, wanted)
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        return _Recorded(graph, image, found)
+
+
+class _Recorded(NamedTuple):
+    """A CUDA graph, the image that it reads and the tensors that it writes."""
+
+    graph: Any
+    image: Tensor
+    found: dict[str, Tensor]
+
+
+@functools.cache
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all models of a device: libraries keep memory for every stream that they ran on."""
+    return torch.cuda.Stream(device)

@@ -61,7 +61,7 @@ def load_embedder(
     graph = None
     try:
         if choice.engine in PACKAGES:
-            graph = graph_of(exportable, choice.engine, choice.precision, device, threads)
+            graph = graph_of(exportable, choice.engine, choice.precision, chosen.type, threads)
         embedder = NetworkEmbedder(
             exportable.network,
             exportable.preprocessing,

@@ -55,8 +55,10 @@ class NetworkEmbedder:
         self._graph = graph
         tensors = [*self.network.parameters(), *self.network.buffers()]
         self.model_bytes = sum(t.nbytes for t in tensors) if graph is None else graph.size
-        whole = FromPixels(self.network, self.preprocessing, self.dtype)
-        self._run = CompiledNetwork(whole) if engine == COMPILED else whole
+        self._whole = FromPixels(self.network, self.preprocessing, self.dtype)
+        self._compiled = None
+        if engine == COMPILED:
+            self._compiled = CompiledNetwork(self._whole, self._finished, LABELS, device)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -74,15 +76,9 @@ class NetworkEmbedder:
         """One Embedding per image; attention on the trunk's grid, labels at the input's size."""
         if not images:
             return []
-        output = self._output(images, labels)
-        wanted = {DESCRIPTOR: output.descriptor.float()}
-        if attention:
-            wanted |= _attention(output)
-        if labels and output.logits is not None:
-            wanted[LABELS] = self._label_maps(output.logits)
-        if grid and output.grid is not None:
-            wanted[GRID] = _grids(output.grid)
-        found = fetched(wanted)
+        wanted = [DESCRIPTOR, *(MODALITIES if attention else ())]
+        wanted += [name for name, asked in ((LABELS, labels), (GRID, grid)) if asked]
+        found = fetched(self._found(images, tuple(wanted)))
         return [
             Embedding(
                 descriptor=found[DESCRIPTOR][i],
@@ -111,16 +107,33 @@ class NetworkEmbedder:
         found = self.network.head.own_features(trunk.appearance)
         return [scale.permute(0, 2, 3, 1).half().cpu().numpy() for scale in found]
 
-    def _output(self, images: Sequence[Rgb], labels: bool) -> SaaneOutput:
+    def _found(self, images: Sequence[Rgb], wanted: tuple[str, ...]) -> dict[str, Tensor]:
         sized = self.preprocessing.resized(images)
         if self._graph is not None:
-            return self._graph(sized)
-        output: SaaneOutput = self._run(sent(sized, self.device), labels=labels)
-        return output
+            return self._finished(self._graph(sized), wanted)
+        if self._compiled is not None and len(images) == 1:
+            return self._compiled(torch.from_numpy(sized), wanted)
+        return self._finished(self._whole(sent(sized, self.device), LABELS in wanted), wanted)
 
-    def _label_maps(self, logits: Tensor) -> Tensor:
-        enlarged = enlarged_logits(self.network.semantics, logits, self.input_size)
-        return enlarged.argmax(dim=1).to(torch.uint8)
+    def _finished(self, output: SaaneOutput, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """What was wanted of an output, by name, as an `Embedding` holds it."""
+        names = (DESCRIPTOR, *MODALITIES, LABELS, GRID)
+        found = {
+            name: self._one_finished(name, value)
+            for name, value in zip(names, output, strict=True)
+            if name in wanted and value is not None
+        }
+        return found
+
+    def _one_finished(self, name: str, value: Tensor) -> Tensor:
+        if name in MODALITIES:
+            value = value[:, 0]
+        if name == GRID:
+            value = averaged_grid(value)
+        if name == LABELS:
+            enlarged = enlarged_logits(self.network.semantics, value, self.input_size)
+            return enlarged.argmax(dim=1).to(torch.uint8)
+        return value.float()
 
 
 class FromPixels(nn.Module):
@@ -163,20 +176,11 @@ def enlarged_logits(semantics: nn.Module | None, logits: Tensor, size: Sequence[
     )
 
 
-def _attention(output: SaaneOutput) -> dict[str, Tensor]:
-    maps = (output.appearance_attention, output.semantic_attention)
-    return {
-        name: values[:, 0].float()
-        for name, values in zip(MODALITIES, maps, strict=True)
-        if values is not None
-    }
-
-
-def _grids(features: Tensor) -> Tensor:
+def averaged_grid(features: Tensor) -> Tensor:
     """Features B x C x H x W as grids (B, h, w, C), averaged down to `GRID_SIDE` cells a side."""
     height, width = features.shape[-2:]
     scale = min(1.0, GRID_SIDE / max(height, width))
     if scale < 1:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         features = functional.adaptive_avg_pool2d(features, size)
-    return features.permute(0, 2, 3, 1).float()
+    return features.permute(0, 2, 3, 1)
