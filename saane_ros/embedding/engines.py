@@ -191,39 +191,55 @@ class CompiledNetwork:
         self._recorded: dict[tuple[str, ...], _Recorded] = {}
 
     def __call__(self, image: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
-        """An image (1, h, w, 3) on the CPU; on CUDA, what is found holds until the next one."""
+        """What is found in an image (1, h, w, 3) on the CPU.
+
+        On CUDA in pinned memory that is still being written, and is again by the next image.
+        """
         if self._device.type != "cuda":
             return self._found(image, wanted)
         if wanted not in self._recorded:
-            self._recorded[wanted] = self._record(image.to(self._device), wanted)
-        recorded = self._recorded[wanted]
-        recorded.image.copy_(image.pin_memory(), non_blocking=True)
-        recorded.graph.replay()
-        return recorded.found
+            self._recorded[wanted] = self._record(image, wanted)
+        return self._recorded[wanted].replayed(image)
 
     def _found(self, image: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
         return self._finish(self._compiled(image, labels=self._scores in wanted), wanted)
 
     def _record(self, image: Tensor, wanted: tuple[str, ...]) -> _Recorded:
+        there = image.to(self._device)
         stream = _recording_stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         # Recording must find everything compiled and the fastest convolutions chosen.
         with torch.cuda.stream(stream), cudnn.flags(enabled=True, benchmark=True):
             for _ in range(_WARM_UPS):
-                self._found(image, wanted)
+                self._found(there, wanted)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=stream):
-                found = self._found(image, wanted)
+                found = self._found(there, wanted)
         torch.cuda.current_stream(self._device).wait_stream(stream)
-        return _Recorded(graph, image, found)
+        given = torch.empty_like(image, pin_memory=True)
+        taken = {
+            name: torch.empty_like(value, device="cpu", pin_memory=True)
+            for name, value in found.items()
+        }
+        return _Recorded(graph, given, there, found, taken)
 
 
 class _Recorded(NamedTuple):
-    """A CUDA graph, the image that it reads and the tensors that it writes."""
+    """A CUDA graph with the tensors that it reads and writes, and their pinned doubles."""
 
     graph: Any
+    given: Tensor
     image: Tensor
     found: dict[str, Tensor]
+    taken: dict[str, Tensor]
+
+    def replayed(self, image: Tensor) -> dict[str, Tensor]:
+        self.given.copy_(image)
+        self.image.copy_(self.given, non_blocking=True)
+        self.graph.replay()
+        for name, value in self.found.items():
+            self.taken[name].copy_(value, non_blocking=True)
+        return self.taken
 
 
 @functools.cache

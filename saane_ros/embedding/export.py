@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
+from saane_ros.model.averaging import averaged_by_product
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.saane import SaaneNetwork, SaaneOutput
 
@@ -90,8 +90,8 @@ class StaticPooling(TorchFunctionMode):
     """While a network is traced: adaptive pooling and resizing written with the sizes at hand.
 
     The exporter refuses 15 x 20 cells into 4 x 4 fields, and takes a size that is read off a tensor
-    for one that may change. An average is a product with constant weights on either side; a maximum
-    is taken slice by slice.
+    for one that may change. An average is a product with constants; a maximum is taken slice by
+    slice.
     """
 
     def __torch_function__(
@@ -99,20 +99,12 @@ class StaticPooling(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is functional.adaptive_avg_pool2d:
-            return averaged(*args, **kwargs)
+            return averaged_by_product(*args, **kwargs)
         if func is functional.adaptive_max_pool2d:
             return largest(*args[:2])
         if func is functional.interpolate and isinstance(kwargs.get("size"), Sequence):
             kwargs["size"] = tuple(int(side) for side in kwargs["size"])
         return func(*args, **kwargs)
-
-
-def averaged(features: Tensor, output_size: int | Sequence[int]) -> Tensor:
-    """`functional.adaptive_avg_pool2d` as two products with constants."""
-    rows, columns = _fields(features, output_size)
-    down = _weights(rows, int(features.shape[-2])).to(features)
-    across = _weights(columns, int(features.shape[-1])).to(features)
-    return torch.matmul(torch.matmul(down, features), across.T)
 
 
 def largest(features: Tensor, output_size: int | Sequence[int]) -> Tensor:
@@ -133,12 +125,3 @@ def _fields(features: Tensor, output_size: int | Sequence[int]) -> tuple[list[sl
         for side, count in zip(sides, (int(count) for count in wanted), strict=True)
     )
     return rows, columns
-
-
-def _weights(fields: Sequence[slice], side: int) -> Tensor:
-    """Constant weights (fields, side) whose product with a side averages it field by field."""
-    # Made outside PyTorch, as the tracer would forget the assignments.
-    weights = np.zeros((len(fields), side), np.float32)
-    for row, field in zip(weights, fields, strict=True):
-        row[field] = 1 / (field.stop - field.start)
-    return torch.from_numpy(weights)

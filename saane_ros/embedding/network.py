@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from saane_ros.embedding.engines import COMPILED, TORCH, CompiledNetwork, Graph
 from saane_ros.embedding.preprocessing import Preprocessing, fetched, sent
+from saane_ros.model.averaging import averaged
 from saane_ros.model.dense_vlad import DenseVlad
 from saane_ros.model.mosaic import Mosaic, resized_from_origin
 from saane_ros.model.saane import SaaneNetwork, SaaneOutput
@@ -78,7 +79,7 @@ class NetworkEmbedder:
             return []
         wanted = [DESCRIPTOR, *(MODALITIES if attention else ())]
         wanted += [name for name, asked in ((LABELS, labels), (GRID, grid)) if asked]
-        found = fetched(self._found(images, tuple(wanted)))
+        found = fetched(self._found(images, tuple(wanted)), self.device)
         return [
             Embedding(
                 descriptor=found[DESCRIPTOR][i],
@@ -182,5 +183,5 @@ def averaged_grid(features: Tensor) -> Tensor:
     scale = min(1.0, GRID_SIDE / max(height, width))
     if scale < 1:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        features = functional.adaptive_avg_pool2d(features, size)
+        features = averaged(features, size)
     return features.permute(0, 2, 3, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,12 +82,11 @@ def sent(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return pixels.pin_memory().to(device, non_blocking=True)
 
 
-def fetched(values: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
-    """Tensors of one device as arrays; from a GPU all at once, so that it is waited for once."""
+def fetched(values: Mapping[str, Tensor], device: torch.device) -> dict[str, NDArray[Any]]:
+    """Tensors as arrays; those that a GPU writes all at once, so that it is waited for once."""
     there = {name: value.to("cpu", non_blocking=True) for name, value in values.items()}
-    on_gpu = [value.device for value in values.values() if value.is_cuda]
-    if not on_gpu:
+    if device.type != "cuda":
         return {name: value.numpy() for name, value in there.items()}
-    torch.cuda.current_stream(on_gpu[0]).synchronize()
-    # Pinned memory is taken from the whole system: a copy gives it back.
+    torch.cuda.current_stream(device).synchronize()
+    # Pinned memory is taken from the whole system, and may be written again: a copy is kept.
     return {name: value.numpy().copy() for name, value in there.items()}

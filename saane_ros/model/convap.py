@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saane_ros.model.averaging import averaged
 from saane_ros.model.heads import Head, HeadOutput
 
 
@@ -21,5 +22,5 @@ class ConvAp(Head):
 
     def forward(self, appearance: Tensor, semantic: Tensor | None = None) -> HeadOutput:
         cells = self.channel_pool(appearance).float()
-        means = functional.adaptive_avg_pool2d(cells, self.rows)
+        means = averaged(cells, self.rows)
         return HeadOutput(functional.normalize(means.flatten(1), dim=1))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saane_ros.model.averaging import averaged
 from saane_ros.model.normalisation import IMAGENET_MEAN, IMAGENET_STD, Renormalisation
 from saane_ros.model.semantics_output import SemanticOutput
 
@@ -194,9 +195,9 @@ def _at_scale(x: Tensor, scale: float, convolve: nn.Module) -> Tensor:
         return convolve(x)
     height, width = (max(LEAST_SIDE, ceil(side * scale)) for side in size)
     if scale < 1:
-        pooled = functional.adaptive_avg_pool2d(x, (height, width))
+        pooled = averaged(x, (height, width))
         return _enlarged(convolve(pooled), size)
-    return functional.adaptive_avg_pool2d(convolve(_enlarged(x, (height, width))), size)
+    return averaged(convolve(_enlarged(x, (height, width))), size)
 
 
 def _added(fine: Tensor, coarse: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from saane_ros.errors import SaaneError
 from saane_ros.model.attention import ChannelAttention, SpatialAttention
+from saane_ros.model.averaging import averaged
 from saane_ros.model.fusion import Fusion, Projection
 from saane_ros.model.pooling import SpatialPyramidPooling, scaled_unit
 
@@ -228,4 +228,4 @@ def align_semantics(semantic: Tensor, grid: tuple[int, int]) -> Tensor:
     """
     if semantic.shape[-2:] == torch.Size(grid):
         return semantic
-    return functional.adaptive_avg_pool2d(semantic, grid)
+    return averaged(semantic, grid)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saane_ros.model.averaging import averaged
 from saane_ros.model.normalisation import IMAGENET_MEAN, IMAGENET_STD, Renormalisation
 from saane_ros.model.semantics_output import SemanticOutput
 
@@ -159,7 +160,7 @@ class Region(nn.ModuleList):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x 448 x H x W to B x 128 x grid x grid."""
-        halves = functional.adaptive_avg_pool2d(x, self.grid).chunk(len(KERNELS), dim=1)
+        halves = averaged(x, self.grid).chunk(len(KERNELS), dim=1)
         return torch.cat([branch(half) for branch, half in zip(self, halves, strict=True)], dim=1)
 
 

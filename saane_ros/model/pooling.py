@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from saane_ros.model.averaging import averaged
+
 DESCRIPTOR_NORM = 10.0
 
 POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "max": functional.adaptive_max_pool2d,
-    "avg": functional.adaptive_avg_pool2d,
+    "avg": averaged,
 }
 
 

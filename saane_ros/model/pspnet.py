@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import Bottleneck, conv1x1
 
+from saane_ros.model.averaging import averaged
 from saane_ros.model.semantics_output import SemanticOutput
 
 BINS = (1, 2, 3, 6)
@@ -76,7 +77,7 @@ class PspNet(nn.Module):
         """B x 2048 x H x W to B x 4096 x H x W: the features, then their means over 1, 2x2, 3x3
         and 6x6 regions, each projected to 512 channels and interpolated back."""
         levels = [
-            self._resized(convolve(functional.adaptive_avg_pool2d(features, bins)), features)
+            self._resized(convolve(averaged(features, bins)), features)
             for bins, convolve in zip(BINS, self.ppm, strict=True)
         ]
         return torch.cat([features, *levels], dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.model.appearance import TrunkFeatures
+from saane_ros.model.averaging import averaged
 from saane_ros.model.semantics_output import SemanticOutput
 
 BINS = (1, 2, 3, 6)
@@ -43,7 +44,7 @@ class LightPspNet(nn.Module):
         """features: B x channels x h/8 x w/8.  logits: B x classes x h/8 x w/8."""
         deep, fine = self.squeeze(trunk.stride16), trunk.stride8
         levels = [
-            _resize(convolve(functional.adaptive_avg_pool2d(deep, bins)), deep.shape[-2:])
+            _resize(convolve(averaged(deep, bins)), deep.shape[-2:])
             for bins, convolve in zip(BINS, self.pyramid, strict=True)
         ]
         context = self.context(torch.cat([deep, *levels], dim=1))

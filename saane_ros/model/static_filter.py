@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from saane_ros.errors import SaaneError
+from saane_ros.model.averaging import averaged
 
 LEAST_STATIC = 0.01
 """Share of weight left in an image below which its mask is ignored."""
@@ -68,7 +68,7 @@ def cell_weights(share: Tensor, grid: tuple[int, int], binary: bool = True) -> T
     binary: 1 where at least half of a cell is static.  An image that keeps less than
     `LEAST_STATIC` of its weight is not filtered at all: nothing would be left to describe.
     """
-    cells = functional.adaptive_avg_pool2d(share, grid)
+    cells = averaged(share, grid)
     if binary:
         cells = (cells >= THRESHOLD).to(cells.dtype)
     empty = cells.mean(dim=(1, 2, 3), keepdim=True) < LEAST_STATIC

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scenes import smooth_scene
 from test_network_embedder import write_model
 
@@ -17,6 +19,7 @@ from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.embedding.preprocessing import fetched, sent
 from saane_ros.evaluation.memory import measured_memory
+from saane_ros.model.averaging import averaged
 from saane_ros.ros.shared.model_loading import free_device_memory
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -71,10 +74,10 @@ def test_the_frames_path_waits_for_the_gpu_once(
     embedder.embed(IMAGES[:1], attention=True, labels=True, grid=True)
     waited = []
 
-    def counted(values: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    def counted(values: dict[str, torch.Tensor], device: torch.device) -> dict[str, np.ndarray]:
         torch.cuda.set_sync_debug_mode("default")
         waited.append(len(values))
-        return fetched(values)
+        return fetched(values, device)
 
     monkeypatch.setattr("saane_ros.embedding.network.fetched", counted)
     torch.cuda.set_sync_debug_mode("error")
@@ -98,9 +101,10 @@ def test_what_was_fetched_is_not_written_over_by_the_next_frame(model: str) -> N
 
 def test_pinned_copies_carry_every_byte() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 65, 33, 3)).astype(np.uint8)
-    there = sent(pixels, torch.device("cuda"))
+    device = torch.device("cuda")
+    there = sent(pixels, device)
     assert there.is_cuda
-    back = fetched({"a": there, "b": there.float() / 2})
+    back = fetched({"a": there, "b": there.float() / 2}, device)
     np.testing.assert_array_equal(back["a"], pixels)
     np.testing.assert_array_equal(back["b"], pixels / np.float32(2))
     assert back["a"].flags.owndata
@@ -130,6 +134,30 @@ def test_a_model_that_is_dropped_gives_its_memory_back(model: str, engine: str) 
 def _in_a_frame_of_its_own(work: Callable[[], None]) -> None:
     work()
     torch.compiler.reset()
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    fields=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+)
+def test_averages_on_a_gpu_are_those_of_the_cpu(
+    seed: int, sides: tuple[int, int], fields: tuple[int, int]
+) -> None:
+    features = torch.randn(2, 5, *sides, generator=torch.Generator().manual_seed(seed))
+    there = features.cuda().requires_grad_()
+    found = averaged(there, fields)
+    here = features.requires_grad_()
+    expected = averaged(here, fields)
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-5, rtol=1e-5)
+    (found**2).sum().backward()
+    (expected**2).sum().backward()
+    torch.testing.assert_close(there.grad.cpu(), here.grad, atol=1e-4, rtol=1e-4)
+    with torch.inference_mode():
+        half = averaged(features.cuda().half(), fields)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.cpu().float(), expected, atol=4e-3, rtol=4e-3)
 
 
 def test_memory_is_that_of_the_gpu(model: str) -> None:

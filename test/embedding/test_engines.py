@@ -18,11 +18,12 @@ from torch.nn import functional
 from saane_ros.embedding import choice as choices
 from saane_ros.embedding import engines
 from saane_ros.embedding.choice import Choice, choice_file, keep_choice, kept_choice
-from saane_ros.embedding.export import averaged, largest
+from saane_ros.embedding.export import largest
 from saane_ros.embedding.graphs import GRAPH, quantise
 from saane_ros.embedding.loading import load_embedder, load_exportable
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.errors import SaaneError
+from saane_ros.model.averaging import averaged_by_product
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -138,9 +139,9 @@ def test_a_graph_that_says_otherwise_is_refused(
     model: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def shifted(features: torch.Tensor, output_size: int) -> torch.Tensor:
-        return averaged(features, output_size) + 0.05
+        return averaged_by_product(features, output_size) + 0.05
 
-    monkeypatch.setattr("saane_ros.embedding.export.averaged", shifted)
+    monkeypatch.setattr("saane_ros.embedding.export.averaged_by_product", shifted)
     assert loaded(model, "onnx").engine == "torch"
     assert "gives other values on onnx than on torch" in caplog.text
 
@@ -226,7 +227,7 @@ def test_static_pooling_is_adaptive_pooling(
     features = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(seed))
     size = (rows, columns)
     expected = functional.adaptive_avg_pool2d(features, size)
-    torch.testing.assert_close(averaged(features, size), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(averaged_by_product(features, size), expected, atol=1e-5, rtol=1e-5)
     assert torch.equal(largest(features, size), functional.adaptive_max_pool2d(features, size))
 
 
