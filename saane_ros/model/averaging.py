@@ -24,7 +24,7 @@ def averaged_by_product(features: Tensor, size: int | tuple[int, int]) -> Tensor
     """The same as one product with constants, summed in float32."""
     fields = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     sides = (int(features.shape[-2]), int(features.shape[-1]))
-    if torch.compiler.is_compiling():  # which makes it a part of what is compiled
+    if torch.compiler.is_compiling():  # which makes one kernel of it
         shares = _shares(sides, fields, features.device)
     else:  # what was made in inference mode cannot serve training
         shares = _kept_shares(sides, fields, features.device, torch.is_inference_mode_enabled())
@@ -41,15 +41,14 @@ def _kept_shares(
 
 def _shares(sides: tuple[int, int], fields: tuple[int, int], device: torch.device) -> Tensor:
     """The share of every cell in every field, (cells, fields), float32."""
-    rows, columns = (
-        _line_shares(side, count, device) for side, count in zip(sides, fields, strict=True)
-    )
-    return torch.kron(rows, columns).T.contiguous()
+    cells = torch.arange(sides[0] * sides[1], device=device)[:, None]
+    field = torch.arange(fields[0] * fields[1], device=device)
+    rows = _line_shares(cells // sides[1], sides[0], field // fields[1], fields[0])
+    columns = _line_shares(cells % sides[1], sides[1], field % fields[1], fields[1])
+    return rows * columns
 
 
-def _line_shares(side: int, count: int, device: torch.device) -> Tensor:
-    """The share of every cell of a line in each of its parts, (parts, cells)."""
-    part = torch.arange(count, device=device)[:, None]
-    cell = torch.arange(side, device=device)
-    inside = (cell >= part * side // count) & (cell < ((part + 1) * side + count - 1) // count)
-    return inside.float() / inside.sum(dim=1, keepdim=True)
+def _line_shares(cell: Tensor, side: int, part: Tensor, count: int) -> Tensor:
+    """The share of a cell of a line in one of the parts that the line is divided into."""
+    begin, end = part * side // count, ((part + 1) * side + count - 1) // count
+    return ((cell >= begin) & (cell < end)) / (end - begin)
