@@ -1,8 +1,8 @@
 """What `make bench` found, dated, beside what it found before on the same machine.
 
-`python -m saane_ros.ros.benchmark.report` gathers the figures in out/, measures the engines of
-`saane-town`, writes results/bench/<date>-<machine>.json and a row of results/bench/README.md, and
-prints the ratios that fell since the latest earlier report.
+`python -m saane_ros.ros.benchmark.report` gathers the figures in out/, writes
+results/bench/<date>-<machine>.json and a row of results/bench/README.md, and prints the ratios that
+fell since the latest earlier report.
 """
 
 from __future__ import annotations
@@ -20,14 +20,10 @@ from typing import Any
 from saane_ros import __version__
 from saane_ros.embedding.choice import machine, versions
 from saane_ros.embedding.engines import ONNX, OPENVINO
-from saane_ros.embedding.loading import load_embedder
-from saane_ros.embedding.tuning import CANDIDATES, timed
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.reading import read_text
 from saane_ros.ros.benchmark.__main__ import TARGET_AGE, TARGET_COST_MS
-from saane_ros.ros.benchmark.world import street
-from saane_ros.settings import TOWN_MODEL
 
 TARGET_FRAME_MS = 5.0
 """Of a frame in a map of a million places."""
@@ -38,8 +34,8 @@ _HEAD = """# Speed
 
 Written by `make bench`, a row a run. Every ratio is better the larger it is: of the node, the
 image's age, maps and points, the target over what was measured; of RobotCar, frames over those of
-decoding and encoding alone; of an engine, the time of PyTorch in float32 over its own, for
-`saane-town`. Compare rows of one machine.
+decoding and encoding alone; of an engine that finds as many places, the time of PyTorch in float32
+over its own. Compare rows of one machine.
 
 """
 
@@ -61,23 +57,20 @@ def ratios(folder: Path) -> dict[str, float]:
     if points.is_file():
         cost = _figures(points)
         found["points"] = cost["budget_ms"] / cost["frame_p95_ms"]
+    engines = folder / "bench-engines.json"
+    return found | (engine_ratios(engines) if engines.is_file() else {})
+
+
+def engine_ratios(path: Path) -> dict[str, float]:
+    """The speed of every engine that finds as many places, as a ratio to the first of a device."""
+    found = {}
+    for device, figures in _figures(path).items():
+        height, width = figures["size"]
+        of = f"{figures['model']} {height}x{width}"
+        for name, row in list(figures["trials"].items())[1:]:
+            if row.get("equal_recall"):
+                found[f"{of} {device} {name}"] = row["ratio"]
     return found
-
-
-def engine_ratios(model: str = TOWN_MODEL) -> dict[str, float]:
-    """The speed of every engine on the CPU that is at hand, as a ratio to the first."""
-    spent: dict[str, float] = {}
-    for choice in CANDIDATES["cpu"]:
-        try:
-            embedder = load_embedder(
-                model, device="cpu", precision=choice.precision, engine=choice.engine, strict=True
-            )
-        except SaaneError as error:
-            print(error, file=sys.stderr)
-            continue
-        spent[f"{choice.engine} {choice.precision}"] = timed(embedder, [street(0)])
-    first = next(iter(spent.values()))
-    return {name: first / ms for name, ms in list(spent.items())[1:]}
 
 
 def report_of(found: Mapping[str, float], figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figures", type=Path, default=Path("out"), help="%(default)s")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="%(default)s")
     options = parser.parse_args(arguments)
-    found = ratios(options.figures) | engine_ratios()
+    found = ratios(options.figures)
     paths = sorted(options.figures.glob("bench*.json"))
     figures = {path.stem: _figures(path) for path in paths}
     report = report_of(found, figures)

@@ -34,6 +34,16 @@ def test_ratios_are_the_larger_the_better(tmp_path: Path) -> None:
     (tmp_path / "bench-metric.json").write_text(json.dumps(cost))
     assert ratios(tmp_path)["1,000,000 places"] == 1.25
     assert ratios(tmp_path)["points"] == 0.75
+    trials = {
+        "torch fp32": {"ratio": 1.0, "equal_recall": True},
+        "onnx fp32": {"ratio": 1.5, "equal_recall": True},
+        "onnx int8": {"ratio": 4.0, "equal_recall": False},
+        "openvino fp32": {"fault": "It is not installed."},
+    }
+    cpu = {"cpu": {"model": "saane-town", "size": [96, 128], "trials": trials}}
+    (tmp_path / "bench-engines.json").write_text(json.dumps(cpu))
+    engines = {name: value for name, value in ratios(tmp_path).items() if "saane" in name}
+    assert engines == {"saane-town 96x128 cpu onnx fp32": 1.5}
 
 
 def test_what_fell_by_more_than_a_tenth_on_the_same_machine(tmp_path: Path) -> None:
