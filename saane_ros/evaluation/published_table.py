@@ -133,8 +133,9 @@ def authors_section(cards: Sequence[ModelCard]) -> Section:
     ]
     return Section(
         "Published",
-        "Recall@1 in per cent [as its source published it; quoted: read in a copy of the table], not "
-        "measured here; figures of different protocols cannot be compared, nor with those above.",
+        "Recall@1 in per cent [as its source published it; quoted: read in a copy of the table], "
+        "not measured here; figures of different protocols cannot be compared, nor with those "
+        "above.",
         ["model", "benchmark", "R@1", "protocol", "source"],
         rows,
     )

@@ -16,6 +16,7 @@ from scenes import smooth_scene
 from saane_ros.cli import build_parser, main
 from saane_ros.commands import models_choose
 from saane_ros.embedding.assembly import build_network
+from saane_ros.errors import SaaneError
 from saane_ros.evaluation.drives import choosing
 from saane_ros.files import sha256_of
 from saane_ros.route_map.store import RouteMap
@@ -177,6 +178,21 @@ def test_a_drive_that_only_the_map_refuses_leaves_nothing(
         assert main([*call, "--out", out]) == 1
         assert "No frame of the drive has the name of a place" in capsys.readouterr().err
         assert sorted(road.rglob("*")) == before
+
+
+def test_a_full_disk_loses_nothing_that_was_embedded(
+    road: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where writing fails the same command goes on, so that its map stays."""
+
+    def full(*_: object) -> None:
+        raise SaaneError("There is no room: free some.") from OSError(28, "No space left")
+
+    monkeypatch.setattr(choosing, "embed_drive", full)
+    call = ["models", "choose", "--drive", str(road / "day"), "--out", str(road / "out")]
+    assert main([*call, "--model", str(card(road, "narrow", 4)), "--device", "cpu"]) == 1
+    assert "There is no room" in capsys.readouterr().err
+    assert len(RouteMap.open(road / "out" / "narrow" / "road.routemap").places) == COUNT // 2
 
 
 def test_the_list_tells_what_was_measured_here(

@@ -77,7 +77,9 @@ class DriveSource:
                 bag.image_type(self.image_topic)
             return
         if self.odometry_topic:
-            raise SaaneError(f"{self.path} is a folder of images: --odometry-topic goes with a bag.")
+            raise SaaneError(
+                f"{self.path} is a folder of images: --odometry-topic goes with a bag."
+            )
         if self.truth not in (None, SAME_NAMES) and not Path(str(self.truth)).is_file():
             raise SaaneError(f"There is no truth file {self.truth}: name one, or say {SAME_NAMES}.")
         image_files(self.path)
