@@ -91,7 +91,7 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "--attention", action="store_true", help="tell which classes each modality attends to"
     )
     parser.add_argument(
-        "--published", action="store_true", help="add what the models' authors published, marked"
+        "--published", action="store_true", help="add what was published of the models, marked"
     )
     parser.add_argument(
         "--rerank",

@@ -127,7 +127,7 @@ def _speed(speed: Speed) -> str:
 
 
 def _figures(card: ModelCard) -> Iterator[str]:
-    """What its authors published, each with the protocol it was measured by."""
+    """What was published of it, each with the protocol it was measured by."""
     for figure in card.published:
         yield f"published R@1 {figure.recall_at_1:.1f}, {figure.benchmark}: {figure.protocol}"
 

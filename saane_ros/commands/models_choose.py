@@ -78,9 +78,13 @@ def add_choose(parser: argparse.ArgumentParser) -> None:
 def choose(options: argparse.Namespace) -> None:
     """Try every model, print the ranking, and how to drive with the best one."""
     from saane_ros.evaluation.drives.choosing import LEGEND, as_text, ranked
+    from saane_ros.evaluation.drives.drive import away_frames
     from saane_ros.evaluation.drives.roads import SPLIT
 
     road = _road(options)
+    for path in options.away:
+        # What cannot be read is told now, not after the first model's map.
+        next(away_frames(path, options.image_topic), None)
     cards, skipped = _models(options)
     settings = settings_from(
         {

@@ -125,7 +125,7 @@ def published_sections(
 
 
 def authors_section(cards: Sequence[ModelCard]) -> Section:
-    """What the authors of models measured themselves, each row marked as published."""
+    """What others measured with the models, each row marked as published."""
     rows = [
         [card.name, figure.benchmark, f"[{figure.recall_at_1:.1f}]", figure.protocol, figure.source]
         for card in cards
@@ -133,8 +133,9 @@ def authors_section(cards: Sequence[ModelCard]) -> Section:
     ]
     return Section(
         "Published",
-        "Recall@1 in per cent [as the authors of each model published it], not measured here; "
-        "figures of different protocols cannot be compared, nor with those above.",
+        "Recall@1 in per cent [as its source published it; quoted: read in a copy of the table], "
+        "not measured here; figures of different protocols cannot be compared, nor with those "
+        "above.",
         ["model", "benchmark", "R@1", "protocol", "source"],
         rows,
     )

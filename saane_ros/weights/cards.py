@@ -182,9 +182,10 @@ class WeightSource:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """What a model's authors measured, in per cent.
+    """What a model's authors, or those of the source, measured with these weights, in per cent.
 
-    protocol: what counts as right and what was searched, in words.  source: where it is published.
+    protocol: what counts as right and what was searched, in words, and who measured it where that
+    was a user.  source: where it is published; "quoted" behind a table that was read in a copy.
     """
 
     benchmark: str

@@ -138,10 +138,10 @@ def test_what_authors_published_stands_below_the_table(
     out = route / "out"
     call = ["evaluate", "--model", str(route / "good.npz"), "--dataset", str(route / "route")]
     assert main([*call, "--out", str(out)]) == 0
-    assert "as the authors of each model published it" not in capsys.readouterr().out
+    assert "as its source published it" not in capsys.readouterr().out
     assert main([*call, "--out", str(out), "--published"]) == 0
     printed = capsys.readouterr().out
-    table, published = printed.split("as the authors of each model published it")
+    table, published = printed.split("as its source published it")
     assert "plain+R1*" in table
     (line,) = [one for one in published.splitlines() if "selavpr-dinov2" in one and "St Luc" in one]
     assert "[99.8]" in line

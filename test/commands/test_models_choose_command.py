@@ -16,6 +16,7 @@ from scenes import smooth_scene
 from saane_ros.cli import build_parser, main
 from saane_ros.commands import models_choose
 from saane_ros.embedding.assembly import build_network
+from saane_ros.errors import SaaneError
 from saane_ros.evaluation.drives import choosing
 from saane_ros.files import sha256_of
 from saane_ros.route_map.store import RouteMap
@@ -129,6 +130,69 @@ def test_mistakes_are_told_in_a_sentence(
 ) -> None:
     assert main(["models", "choose", *arguments]) == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--truth", "gone.csv"], "There is no truth file gone.csv"),
+        (["--odometry-topic", "/odom"], "--odometry-topic goes with a bag"),
+        (["--away", "nowhere"], "There is no folder or bag nowhere"),
+        (["--query-drive", "empty"], "The folder empty holds no images"),
+    ],
+)
+def test_a_drive_that_cannot_be_tried_is_told_before_any_map(
+    road: Path,
+    arguments: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(road)
+    monkeypatch.setattr(choosing, "build_map", lambda *_: pytest.fail("a map was built"))
+    (road / "empty").mkdir()
+    before = sorted(road.rglob("*"))
+    call = ["models", "choose", "--map-drive", "day", "--query-drive", "night", *arguments]
+    assert main([*call, "--model", str(card(road, "narrow", 4)), "--device", "cpu"]) == 1
+    assert told in capsys.readouterr().err
+    assert {path.name.partition(".")[0] for path in set(road.rglob("*")) - set(before)} == {
+        "narrow"
+    }
+
+
+def test_a_drive_that_only_the_map_refuses_leaves_nothing(
+    road: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that no place has are found out once there is a map, which goes again."""
+    monkeypatch.chdir(road)
+    for path in sorted((road / "night").glob("*.png")):
+        path.rename(path.with_name(f"other{path.name}"))
+    (road / "night" / "poses.csv").unlink()
+    own = card(road, "narrow", 4)
+    call = ["models", "choose", "--map-drive", "day", "--query-drive", "night", "--model", str(own)]
+    call += ["--truth", "same-names", "--device", "cpu"]
+    (road / "kept").mkdir()
+    (road / "kept" / "mine.txt").write_text("mine")
+    before = sorted(road.rglob("*"))
+    for out in ("new/out", "kept"):
+        assert main([*call, "--out", out]) == 1
+        assert "No frame of the drive has the name of a place" in capsys.readouterr().err
+        assert sorted(road.rglob("*")) == before
+
+
+def test_a_full_disk_loses_nothing_that_was_embedded(
+    road: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where writing fails the same command goes on, so that its map stays."""
+
+    def full(*_: object) -> None:
+        raise SaaneError("There is no room: free some.") from OSError(28, "No space left")
+
+    monkeypatch.setattr(choosing, "embed_drive", full)
+    call = ["models", "choose", "--drive", str(road / "day"), "--out", str(road / "out")]
+    assert main([*call, "--model", str(card(road, "narrow", 4)), "--device", "cpu"]) == 1
+    assert "There is no room" in capsys.readouterr().err
+    assert len(RouteMap.open(road / "out" / "narrow" / "road.routemap").places) == COUNT // 2
 
 
 def test_the_list_tells_what_was_measured_here(

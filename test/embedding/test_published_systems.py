@@ -306,6 +306,9 @@ def test_figures_name_their_protocol_and_source() -> None:
     ]
     assert counts == [1, 1, 1]
     assert len(nordland) == 3
+    for card in list_cards():
+        told = [(figure.benchmark, figure.protocol) for figure in card.published]
+        assert len(set(told)) == len(told)
     for figure in figures:
         assert figure.protocol
         assert figure.source.startswith("https://")

@@ -93,8 +93,8 @@ def test_list_groups_by_family_and_tells_what_was_published(cache, capsys):
     assert protocols == [
         "  published R@1 70.7, Nordland: 2,760 queries of summer among 27,592 references of "
         "winter, right within 1 frame",
-        "  published R@1 83.1, Nordland: 27,592 queries among 27,592 references, right within "
-        "10 frames",
+        "  published R@1 83.1, Nordland: 27,592 queries of winter among 27,592 references of "
+        "summer, right within 10 frames",
     ]
     told = next(x for x in lines if x.startswith("  checkpoint: resnet50_16384.pth"))
     assert told.endswith("/releases/download/v1.0/resnet50_16384.pth (96 MB)")

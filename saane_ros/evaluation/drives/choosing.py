@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from pathlib import Path
@@ -107,12 +108,14 @@ def try_model(
     """Build the map of a road, evaluate its drive, and measure the model.
 
     Writes the map, `drive.json`, `drive.html` and `trial.json` to `folder`, and does nothing where
-    the last is there and of the same files, weights and settings. An interrupted trial goes on.
+    the last is there and of the same files, weights and settings. An interrupted trial goes on;
+    one that the map shows to be impossible leaves nothing.
     """
     key = _key(embedder, settings, road, away, postprocessing)
     known = _known(folder / TRIAL_FILE, key)
     if known is not None:
         return known
+    made = [one for one in (folder, *folder.absolute().parents) if not one.exists()]
     with ExitStack() as opened:
         frames, origin = road.map_frames(opened)
         route_map = build_map(
@@ -123,23 +126,42 @@ def try_model(
             source=key,
             postprocessing=postprocessing,
         )
-    own = replace(settings, map=str(route_map.path))
-    kept = KeptEmbedder(embedder, folder / f"{key}.kept")
-    localizer = Localizer(kept, route_map, own)
-    with ExitStack() as opened:
-        queries, truth, total = road.query_frames(route_map, opened)
-        drive = embed_drive(localizer, queries, truth, total)
-    elsewhere = [
-        embed_away(localizer, path.name, away_frames(path, road.image_topic)) for path in away
-    ]
-    evaluation = evaluate_embedded(localizer, route_map, drive, truth.rule, elsewhere)
-    title = f"{road.drive.name}, {embedder.name}"
-    Results(title, evaluation, route_map, own, command, folder).write()
-    trial = _trial(localizer, route_map, drive, evaluation.rows, _speed(embedder, road))
+    with _leaving_nothing(made):
+        own = replace(settings, map=str(route_map.path))
+        kept = KeptEmbedder(embedder, folder / f"{key}.kept")
+        localizer = Localizer(kept, route_map, own)
+        with ExitStack() as opened:
+            queries, truth, total = road.query_frames(route_map, opened)
+            drive = embed_drive(localizer, queries, truth, total)
+        elsewhere = [
+            embed_away(localizer, path.name, away_frames(path, road.image_topic)) for path in away
+        ]
+        evaluation = evaluate_embedded(localizer, route_map, drive, truth.rule, elsewhere)
+        title = f"{road.drive.name}, {embedder.name}"
+        Results(title, evaluation, route_map, own, command, folder).write()
+        trial = _trial(localizer, route_map, drive, evaluation.rows, _speed(embedder, road))
     with replacing_file(folder / TRIAL_FILE) as part:
         part.write_text(json.dumps({"key": key, **asdict(trial)}, indent=1) + "\n")
     kept.forget()
     return trial
+
+
+@contextmanager
+def _leaving_nothing(made: Sequence[Path]) -> Iterator[None]:
+    """Where the block refuses, remove the trial's folder and what is empty above it.
+
+    made: the folder and those above it that were not there before.  After a write that failed all
+    stays: what was embedded serves the same command once there is room.
+    """
+    try:
+        yield
+    except SaaneError as error:
+        if made and not isinstance(error.__cause__, OSError):
+            shutil.rmtree(made[0], ignore_errors=True)
+            with suppress(OSError):
+                for above in made[1:]:
+                    above.rmdir()
+        raise
 
 
 def _key(

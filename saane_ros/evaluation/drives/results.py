@@ -15,7 +15,7 @@ from saane_ros import __version__
 from saane_ros.data.bags import BagReader
 from saane_ros.data.bags.storage import holds_bag
 from saane_ros.data.datasets.ref_query import COLUMNS as TRUTH_COLUMNS
-from saane_ros.data.images.folders import ImageFolder
+from saane_ros.data.images.folders import ImageFolder, image_files
 from saane_ros.data.poses.files import read_poses
 from saane_ros.data.poses.track import PoseTrack
 from saane_ros.embedding import Embedder
@@ -65,6 +65,24 @@ class DriveSource:
     def is_bag(self) -> bool:
         """Whether it is a file, or a folder that holds a bag."""
         return self.path.is_file() or holds_bag(self.path)
+
+    def check(self) -> None:
+        """SaaneError where the drive cannot be tried, as far as no map is needed to tell."""
+        if self.is_bag:
+            if not self.image_topic:
+                raise SaaneError(
+                    f"{self.path} is a bag: name the topic of its images by --image-topic."
+                )
+            with BagReader(self.path) as bag:
+                bag.image_type(self.image_topic)
+            return
+        if self.odometry_topic:
+            raise SaaneError(
+                f"{self.path} is a folder of images: --odometry-topic goes with a bag."
+            )
+        if self.truth not in (None, SAME_NAMES) and not Path(str(self.truth)).is_file():
+            raise SaaneError(f"There is no truth file {self.truth}: name one, or say {SAME_NAMES}.")
+        image_files(self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,13 +183,10 @@ def open_drive(
     source: DriveSource, route_map: RouteMap, opened: ExitStack
 ) -> tuple[Iterable[Frame], Truth, int | None]:
     """Frames of a drive, what is true of them, and their number where it is known."""
+    source.check()
     if source.is_bag:
         return _open_bag(source, route_map, opened)
-    if source.odometry_topic:
-        raise SaaneError(f"{source.path} is a folder of images: --odometry-topic goes with a bag.")
     told = source.truth
-    if told is not None and told != SAME_NAMES and not Path(told).is_file():
-        raise SaaneError(f"There is no truth file {told}: name one, or say {SAME_NAMES}.")
     if told is None or told == SAME_NAMES or _is_table(told):
         folder = DriveFolder(source.path, route_map)
     else:
@@ -199,10 +214,8 @@ def _is_table(path: str) -> bool:
 def _open_bag(
     source: DriveSource, route_map: RouteMap, opened: ExitStack
 ) -> tuple[Iterable[Frame], Truth, int | None]:
-    if not source.image_topic:
-        raise SaaneError(f"{source.path} is a bag: name the topic of its images by --image-topic.")
-    bag = opened.enter_context(BagReader(source.path))
-    total = bag.topics()[source.image_topic].count if source.image_topic in bag.topics() else None
+    bag, images = opened.enter_context(BagReader(source.path)), str(source.image_topic)
+    total = bag.topics()[images].count
     track = None
     if source.truth in bag.topics():
         track = bag.pose_track(str(source.truth), route_map.info.origin)
@@ -214,7 +227,7 @@ def _open_bag(
             )
         track = _track_of(Path(source.truth), route_map)
     truth = no_truth() if track is None else by_position(route_map)
-    return bag_frames(bag, source.image_topic, source.odometry_topic, track), truth, total
+    return bag_frames(bag, images, source.odometry_topic, track), truth, total
 
 
 def _track_of(path: Path, route_map: RouteMap) -> PoseTrack:

@@ -64,7 +64,7 @@ class Road:
         return list_key(files, [repr(self), f"{STRETCH} {LEFT_OUT}"])
 
     def check(self) -> None:
-        """SaaneError where something that both drives need is not told."""
+        """SaaneError where a drive cannot be used, as far as no map is needed to tell."""
         if not self.drive.exists():
             raise SaaneError(f"There is no folder or bag {self.drive}: name a drive of your road.")
         if self.is_bag and not self.image_topic:
@@ -76,6 +76,8 @@ class Road:
             )
         if self.poses if self.is_bag else self.pose_topic:
             raise SaaneError("A pose file goes with a folder of images, --pose-topic with a bag.")
+        if self.query is not None:
+            self.query.check()
 
     def map_frames(self, opened: ExitStack) -> tuple[Iterator[Frame], LatLonAlt | None]:
         """The frames of the map, and where the zero of their poses lies."""
