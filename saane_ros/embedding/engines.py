@@ -106,9 +106,11 @@ class OnnxGraph:
         self._session = library.InferenceSession(str(path), options, providers=providers)
         self.size = path.stat().st_size
         self._names = tuple(output.name for output in self._session.get_outputs())
+        self._one_by_one = self._session.get_inputs()[0].shape[0] == 1
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:
-        return _output(self._names, self._session.run(None, {INPUT: images}))
+        parts = [images[i : i + 1] for i in range(len(images))] if self._one_by_one else [images]
+        return _output(self._names, [self._session.run(None, {INPUT: part}) for part in parts])
 
 
 def _providers(
@@ -139,7 +141,10 @@ def _providers(
 
 
 class OpenVinoGraph:
-    """On OpenVINO's CPU plug-in: one image as a graph of fixed size, several as one of any."""
+    """On OpenVINO's CPU plug-in: one image as a graph of fixed size, several as one of any.
+
+    Several go one by one where the exported graph is for one image.
+    """
 
     def __init__(self, library: Any, precision: str, path: Path, threads: int) -> None:
         self._core = library.Core()
@@ -153,6 +158,7 @@ class OpenVinoGraph:
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._of_any: Any = None
         model = self._core.read_model(path)
+        self._one_by_one = bool(model.input(0).get_partial_shape()[0].is_static)
         fixed = [side.get_length() for side in model.input(0).get_partial_shape()[1:]]
         model.reshape({INPUT: [1, *fixed]})
         self._of_one = self._core.compile_model(model, "CPU", self._options)
@@ -160,19 +166,24 @@ class OpenVinoGraph:
         self._names = tuple(output.get_any_name() for output in self._of_one.outputs)
 
     def __call__(self, images: NDArray[np.uint8]) -> SaaneOutput:
-        compiled = self._of_one
-        if len(images) != 1:
-            if self._of_any is None:
-                model = self._core.read_model(self._path)
-                self._of_any = self._core.compile_model(model, "CPU", self._options)
-            compiled = self._of_any
+        if len(images) == 1 or self._one_by_one:
+            parts = [self._values(self._of_one, images[i : i + 1]) for i in range(len(images))]
+            return _output(self._names, parts)
+        if self._of_any is None:
+            model = self._core.read_model(self._path)
+            self._of_any = self._core.compile_model(model, "CPU", self._options)
+        return _output(self._names, [self._values(self._of_any, images)])
+
+    def _values(self, compiled: Any, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        # Copied, as the library uses its memory again.
         values = compiled({INPUT: images})
-        return _output(self._names, [values[name] for name in self._names])
+        return [np.array(values[name]) for name in self._names]
 
 
-def _output(names: tuple[str, ...], values: list[NDArray[np.float32]]) -> SaaneOutput:
-    """The values by their names; a copy, as a library may use their memory again."""
-    found = {name: torch.tensor(value) for name, value in zip(names, values, strict=True)}
+def _output(names: tuple[str, ...], parts: list[list[NDArray[np.float32]]]) -> SaaneOutput:
+    """The values of one or several parts of a batch by their names."""
+    whole = [np.concatenate(values) for values in zip(*parts, strict=True)]
+    found = {name: torch.from_numpy(value) for name, value in zip(names, whole, strict=True)}
     return SaaneOutput(*(found.get(name) for name in SaaneOutput._fields))  # type: ignore[arg-type]
 
 

@@ -45,9 +45,11 @@ class ExportedNetwork(nn.Module):
 
 
 def export(
-    network: SaaneNetwork | DenseVlad, preprocessing: Preprocessing, path: Path
+    network: SaaneNetwork | DenseVlad, preprocessing: Preprocessing, path: Path, batches: bool
 ) -> tuple[str, ...]:
-    """Write the graph of a float32 network on the CPU, of any batch and the card's size.
+    """Write the graph of a float32 network on the CPU, of the card's size.
+
+    batches: for any number of images; else for one.
 
     Returns the names of its outputs.  Raises SaaneError where the network has a step that ONNX
     lacks.
@@ -57,7 +59,7 @@ def export(
             "The network cannot be exported to ONNX: its dense SIFT is computed by OpenCV."
         )
     wrapped = ExportedNetwork(network, preprocessing).eval()
-    shape = (_TRACED, preprocessing.height, preprocessing.width, 3)
+    shape = (_TRACED if batches else 1, preprocessing.height, preprocessing.width, 3)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator())
     try:
         with (
@@ -77,7 +79,7 @@ def export(
                 dynamo=False,
                 input_names=[INPUT],
                 output_names=names,
-                dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)},
+                dynamic_axes={name: {0: "batch"} for name in (INPUT, *names) if batches},
                 opset_version=OPSET,
             )
     except Exception as error:  # whatever a foreign network makes the exporter raise

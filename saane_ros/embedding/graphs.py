@@ -142,10 +142,15 @@ class _Reader:
 
 
 def _exported(model: Exportable, engine: str) -> Path:
+    """A graph for any batch, or for one image where the exporter takes the batch for a constant."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / GRAPH
-        export(model.network, model.preprocessing, path)
-        _check(model, load_graph(engine, "fp32", path, "cpu", 0), engine)
+        export(model.network, model.preprocessing, path, batches=True)
+        try:
+            _check(model, load_graph(engine, "fp32", path, "cpu", 0), engine)
+        except SaaneError:
+            export(model.network, model.preprocessing, path, batches=False)
+            _check(model, load_graph(engine, "fp32", path, "cpu", 0), engine)
         return _keep(model.folder("fp32"), path.read_bytes())
 
 

@@ -32,7 +32,7 @@ class QueryBlock(nn.Module):
         encoded = self.encoder(cells)
         q = self.queries
         q = self.norm_q(q + self.self_attn(q, q, q, need_weights=False)[0])
-        found, where = self.cross_attn(q.expand(len(cells), -1, -1), encoded, encoded)
+        found, where = self.cross_attn(q.expand(cells.shape[0], -1, -1), encoded, encoded)
         return encoded, self.norm_out(found), where
 
 

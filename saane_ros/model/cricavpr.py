@@ -42,7 +42,7 @@ class CricaVpr(Head):
         cells = functional.normalize(appearance.float(), dim=1)
         shares = torch.zeros_like(cells[:, :1])
         parts = [required_token(token).float()]
-        for rows, columns in regions(cells.shape[-2], cells.shape[-1]):
+        for rows, columns in regions(int(cells.shape[-2]), int(cells.shape[-1])):
             pooled, share = self.gem(cells[:, :, rows, columns])
             parts.append(pooled)
             shares[:, :, rows, columns] += share

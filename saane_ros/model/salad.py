@@ -79,7 +79,7 @@ def transported(scores: Tensor, dustbin: Tensor, iterations: int = ITERATIONS) -
             f"The image has {cells} patches for {count} clusters: give the card a larger "
             "preprocessing.height and width."
         )
-    logits = torch.cat([scores, dustbin.expand(len(scores), 1, cells)], dim=1)
+    logits = torch.cat([scores, dustbin.expand(scores.shape[0], 1, cells)], dim=1)
     wanted = scores.new_zeros(count + 1, 1)
     wanted[-1] = math.log(cells - count)
     columns = scores.new_zeros(1, cells)

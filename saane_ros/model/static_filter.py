@@ -72,8 +72,9 @@ def cell_weights(share: Tensor, grid: tuple[int, int], binary: bool = True) -> T
     if binary:
         cells = (cells >= THRESHOLD).to(cells.dtype)
     empty = cells.mean(dim=(1, 2, 3), keepdim=True) < LEAST_STATIC
-    if bool(empty.any()):
+    # To ask a GPU would hold a frame up, and its answer cannot be part of a recorded frame.
+    if not empty.is_cuda and bool(empty.any()):
         LOG.warning(
             "%d image(s) have next to nothing static: their mask is ignored", int(empty.sum())
         )
-    return torch.where(empty, torch.ones_like(cells), cells)
+    return cells.masked_fill(empty, 1.0)

@@ -52,6 +52,7 @@ class VitTrunk(Trunk):
         self.adapters = self._adapt(adapters) if adapters else None
         self.channels16 = int(self.network.embed_dim)
         self.channels2 = self.channels4 = self.channels8 = 0
+        self._kept: tuple[tuple[Any, ...], Tensor] | None = None
 
     def forward(self, images: Tensor) -> TrunkFeatures:
         """Images B x 3 x h x w, normalised; h and w must be multiples of the patch's side."""
@@ -118,13 +119,23 @@ class VitTrunk(Trunk):
         net = self.network
         patches = net.patch_embed.proj(images).flatten(2).transpose(1, 2)
         prefix = [net.cls_token] + ([net.reg_token] if net.reg_token is not None else [])
-        heads = [part.expand(len(images), -1, -1) for part in prefix]
+        heads = [part.expand(images.shape[0], -1, -1) for part in prefix]
         if self.rotary:
             return torch.cat([*heads, patches], dim=1)
-        positions = self._positions(grid).to(patches.dtype)
+        positions = self._kept_positions(grid).to(patches.dtype)
         if net.no_embed_class:
             return torch.cat([*heads, patches + positions], dim=1)
         return torch.cat([*heads, patches], dim=1) + positions
+
+    def _kept_positions(self, grid: tuple[int, int]) -> Tensor:
+        """Those of the latest grid, where nothing is learned: a camera's images have one size."""
+        embedding = self.network.pos_embed
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._positions(grid)
+        key = (grid, embedding.device, embedding.dtype, embedding._version)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, self._positions(grid)
+        return self._kept[1]
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         """The positional embedding stretched to the grid as DINOv2's authors do, 1 x n x C."""
