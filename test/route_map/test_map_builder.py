@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,6 @@ from saane_ros.route_map import journal, snapshot
 from saane_ros.route_map.builder import RouteMapBuilder, build_map
 from saane_ros.route_map.cohort import cohort_images
 from saane_ros.route_map.frame_intake import thumbnail_jpeg
-from saane_ros.route_map.journal import Journal
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
 from saane_ros.types import Embedding, Frame, Pose, Rgb
@@ -296,96 +295,6 @@ def test_frames_are_taken_while_the_map_is_written(
     expected = [one.descriptor for one in ColourGridEmbedder().embed([f.image for f in frames])]
     np.testing.assert_array_equal(saved.descriptors, expected[:5])
     np.testing.assert_array_equal(builder.finish().descriptors, expected)
-
-
-class WatchedEmbedder(CountingEmbedder):
-    """Calls `begun` with its number at every batch that is not the cohort's."""
-
-    def __init__(self, begun: Callable[[int], None]) -> None:
-        super().__init__()
-        self._begun, self._batches = begun, 0
-
-    def embed(
-        self,
-        images: Sequence[Rgb],
-        attention: bool = False,
-        labels: bool = False,
-        grid: bool = False,
-    ) -> list[Embedding]:
-        before = self.embedded
-        found = super().embed(images, attention, labels, grid)
-        if self.embedded > before:
-            self._batches += 1
-            self._begun(self._batches)
-        return found
-
-
-def test_frames_are_read_and_journaled_while_the_network_embeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first batch is embedded once the second is read, and journaled once that is embedded."""
-    asked, second_read, second_embedded = [], threading.Event(), threading.Event()
-
-    def source() -> Iterator[Frame]:
-        for frame in scenes(12):
-            asked.append(threading.get_ident())
-            if len(asked) == 6:
-                second_read.set()
-            yield frame
-
-    def begun(number: int) -> None:
-        assert number > 1 or second_read.wait(60)
-        if number == 2:
-            second_embedded.set()
-
-    real = Journal.append
-
-    def append(*arguments: Any) -> None:
-        assert second_embedded.wait(60)
-        real(*arguments)
-
-    monkeypatch.setattr(Journal, "append", append)
-    builder = RouteMapBuilder(WatchedEmbedder(begun), tmp_path / "m", batch=3)
-    builder.add(source())
-    assert set(asked) == {asked[0]} != {threading.get_ident()}
-    assert len(builder) == builder.report.embedded == 12
-    assert len(builder.finish().places) == 12
-
-
-def test_a_map_is_the_same_whether_or_not_frames_were_read_ahead(tmp_path: Path) -> None:
-    frames = [replace(frame, pose=Pose((2.0 * n, 0.0, 0.0))) for n, frame in enumerate(scenes(11))]
-    frames.insert(7, replace(frames[2], name="seen before", stamp_ns=6_500_000_000))
-    frames.insert(4, replace(frames[3], name="stands", stamp_ns=3_500_000_000))
-    for name, parts in (("at once", [frames]), ("one by one", [[frame] for frame in frames])):
-        folder = tmp_path / name
-        folder.mkdir()
-        builder = RouteMapBuilder(CountingEmbedder(), folder / "m", batch=4)
-        for part in parts:
-            builder.add(part)
-        assert len(builder.finish().places) == 13
-    for file in (tmp_path / "at once" / "m").rglob("*"):
-        other = tmp_path / "one by one" / file.relative_to(tmp_path / "at once")
-        if file.is_file() and file.name != "map.yaml":  # it tells when it was made
-            assert file.read_bytes() == other.read_bytes(), file.name
-    assert RouteMap.open(tmp_path / "at once" / "m").info.files == (
-        RouteMap.open(tmp_path / "one by one" / "m").info.files
-    )
-
-
-def test_an_interruption_of_the_network_leaves_what_was_embedded_and_no_thread(
-    tmp_path: Path,
-) -> None:
-    def begun(number: int) -> None:
-        if number == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build_map(scenes(40), WatchedEmbedder(begun), tmp_path / "m", batch=2)
-    running = {thread.name.split("_")[0] for thread in threading.enumerate()}
-    assert not running & {"items", "work", "journal"}
-    embedder = CountingEmbedder()
-    assert len(build_map(scenes(40), embedder, tmp_path / "m", batch=2).places) == 40
-    assert embedder.embedded == 36
 
 
 def test_journal_lines_are_plain_json(tmp_path: Path) -> None:
