@@ -54,6 +54,7 @@ bench: setup
 	$(RUN) -m saane_ros.evaluation.metric_benchmark
 	$(RUN) -m saane_ros.data.robotcar.benchmark
 	$(RUN) -m saane_ros.evaluation.engine_benchmark $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+	$(RUN) -m saane_ros.route_map.benchmark
 	$(RUN) -m saane_ros.ros.benchmark.report
 
 # Trains and measures again what results/ holds; DATA is the folder of the images, WEIGHTS one with

@@ -38,7 +38,7 @@ So the model, which lies beside files, paths and messages, knows nothing of any 
 """
 
 DATA: Floors = (
-    ("selection", "frame_check", "poses"),
+    ("selection", "frame_check", "in_order", "poses"),
     ("images",),
     ("bags",),
     ("robotcar",),

@@ -23,6 +23,10 @@ class BuildReport:
     no_points: str = ""
     moved: str = ""
 
+    def skip(self, name: str, stamp_ns: int, reason: str) -> None:
+        """Note a frame that is left out."""
+        self.skipped.append((name or f"frame at {stamp_ns} ns", reason))
+
     def summary(self) -> str:
         """One line per fact, the skipped frames by name."""
         lines = [f"{self.embedded} frames embedded"]

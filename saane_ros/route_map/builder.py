@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from saane_ros.data.frame_check import image_fault, pose_fault
-from saane_ros.data.poses.plausibility import Order, StampGate
 from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
 from saane_ros.metric.cameras import Camera
-from saane_ros.metric.features import LocalFeatures
+from saane_ros.metric.features import Keypoints, LocalFeatures
 from saane_ros.metric.store import Points
 from saane_ros.metric.triangulation import View, drive_points
 from saane_ros.progress import progress
 from saane_ros.route_map.build_report import BuildReport
 from saane_ros.route_map.cohort import cohort_of, projection_of
 from saane_ros.route_map.existing import REPLACE, base_of
-from saane_ros.route_map.feature_grids import GRIDS
+from saane_ros.route_map.feature_grids import GRIDS, Compact
+from saane_ros.route_map.frame_intake import FrameIntake, ReadyFrame
 from saane_ros.route_map.info import MapInfo, Origin
 from saane_ros.route_map.journal import Journal, JournalHead, JournalRow
 from saane_ros.route_map.postprocessing import NONE
 from saane_ros.route_map.snapshot import Snapshot
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import check_target
-from saane_ros.types import Frame, Place, Pose, Rgb
-
-THUMBNAIL_SIZE = 240
-"""Pixels of a thumbnail's longer side."""
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A frame that becomes a place, once its pixels are embedded."""
-
-    name: str
-    stamp_ns: int
-    pose: Pose | None
-    key: str
+from saane_ros.types import Embedding, Frame, Place, Pose, Rgb
 
 
 class RouteMapBuilder:
@@ -65,7 +50,9 @@ class RouteMapBuilder:
     features: what finds keypoints of a map that is to have points; it has if also its camera's
     `intrinsics` are told, which may be set until the map is written, and a pose of the camera.
 
-    `save` may be called on another thread than `add`, which goes on while the map is written.
+    While the network embeds a batch, other threads make the next one ready and journal the one
+    before. `save` may be called on another thread than `add`, which goes on while the map is
+    written.
     """
 
     def __init__(
@@ -113,12 +100,13 @@ class RouteMapBuilder:
         self._journal = Journal(self.path, head)
         self._origin = origin or self._journal.origin()
         self._before = len(self._journal.rows)
-        self._entries: list[_Entry] = []
-        self._waiting: list[tuple[_Entry, Rgb]] = []
+        self._entries: list[JournalRow] = []
+        self._waiting: list[ReadyFrame] = []
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._writing: tuple[list[JournalRow], Future[None]] | None = None
         self._adding = threading.RLock()
         self._saved = 0
-        self._stamps = StampGate()
-        self._mapped = range(0)
+        self._intake = FrameIntake(self._journal, self.report)
         try:
             self.base = base_of(existing, self.path, self._journal, self._info())
         except BaseException:
@@ -146,24 +134,25 @@ class RouteMapBuilder:
 
     def __len__(self) -> int:
         """Places so far, those still waiting for a full batch included."""
-        return len(self._entries) + len(self._waiting)
+        writing = self._writing
+        return len(self._entries) + len(self._waiting) + (len(writing[0]) if writing else 0)
 
     def add(self, frames: Iterable[Frame]) -> None:
         """Take frames in route order; faulty ones are skipped and reported.
 
-        Up to `batch` - 1 frames wait for the next `add` or `save` before they are embedded.
+        Up to `batch` - 1 frames wait for the next `add` or `save` before they are embedded; the
+        others are on disk when it is over. Frames are asked for and made ready on other threads,
+        at most two batches before their use.
         """
-        for frame in frames:
-            fault = image_fault(frame.image) or pose_fault(frame.pose) or self._stamp_fault(frame)
-            if fault is not None:
-                self._skip(frame.name, frame.stamp_ns, fault)
-                continue
-            entry = _Entry(frame.name, frame.stamp_ns, frame.pose, _key(frame.image))
-            with self._adding:
-                self._waiting.append((entry, frame.image))
-                self._shapes.add((frame.image.shape[0], frame.image.shape[1]))
-                if len(self._waiting) >= self._batch:
-                    self._flush()
+        with closing(self._intake.ready(frames, 2 * self._batch)) as ready:
+            for one in ready:
+                with self._adding:
+                    self._waiting.append(one)
+                    self._shapes.add((one.image.shape[0], one.image.shape[1]))
+                    if len(self._waiting) >= self._batch:
+                        self._flush()
+        with self._adding:
+            self._settle()
 
     def save(self) -> RouteMap:
         """Write the map as it stands and go on building."""
@@ -181,15 +170,18 @@ class RouteMapBuilder:
 
     def discard(self) -> None:
         """Stop and forget the journal; what was saved stays."""
+        self._writer.shutdown()
         self._journal.remove()
         self.close()
 
     def close(self) -> None:
         """Stop without a map; what was embedded stays for the next build of this source."""
+        self._writer.shutdown()
         self._journal.close()
 
     def _snapshot(self) -> Snapshot:
         self._flush()
+        self._settle()
         if not self._entries:
             why = f" ({self.report.summary()})" if self.report.skipped else ""
             raise SaaneError(
@@ -234,50 +226,67 @@ class RouteMapBuilder:
             self.report.moved = f"The map's poses were {points.adjustment} by its images."
         return points, adjusted
 
-    def _stamp_fault(self, frame: Frame) -> str | None:
-        """Why a stamp is wrong; one far from that before is not: the clock may be set anew."""
-        if frame.stamp_ns in self._mapped:
-            return "the interrupted build has its time"
-        order = self._stamps.arrive(frame.stamp_ns)
-        if order is Order.REPEATED:
-            return "its stamp is that of the frame before"
-        return "its stamp is older than that of the frame before" if order is Order.OLDER else None
-
-    def _skip(self, name: str, stamp_ns: int, reason: str) -> None:
-        self.report.skipped.append((name or f"frame at {stamp_ns} ns", reason))
-
     def _flush(self) -> None:
+        """Embed what waits, and let it be journaled while the next batch is embedded."""
         waiting, self._waiting = self._waiting, []
-        unknown = {e.key: (e, image) for e, image in waiting if self._journal.find(e.key) is None}
-        bad = self._embed(list(unknown.values())) if unknown else set()
-        for entry, _ in waiting:
-            if entry.key in bad:
-                self._skip(entry.name, entry.stamp_ns, "its descriptor is not finite")
+        entries = [one.entry for one in waiting]
+        coming = {entry.key for entry in self._writing[0]} if self._writing else set()
+        unknown = {
+            one.entry.key: one
+            for one in waiting
+            if self._journal.find(one.entry.key) is None and one.entry.key not in coming
+        }
+        batch = list(unknown.values())
+        embeddings, grids, keypoints = self._embed([one.image for one in batch])
+        self._settle()
+        write = self._writer.submit(self._write, batch, embeddings, grids, keypoints)
+        self._writing = entries, write
+
+    def _embed(self, images: list[Rgb]) -> tuple[list[Embedding], list[Compact], list[Keypoints]]:
+        """What is to be journaled of images; grids and keypoints where there are to be any."""
+        projection = self._cohort.projection
+        embeddings = self._embedder.embed(images, grid=projection is not None) if images else []
+        found = [one.grid for one in embeddings if one.grid is not None]
+        grids = [] if projection is None else [projection.compact(grid) for grid in found]
+        if self._features is None:
+            return embeddings, grids, []
+        return embeddings, grids, [self._features.extract(image) for image in images]
+
+    def _write(
+        self,
+        batch: list[ReadyFrame],
+        embeddings: list[Embedding],
+        grids: list[Compact],
+        keypoints: list[Keypoints],
+    ) -> None:
+        """Journal a batch, on the writer's thread; descriptors that are not finite are left out."""
+        good = [i for i, one in enumerate(embeddings) if np.isfinite(one.descriptor).all()]
+        if not good:
+            return
+        self._journal.append(
+            [batch[i].entry for i in good],
+            np.stack([embeddings[i].descriptor for i in good]),
+            [grids[i] for i in good] if grids else [],
+            [batch[i].thumbnail for i in good],
+            [keypoints[i] for i in good] if keypoints else [],
+        )
+
+    def _settle(self) -> None:
+        """Wait for the batch that is being journaled; its entries are places then."""
+        if self._writing is None:
+            return
+        (entries, written), self._writing = self._writing, None
+        written.result()
+        for entry in entries:
+            row = self._journal.find(entry.key)
+            if row is None:
+                self.report.skip(entry.name, entry.stamp_ns, "its descriptor is not finite")
                 continue
             self._entries.append(entry)
-            if self._row_of(entry.key) < self._before:
+            if row < self._before:
                 self.report.continued += 1
             else:
                 self.report.embedded += 1
-
-    def _embed(self, batch: list[tuple[_Entry, Rgb]]) -> set[str]:
-        """Embed and journal; the keys whose descriptors are not finite come back."""
-        projection = self._cohort.projection
-        images = [image for _, image in batch]
-        embeddings = self._embedder.embed(images, grid=projection is not None)
-        descriptors = np.stack([embedding.descriptor for embedding in embeddings])
-        good = np.flatnonzero(np.isfinite(descriptors).all(axis=1))
-        kept = [batch[i] for i in good]
-        rows = [JournalRow(e.key, e.name, e.stamp_ns, e.pose) for e, _ in kept]
-        grids = [
-            projection.compact(grid)
-            for grid in (embeddings[i].grid for i in good)
-            if projection is not None and grid is not None
-        ]
-        thumbnails = [thumbnail_jpeg(image) for _, image in kept]
-        keypoints = [] if self._features is None else [self._features.extract(i) for _, i in kept]
-        self._journal.append(rows, descriptors[good], grids, thumbnails, keypoints)
-        return {entry.key for entry, _ in batch} - {entry.key for entry, _ in kept}
 
     def _row_of(self, key: str) -> int:
         row = self._journal.find(key)
@@ -285,11 +294,8 @@ class RouteMapBuilder:
         return row
 
     def _take_over(self) -> None:
-        for row in self._journal.rows:
-            self._entries.append(_Entry(row.name, row.stamp_ns, row.pose, row.key))
-            self._stamps.arrive(row.stamp_ns)
-        stamps = [entry.stamp_ns for entry in self._entries]
-        self._mapped = range(min(stamps), max(stamps) + 1) if stamps else range(0)
+        self._entries = list(self._journal.rows)
+        self._intake.take_over(self._entries)
         self.report.continued = len(self._entries)
 
     def _info(self) -> MapInfo:
@@ -356,18 +362,3 @@ def build_map(
     if builder.report.skipped or builder.report.no_points:
         logging.getLogger(__name__).warning(builder.report.summary())
     return route_map
-
-
-def thumbnail_jpeg(image: Rgb) -> bytes:
-    """A small JPEG of an RGB image."""
-    scale = min(1.0, THUMBNAIL_SIZE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
-    return bytes(encoded.tobytes())
-
-
-def _key(image: Rgb) -> str:
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()

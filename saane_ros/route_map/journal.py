@@ -29,7 +29,7 @@ from saane_ros.route_map.info import Origin
 from saane_ros.route_map.places_csv import THUMBNAIL_FOLDER, thumbnail_name
 from saane_ros.types import Pose
 
-JOURNAL_FORMAT = 3
+JOURNAL_FORMAT = 4
 KEYPOINT_FOLDER = "keypoints"
 
 

@@ -19,8 +19,9 @@ from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map import journal, snapshot
-from saane_ros.route_map.builder import RouteMapBuilder, build_map, thumbnail_jpeg
+from saane_ros.route_map.builder import RouteMapBuilder, build_map
 from saane_ros.route_map.cohort import cohort_images
+from saane_ros.route_map.frame_intake import thumbnail_jpeg
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
 from saane_ros.types import Embedding, Frame, Pose, Rgb

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -48,6 +49,34 @@ def test_one_rule_tells_which_maps_have_an_index() -> None:
     assert wants_index(5000, 7680)
     assert not wants_index(60_000, 512)
     assert wants_index(70_000, 512)
+
+
+def test_an_index_learns_from_no_more_places_where_a_map_has_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(place_index, "_LISTS_MOST", 20)
+    monkeypatch.setattr(place_index, "_FITTED", 100)
+    turned: list[int] = []
+    learnt: list[int] = []
+    directions = place_index.principal_directions
+    train = faiss.IndexIVFScalarQuantizer.train
+
+    def counted(rows: NDArray[np.float32], *arguments: int) -> object:
+        turned.append(len(rows))
+        return directions(rows, *arguments)
+
+    def trained(index: faiss.IndexIVFScalarQuantizer, rows: NDArray[np.float32]) -> None:
+        learnt.append(len(rows))
+        train(index, rows)
+        assert (index.nlist, index.cp.niter, index.cp.max_points_per_centroid) == (20, 6, 32)
+
+    monkeypatch.setattr(place_index, "principal_directions", counted)
+    monkeypatch.setattr(faiss.IndexIVFScalarQuantizer, "train", trained)
+    rng = np.random.default_rng(0)
+    for count in (1000, 4000, 16_000):
+        build_index(rng.normal(size=(count, 24)).astype(np.float32), IndexChoice(values=16))
+    assert turned == [100] * 3
+    assert learnt == [20 * 32] * 3
 
 
 @pytest.mark.usefixtures("small_maps_too")

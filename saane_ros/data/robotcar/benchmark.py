@@ -20,8 +20,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from saane_ros.data.in_order import in_order, worker_count
 from saane_ros.data.robotcar.images import image_path, list_images
-from saane_ros.data.robotcar.ordered import in_order, worker_count
 from saane_ros.data.robotcar.to_bag import Conversion, convert
 from saane_ros.files import replacing_file
 from saane_ros.progress import progress

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from saane_ros.data.bags.resume import resumable_bag
 from saane_ros.data.bags.writer import BagWriter, image_fields, serializable
+from saane_ros.data.in_order import in_order
 from saane_ros.data.robotcar.drive_messages import BODY_FRAME, DriveMessages
 from saane_ros.data.robotcar.extrinsics import camera_on_body
 from saane_ros.data.robotcar.images import (
@@ -27,7 +28,6 @@ from saane_ros.data.robotcar.images import (
     sampled,
 )
 from saane_ros.data.robotcar.lens import LensTable, Pinhole, read_lens_table, read_pinhole
-from saane_ros.data.robotcar.ordered import in_order
 from saane_ros.data.robotcar.poses import PoseRecord, find_pose_record
 from saane_ros.data.selection import Selector
 from saane_ros.errors import SaaneError

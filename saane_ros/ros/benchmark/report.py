@@ -34,8 +34,9 @@ _HEAD = """# Speed
 
 Written by `make bench`, a row a run. Every ratio is better the larger it is: of the node, the
 image's age, maps and points, the target over what was measured; of RobotCar, frames over those of
-decoding and encoding alone; of an engine that finds as many places, the time of PyTorch in float32
-over its own. Compare rows of one machine.
+decoding and encoding alone; of building, places of a bag over its images embedded alone; of an
+engine that finds as many places, the time of PyTorch in float32 over its own. Compare rows of one
+machine.
 
 """
 
@@ -43,13 +44,14 @@ over its own. Compare rows of one machine.
 def ratios(folder: Path) -> dict[str, float]:
     """The ratios of the benchmarks whose figures lie in a folder, by name."""
     found = {}
-    node, robotcar = folder / "bench.json", folder / "bench-robotcar.json"
+    node = folder / "bench.json"
     if node.is_file():
         figures = _figures(node)
         found["node"] = TARGET_COST_MS / figures["node_cost_ms"]["total"]["p95"]
         found["image age"] = TARGET_AGE / figures["overload"]["age_ratio"]
-    if robotcar.is_file():
-        found["robotcar"] = _figures(robotcar)["ratio"]
+    for name in ("robotcar", "build"):
+        if (path := folder / f"bench-{name}.json").is_file():
+            found[name] = _figures(path)["ratio"]
     maps, points = folder / "bench-maps.json", folder / "bench-metric.json"
     if maps.is_file():
         for count, one in _figures(maps).items():

@@ -29,6 +29,8 @@ def test_ratios_are_the_larger_the_better(tmp_path: Path) -> None:
     assert ratios(tmp_path) == {"node": 2.5, "image age": 0.5}
     (tmp_path / "bench-robotcar.json").write_text(json.dumps({"ratio": 0.9}))
     assert ratios(tmp_path)["robotcar"] == 0.9
+    (tmp_path / "bench-build.json").write_text(json.dumps({"ratio": 0.8}))
+    assert ratios(tmp_path)["build"] == 0.8
     (tmp_path / "bench-maps.json").write_text(json.dumps({"1000000": {"frame_ms": 4.0}}))
     cost = {"budget_ms": 30.0, "frame_p95_ms": 40.0}
     (tmp_path / "bench-metric.json").write_text(json.dumps(cost))

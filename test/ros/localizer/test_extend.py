@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
 from localizer_world import Robot, localizer, street
 from nav_msgs.msg import Odometry
 from ros_world import Peer, noisy, until
 from scenes import smooth_scene
 from std_srvs.srv import SetBool
 
+from saane_ros.localization import extension
 from saane_ros.ros.shared.clock import to_stamp
+from saane_ros.route_map.merge import merge_maps
 from saane_ros.route_map.store import RouteMap
 
 LEAVES = 25
@@ -95,6 +103,42 @@ def test_a_road_that_was_driven_once_is_localized_on(tmp_path: Path, peer: Peer)
         assert max(errors) < 2.5
         assert extend(peer, False).message == "No place was added."  # none was asked for
         assert node.counters["failed"] == 0
+
+
+def test_nothing_waits_for_a_map_that_is_extended(
+    tmp_path: Path, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held(*arguments: Any) -> RouteMap:
+        begun.set()
+        assert go_on.wait(60)
+        return merge_maps(*arguments)
+
+    monkeypatch.setattr(extension, "merge_maps", held)
+    path = street(tmp_path, "street", 0).path
+    reports = peer.hear(DiagnosticArray, "/diagnostics")
+    with localizer(path) as node, ThreadPoolExecutor(1) as caller:
+        robot, wheels = Robot(node, peer), Wheels(peer)
+        until(lambda: node.count_publishers("/odometry"), "the odometry's publisher")
+        assert extend(peer, True).success
+        drive(robot, wheels, range(10, 50))
+        try:
+            answer = caller.submit(extend, peer, False)
+            assert begun.wait(60)
+            state = peer.ask(GetState, "/localizer/get_state", GetState.Request())
+            assert state.current_state.label == "active"
+            matched = len(robot.matches)
+            drive(robot, None, range(10, 20))
+            assert len(robot.matches) == matched + 10
+            reports.clear()
+            until(lambda: reports, "a report")
+            assert not answer.done()
+            assert node.report()["map"] == "street, 40 places"
+        finally:
+            go_on.set()
+        assert answer.result(60).success
+    assert RouteMap.open(path).info.count > 40
 
 
 def test_what_was_gathered_survives_a_node_that_ends(tmp_path: Path, peer: Peer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from sensor_msgs.msg import Image
 
 from saane_ros.localization.localizer import Localizer
 from saane_ros.ros.map_builder.node import MapBuilderNode
-from saane_ros.route_map import snapshot
+from saane_ros.route_map import snapshot, writing
 from saane_ros.route_map.builder import build_map
+from saane_ros.route_map.place_index import build_index
 from saane_ros.route_map.store import RouteMap
 from saane_ros.route_map.writing import write_map
 from saane_ros.settings import Settings
@@ -31,22 +33,30 @@ PLACES = 60
 
 
 class SlowWriter:
-    """Writes a map once it is told to go on."""
+    """Writes a map, or trains its index, once it is told to go on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, held: str = "map") -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
-        monkeypatch.setattr(snapshot, "write_map", self._write)
+        if held == "map":
+            monkeypatch.setattr(snapshot, "write_map", self._held(write_map))
+        else:
+            monkeypatch.setattr(writing, "wants_index", lambda count, size: True)
+            monkeypatch.setattr(writing, "build_index", self._held(build_index))
 
-    def _write(self, *arguments: Any) -> None:
-        self.begun.set()
-        assert self.go_on.wait(60)
-        write_map(*arguments)
+    def _held(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def wait(*arguments: Any) -> Any:
+            self.begun.set()
+            assert self.go_on.wait(60)
+            return work(*arguments)
+
+        return wait
 
 
+@pytest.mark.parametrize("held", ["map", "index"])
 def test_nothing_waits_for_a_map_that_is_written(
-    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
-    path, slow = tmp_path / "m.routemap", SlowWriter(monkeypatch)
+    path, slow = tmp_path / "m.routemap", SlowWriter(monkeypatch, held)
     reports = peer.hear(DiagnosticArray, "/diagnostics")
     with map_builder(map=str(path), **BY_TIME) as node, ThreadPoolExecutor(1) as caller:
         camera = peer.talk(Image, "image")
