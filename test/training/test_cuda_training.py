@@ -1,4 +1,4 @@
-"""Training on a GPU: mixed precision, a cut run, torchrun with NCCL; skipped where there is none."""
+"""Training on a GPU: mixed precision, a cut run, torchrun with NCCL; skipped without one."""
 
 from __future__ import annotations
 
