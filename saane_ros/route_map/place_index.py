@@ -11,7 +11,9 @@ made of, and a digest of some of them. It is memory-mapped: a frame reads the li
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +69,7 @@ class PlaceIndex(Protocol):
     """Tells which places are worth an exact look; a map's own, or an engine's that holds them."""
 
     def find(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """About the k nearest places of a descriptor (D,), in no order."""
+        """About the k nearest places of a descriptor (D,), about in the order of distance."""
         ...
 
 
@@ -95,9 +97,18 @@ class FaissIndex:
         return int(codes + 4 * self.values * (self.lists + self._index.d))
 
     def find(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """About the k nearest places of a descriptor (D,), in no order."""
-        _, found = self._index.search(query[None], min(k, self._lists.ntotal))
+        """About the k nearest places of a descriptor (D,), by their codes the nearest first."""
+        # With all values nothing is turned.
+        index = self._lists if self.values == self._index.d else self._index
+        _, found = index.search(query[None], min(k, self._lists.ntotal))
         return np.asarray(found[0][found[0] >= 0], np.int64)
+
+    def let_go(self) -> None:
+        """Give pages of the memory-mapped file back, which stay in the system's memory."""
+        lists = faiss.downcast_InvertedLists(self._lists.invlists)
+        if isinstance(lists, faiss.OnDiskInvertedLists):
+            start, size = ctypes.c_void_p(int(lists.ptr)), ctypes.c_size_t(lists.totsize)
+            ctypes.CDLL(None).madvise(start, size, mmap.MADV_DONTNEED)
 
     def probing(self, lists: int) -> FaissIndex:
         """The same index, looking into so many lists from now on."""
