@@ -95,9 +95,10 @@ class CandidateFinder:
 
     def _groups(self, rows: Ints, distances: Floats) -> list[Group]:
         """Non-maximum suppression: the nearest place takes its neighbourhood, and so on."""
-        nearest = dict(zip(self._graph.spot[rows[::-1]].tolist(), range(len(rows))[::-1]))
-        first = np.sort(np.fromiter(nearest.values(), np.int64, len(nearest)))
-        spots = self._graph.spot[rows[first]]
+        spots = self._graph.spot[rows]
+        first = np.array(list({spot: at for at, spot in enumerate(spots[::-1].tolist())}.values()))
+        first = np.sort(len(rows) - 1 - first)
+        spots = spots[first]
         source, reached, _ = self._graph.reachable(spots, self.reach, self.reach)
         ascending = spots.argsort()
         at = spots[ascending].searchsorted(reached)

@@ -85,7 +85,8 @@ def _quantiles(values: Floats, shares: Floats) -> list[float]:
     at = shares * (len(values) - 1)
     low = np.minimum(at.astype(np.int64), max(len(values) - 2, 0))
     below, above = ascending[low], ascending[np.minimum(low + 1, len(values) - 1)]
-    return (below + (at - low) * (above - below)).tolist()  # type: ignore[no-any-return]
+    between: list[float] = (below + (at - low) * (above - below)).tolist()
+    return between
 
 
 def _against_best_other(values: Floats) -> Floats:

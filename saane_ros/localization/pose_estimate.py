@@ -36,14 +36,14 @@ def estimate_pose(
         return None
     total = float(share.sum())
     share = share / total if total > 0 else np.full(len(share), 1 / len(share))
-    quaternions = quaternions / _lengths(quaternions)
+    quaternions = quaternions / np.sqrt((quaternions * quaternions).sum(axis=1))[:, None]
     centre = share @ points
     rotation = _mean_rotation(quaternions, share)
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = _spread(points - centre, share)
-    covariance[:3, :3] += (POSITION_FLOOR**2 + spacing**2 / 12) * np.eye(3)
     covariance[3:, 3:] = _spread(_rotation_vectors(quaternions, rotation), share)
-    covariance[3:, 3:] += ANGLE_FLOOR**2 * np.eye(3)
+    floor = POSITION_FLOOR**2 + spacing**2 / 12
+    covariance.flat[::7] += (floor, floor, floor, *[ANGLE_FLOOR**2] * 3)
     x, y, z = centre.tolist()
     qx, qy, qz, qw = rotation.tolist()
     return Pose((x, y, z), (qx, qy, qz, qw)), tuple(covariance.ravel().tolist())
@@ -53,11 +53,6 @@ def horizontal_deviation(covariance: tuple[float, ...]) -> float:
     """The largest standard deviation in the plane, metres, of a row-major 6x6 covariance."""
     xx, xy, yy = covariance[0], covariance[1], covariance[7]
     return math.sqrt(0.5 * (xx + yy) + math.hypot(0.5 * (xx - yy), xy))
-
-
-def _lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each vector (n, d), as (n, 1)."""
-    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
 
 
 def _spread(offsets: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,18 +70,10 @@ def _rotation_vectors(
     quaternions: NDArray[np.float64], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Rotation vectors (n, 3) of q_i mean^-1, the turn in map axes from the mean to each."""
-    x, y, z, w = quaternions.T
-    mx, my, mz, mw = -mean[0], -mean[1], -mean[2], mean[3]
-    product = np.stack(
-        (
-            w * mx + x * mw + y * mz - z * my,
-            w * my - x * mz + y * mw + z * mx,
-            w * mz + x * my - y * mx + z * mw,
-            w * mw - x * mx - y * my - z * mz,
-        ),
-        axis=1,
-    )
-    product *= np.where(product[:, 3:] < 0, -1.0, 1.0)
-    sine = _lengths(product[:, :3])
-    angle = 2 * np.arctan2(sine, product[:, 3:])
-    return product[:, :3] * np.divide(angle, sine, out=np.full_like(sine, 2.0), where=sine > 1e-12)
+    x, y, z, w = mean.tolist()
+    product = quaternions @ np.array(((w, z, -y, x), (-z, w, x, y), (y, -x, w, z), (-x, -y, -z, w)))
+    axis, cosine = product[:, :3], product[:, 3]
+    sine = np.sqrt((axis * axis).sum(axis=1))
+    length = 2 * np.arctan2(sine, np.abs(cosine)) / np.maximum(sine, 1e-12)
+    length = np.where(sine > 1e-12, length, 2.0)
+    return axis * np.where(cosine < 0, -length, length)[:, None]

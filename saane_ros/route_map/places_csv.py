@@ -136,7 +136,7 @@ class Poses(Sequence["Pose | None"]):
     def __getitem__(self, place: int) -> Pose | None: ...
     @overload
     def __getitem__(self, place: slice) -> list[Pose | None]: ...
-    def __getitem__(self, place: int | slice) -> Pose | None | list[Pose | None]:
+    def __getitem__(self, place: int | slice) -> Pose | list[Pose | None] | None:
         rows = range(len(self))[place]
         if isinstance(rows, range):
             return [self._places.pose(row) for row in rows]

@@ -137,10 +137,10 @@ class Roads:
 
 
 def _ranges(begin: Ints, count: Ints) -> tuple[Ints, Ints]:
-    """Of ranges (n,) the row of each element, and begin, begin + 1, and so on, one after another."""
-    row = np.repeat(np.arange(len(begin)), count)
-    offset = begin - (count.cumsum() - count)
-    return row, np.arange(len(row)) + offset[row]
+    """Ranges (n,) one after another: of each element its row, and begin, begin + 1, and so on."""
+    row: Ints = np.repeat(np.arange(len(begin), dtype=np.int64), count)
+    at: Ints = np.arange(len(row), dtype=np.int64) + (begin - count.cumsum() + count)[row]
+    return row, at
 
 
 def _shortest(

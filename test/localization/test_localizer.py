@@ -17,7 +17,7 @@ from saane_ros.localization.pose_estimate import ANGLE_FLOOR, POSITION_FLOOR, es
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
-from saane_ros.types import Frame, MatchState, Place, Pose, Rgb
+from saane_ros.types import Frame, MatchState, Pose, Rgb
 
 COUNT = 60
 SPACING = 2.0

@@ -44,10 +44,10 @@ def indexed(folder: Path, seed: int = 3, count: int = COUNT, size: int = SIZE) -
 
 
 def test_one_rule_tells_which_maps_have_an_index() -> None:
-    assert not wants_index(4000, 7680)
-    assert wants_index(5000, 7680)
-    assert not wants_index(60_000, 512)
-    assert wants_index(70_000, 512)
+    assert not wants_index(500, 7680)
+    assert wants_index(600, 7680)
+    assert not wants_index(8000, 512)
+    assert wants_index(8200, 512)
 
 
 @pytest.mark.usefixtures("small_maps_too")
@@ -59,7 +59,7 @@ def test_an_index_finds_what_brute_force_finds(
     route_map = indexed(tmp_path, size=size)
     descriptors = np.asarray(route_map.descriptors)
     assert route_map.index is not None
-    assert route_map.index.values == min(size, 512)
+    assert route_map.index.values == {48: 48, 700: 128}[size]
     finder = MapSearch(route_map)
     rng = np.random.default_rng(4)
     spread = np.linspace(0, COUNT - 1, 100).round().astype(int)

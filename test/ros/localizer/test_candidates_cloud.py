@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from saane_ros.ros.localizer import candidates_cloud
 from saane_ros.ros.localizer.candidates_cloud import candidates_cloud_fields
 from saane_ros.ros.localizer.match_messages import cloud_message
+from saane_ros.route_map.places_csv import read_places, write_places
 from saane_ros.types import Candidates, Match, MatchState, Place, Pose
 
 CODES = {PointField.FLOAT32: "f", PointField.FLOAT64: "d", PointField.UINT32: "I"}
@@ -67,8 +68,10 @@ def test_a_place_without_pose_lies_nowhere():
     assert not fields["is_dense"]
 
 
-def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly():
-    place = Place(7, "bridge", 0, Pose((620034.117, 5735012.843, 61.502)))
+def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly(tmp_path):
+    place = Place(1, "bridge", 0, Pose((620034.117, 5735012.843, 61.502)))
+    write_places(tmp_path / "places.csv", [Place(0, "before", 0), place])
+    places = read_places(tmp_path / "places.csv")
     match = Match(
         stamp_ns=0,
         state=MatchState.LOCALIZED,
@@ -77,10 +80,10 @@ def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly():
         ratio=1.0,
         confidence=1.0,
         off_route=0.0,
-        candidates=Candidates(np.array([0]), np.array([0.5], np.float32), 1.0),
+        candidates=Candidates(np.array([1]), np.array([0.5], np.float32), 1.0),
         probabilities=np.ones(1, np.float32),
     )
-    cloud = cloud_message(match, [place], Header(frame_id="utm"))
+    cloud = cloud_message(match, places, Header(frame_id="utm"))
     # Who reads x y z as float32 without a look at their type, as RViz does, has the map's frame.
     drawn = struct.unpack_from("<3f", cloud.data)
     np.testing.assert_allclose(drawn, place.pose.position, rtol=0, atol=0.25)
@@ -88,7 +91,7 @@ def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly():
     point = read(cloud)[0]
     exact = [point["exact_x"], point["exact_y"], point["exact_z"]]
     np.testing.assert_allclose(exact, place.pose.position, rtol=0, atol=0.001)
-    assert point["place"] == 7
+    assert point["place"] == 1
 
 
 def test_sensor_msgs_py_gives_the_same_bytes(monkeypatch):
