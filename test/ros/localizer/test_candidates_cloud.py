@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
 
 from saane_ros.ros.localizer import candidates_cloud
 from saane_ros.ros.localizer.candidates_cloud import candidates_cloud_fields
-from saane_ros.ros.localizer.match_messages import cloud_message
+from saane_ros.ros.localizer.match_messages import cloud_message, marker_message, to_pose
 from saane_ros.route_map.places_csv import read_places, write_places
 from saane_ros.types import Candidates, Match, MatchState, Place, Pose
 
@@ -92,6 +93,31 @@ def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly(tmp_path):
     exact = [point["exact_x"], point["exact_y"], point["exact_z"]]
     np.testing.assert_allclose(exact, place.pose.position, rtol=0, atol=0.001)
     assert point["place"] == 1
+
+
+def test_messages_of_places_share_nothing_that_changes(tmp_path):
+    poses = [Pose((float(i), 2.0, 3.0), (0.0, 0.0, 0.6, 0.8)) for i in range(3)]
+    write_places(tmp_path / "places.csv", [Place(i, str(i), 0, p) for i, p in enumerate(poses)])
+    places = read_places(tmp_path / "places.csv")
+    match = Match(
+        stamp_ns=0,
+        state=MatchState.LOCALIZED,
+        place=places[2],
+        distance=0.5,
+        ratio=1.0,
+        confidence=1.0,
+        off_route=0.0,
+        candidates=Candidates(np.arange(3), np.ones(3, np.float32), 1.0),
+        probabilities=np.array([0.0, 0.5, 1.0], np.float32),
+    )
+    _, *balls, arrow, caption = marker_message(match, places, Header(frame_id="map")).markers
+    assert [ball.pose.position.x for ball in balls] == [0.0, 1.0, 2.0]
+    assert [ball.scale.x for ball in balls] == [0.5, 1.25, 2.0]
+    assert (arrow.pose.position.z, caption.pose.position.z) == (3.0, 6.0)
+    assert caption.text == "LOCALIZED\n2\n1.00"
+    assert not arrow.text
+    assert to_pose(Pose((0.0, 0.0, 0.0))).orientation.w == 1.0
+    assert Marker().pose.position.x == 0.0
 
 
 def test_sensor_msgs_py_gives_the_same_bytes(monkeypatch):
