@@ -9,7 +9,7 @@ from saane_ros.commands.parsers import number
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.derived import write_indexed
 from saane_ros.route_map.index_trial import HEAD, try_index
-from saane_ros.route_map.place_index import INDEX_SIZE, PROBED, IndexChoice
+from saane_ros.route_map.place_index import FEW, INDEX_SIZE, PROBED, IndexChoice
 from saane_ros.route_map.store import RouteMap
 
 INDEX_EXAMPLES = """\
@@ -32,8 +32,7 @@ def add_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--values",
         type=number(8, 4096, int),
-        default=INDEX_SIZE,
-        help="bytes of a place in the index (%(default)s)",
+        help=f"bytes of a place in the index ({INDEX_SIZE}, in small maps of longer ones {FEW})",
     )
     parser.add_argument(
         "--probed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 
 from saane_ros.types import Pose, Rgb
@@ -23,9 +24,9 @@ def image_fault(image: Rgb) -> str | None:
     sample = image[:: 1 + image.shape[0] // 240, :: 1 + image.shape[1] // 320]
     # NumPy's mean over an axis of three takes a millisecond.
     red, green, blue = (sample[..., channel].astype(np.uint16) for channel in range(3))
-    grey = red + green + blue
-    if float(grey.std()) / 3 < BLACK_SPREAD:
-        black = float(grey.mean()) / 3 < BLACK_MEAN
+    mean, spread = cv2.meanStdDev(red + green + blue)
+    if spread.item() / 3 < BLACK_SPREAD:
+        black = mean.item() / 3 < BLACK_MEAN
         return "the image is black" if black else "the image has no contrast"
     return None
 

@@ -8,6 +8,7 @@ the same in a map of a hundred places and of a million.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from saane_ros.localization.candidates import Group
 from saane_ros.localization.evidence import FrameEvidence, Testimony
 from saane_ros.localization.motion import PAUSE_S, Interval, Kernel, Motion
+from saane_ros.route_map.arrays import members, unique
 from saane_ros.route_map.place_graph import PlaceGraph
 
 PRIOR_OFF = 0.3
@@ -149,7 +151,7 @@ class Belief:
         each = self._each
         if not len(self.spots):
             return np.full(len(spots), each)
-        at = np.minimum(np.searchsorted(self.spots, spots), len(self.spots) - 1)
+        at = np.minimum(self.spots.searchsorted(spots), len(self.spots) - 1)
         return np.where(self.spots[at] == spots, self.masses[at], each)
 
     @property
@@ -178,10 +180,10 @@ class Belief:
         # Where the road of the map ends, what goes on has left it.
         total = np.maximum(total, max(END * kernel.total, _TINY))
         mass = self.masses[row] * likely / total[row]
-        spots, into = np.unique(reached, return_inverse=True)
+        spots = unique(reached)
+        into = spots.searchsorted(reached)
         arrived = np.bincount(into, mass)
-        new = np.ones(len(spots), np.bool_)
-        new[np.searchsorted(spots, self.spots)] = False
+        new = ~members(spots, self.spots)
         self.off += max(0.0, float(self.masses.sum() - arrived.sum()))
         each = self._each
         self.spots, self.masses = spots, arrived + each * new
@@ -207,14 +209,15 @@ class Belief:
     def _observe(self, groups: list[Group], evidence: FrameEvidence, weight: float) -> None:
         """Multiply by the likelihood ratios to even odds of on and off."""
         count = self._graph.count
-        seen = np.unique(np.concatenate([group.spots for group in groups]))
+        spots = np.concatenate([group.spots for group in groups])
+        each = zip(groups, evidence.groups.tolist(), strict=True)
+        likely = np.concatenate([share * group.shares for group, share in each])
+        seen = unique(spots)
         self._admit(seen)
         unseen = max(count - len(seen), 1)
         ratio = np.full(len(self.spots), (evidence.missed * count / unseen / 0.5) ** weight)
         missed = float(ratio[0]) if len(ratio) else 1.0
-        for group, share in zip(groups, evidence.groups, strict=True):
-            at = np.searchsorted(self.spots, group.spots)
-            ratio[at] = (share * group.shares * count / 0.5 + 1e-9) ** weight
+        ratio[self.spots.searchsorted(spots)] = (likely * count / 0.5 + 1e-9) ** weight
         self.masses = self.masses * ratio
         self.rest *= missed
         self.off *= (evidence.off / 0.5 + 1e-9) ** weight
@@ -223,7 +226,7 @@ class Belief:
     def _believe(self, told: Testimony, weight: float) -> None:
         """Multiply by the likelihood ratio of a testimony."""
         self._admit(told.spots)
-        there = np.isin(self.spots, told.spots)
+        there = members(self.spots, told.spots)
         self.masses = self.masses * np.exp(np.where(there, weight * told.log_ratio, 0.0))
         self._normalise()
 
@@ -233,7 +236,9 @@ class Belief:
 
     def _admit(self, spots: Ints) -> None:
         """Give spots a mass of their own: their share of the rest."""
-        new = np.setdiff1d(spots, self.spots, assume_unique=True)
+        new = spots[~members(spots, self.spots)]
+        if not len(new):
+            return
         each = self._each
         self.rest = max(0.0, self.rest - each * len(new))
         merged = np.concatenate((self.spots, new))
@@ -258,14 +263,14 @@ class Belief:
             spot = int(spots[groups[0].shares.argmax()])
             return Estimate(spot, 0.0, self.off, np.array([spot]), np.ones(1), -np.inf)
         spot = int(self.spots[self.masses.argmax()])
-        near = np.isin(self.spots, self._graph.around(spot, self._tolerance))
+        near = members(self.spots, self._graph.around(spot, self._tolerance))
         spots, masses = self.spots[near], self.masses[near]
         here = [
             share
-            for group, share in zip(groups, evidence.groups, strict=True)
-            if np.isin(group.spots, spots).any()
+            for group, share in zip(groups, evidence.groups.tolist(), strict=True)
+            if members(group.spots, spots).any()
         ]
-        agreed = np.log((max(here, default=0.0) + 1e-6) / (evidence.off + 1e-6))
-        if told is not None and np.isin(told.spots, spots).any():
+        agreed = math.log((max(here, default=0.0) + 1e-6) / (evidence.off + 1e-6))
+        if told is not None and members(told.spots, spots).any():
             agreed += told.log_ratio
-        return Estimate(spot, float(masses.sum()), self.off, spots, masses, float(agreed))
+        return Estimate(spot, float(masses.sum()), self.off, spots, masses, agreed)

@@ -42,8 +42,7 @@ class Base:
         self.frame = frame_name(settings.base_frame)
         self.given = read_mount(settings.camera_pose)
         self.camera = self.given
-        self._info = route_map.info
-        self._posed = bool(np.isfinite(route_map.places.positions[:, 0]).any())
+        self._info, self._places = route_map.info, route_map.places
 
     @property
     def wanting(self) -> bool:
@@ -58,7 +57,7 @@ class Base:
         """
         known = self._info.camera is not None
         known |= self._info.body == self.frame and self.given is None
-        if not self.frame or not self._posed or known:
+        if not self.frame or known or np.isnan(self._places.positions[:, 0]).all():
             return ""
         return (
             f"Map {self._info.name} does not tell where its camera sat on its vehicle, so its "

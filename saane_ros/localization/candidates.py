@@ -95,43 +95,35 @@ class CandidateFinder:
 
     def _groups(self, rows: Ints, distances: Floats) -> list[Group]:
         """Non-maximum suppression: the nearest place takes its neighbourhood, and so on."""
-        spots, first = np.unique(self._graph.spot[rows], return_index=True)
-        order = np.argsort(first, kind="stable")
-        spots, first = spots[order].astype(np.int64), first[order]
+        spots = self._graph.spot[rows]
+        first = np.array(list({spot: at for at, spot in enumerate(spots[::-1].tolist())}.values()))
+        first = np.sort(len(rows) - 1 - first)
+        spots = spots[first]
         source, reached, _ = self._graph.reachable(spots, self.reach, self.reach)
-        ascending = np.argsort(spots)
-        at = ascending[np.minimum(np.searchsorted(spots[ascending], reached), len(spots) - 1)]
+        ascending = spots.argsort()
+        at = spots[ascending].searchsorted(reached)
+        at = ascending[np.minimum(at, len(spots) - 1)]
         among = spots[at] == reached
         within = np.zeros((len(spots), len(spots)), np.bool_)
         within[source[among], at[among]] = True
+        rows, apart = rows[first], np.asarray(distances[first], np.float64)
         left = np.ones(len(spots), np.bool_)
         groups: list[Group] = []
-        for number in range(len(spots)):
-            if not left[number]:
-                continue
-            near = within[number] & left
-            left &= ~near
-            groups.append(_group(rows, distances, spots[near], first[near]))
-            if len(groups) == GROUPS:
-                break
+        while len(groups) < GROUPS and left.any():
+            best = int(left.argmax())  # the nearest, as they come in this order
+            near = within[best] & left
+            left ^= near
+            order = ascending[near[ascending]]
+            least = max(float(apart[best]), 1e-12)
+            shares = (least / np.maximum(apart[order], least)) ** SHARPNESS
+            groups.append(
+                Group(int(rows[best]), float(apart[best]), spots[order], shares / shares.sum())
+            )
         return groups
 
 
-def _group(rows: Ints, distances: Floats, spots: Ints, first: Ints) -> Group:
-    """A group of spots, each by its nearest place, row `first` of the candidates."""
-    apart = np.asarray(distances[first], np.float64)
-    best = int(apart.argmin())
-    least = max(float(apart[best]), 1e-12)
-    shares = (least / np.maximum(apart, least)) ** SHARPNESS
-    order = np.argsort(spots)
-    return Group(
-        int(rows[first[best]]), float(apart[best]), spots[order], (shares / shares.sum())[order]
-    )
-
-
-def representative(graph: PlaceGraph, spot: int, nearest: Nearest) -> int:
-    """One place for a spot that may have hundreds: the nearest to the frame, or its first."""
-    seen = np.flatnonzero(graph.spot[nearest.places] == spot)
-    if len(seen):
-        return int(nearest.places[seen[0]])
-    return int(graph.places_of(np.array([spot]))[0])
+def representatives(graph: PlaceGraph, spots: Ints, nearest: Nearest) -> list[int]:
+    """One place for each spot, which may have hundreds: the nearest to the frame, or its first."""
+    far_first = nearest.places[::-1]
+    seen = dict(zip(graph.spot[far_first].tolist(), far_first.tolist(), strict=True))
+    return [seen[s] if s in seen else int(graph.places_of([s])[0]) for s in spots.tolist()]

@@ -14,7 +14,7 @@ from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.belief import Ask, Estimate
 from saane_ros.localization.body import Base
-from saane_ros.localization.candidates import CandidateFinder, Found, representative
+from saane_ros.localization.candidates import CandidateFinder, Found, representatives
 from saane_ros.localization.decision import Decision
 from saane_ros.localization.evidence import NEAREST, frame_evidence, with_testimony
 from saane_ros.localization.points import Answer, Look, MapPoints, look_of, with_look
@@ -23,6 +23,7 @@ from saane_ros.localization.pose_prior import PosePrior, spots_at
 from saane_ros.localization.query_statistics import QueryPostprocessing
 from saane_ros.localization.sequence import Sequence, neighbourhood
 from saane_ros.localization.track import confidence
+from saane_ros.route_map.arrays import members
 from saane_ros.route_map.cohort import cohort_descriptors
 from saane_ros.route_map.search import MapSearch, Nearest, exact_distances
 from saane_ros.route_map.store import RouteMap
@@ -301,7 +302,7 @@ class Localizer:
             evidence = with_testimony(evidence, spots, told)
         group = found.groups[int(evidence.groups.argmax())]
         spot = int(group.spots[group.shares.argmax()])
-        near = np.isin(group.spots, neighbourhood(self._graph, spot))
+        near = members(group.spots, neighbourhood(self._graph, spot))
         sure = float(evidence.groups.max())
         return _Verdict(
             spot,
@@ -317,7 +318,7 @@ class Localizer:
         count = min(self.settings.candidates, len(nearest.places))
         spots = self._graph.spot[nearest.places]
         near = self._graph.around(int(spots[0]), self._finder.reach)
-        others = nearest.distances[~np.isin(spots, near)]
+        others = nearest.distances[~members(spots, near)]
         return Candidates(
             nearest.places[:count],
             nearest.distances[:count],
@@ -331,7 +332,7 @@ class Localizer:
         seen = np.flatnonzero(self._graph.spot[nearest.places] == spot)
         if len(seen):
             return int(nearest.places[seen[0]]), float(nearest.distances[seen[0]])
-        first = self._graph.places_of(np.array([spot]))[:1]
+        first = self._graph.places_of([spot])[:1]
         return int(first[0]), float(self._search.distances_to(descriptor, first)[0])
 
     def _probabilities(self, candidates: Candidates, verdict: _Verdict) -> NDArray[np.float32]:
@@ -344,9 +345,10 @@ class Localizer:
 
     def _by_place(self, verdict: _Verdict, nearest: Nearest) -> Told | None:
         """The pose that the belief in places amounts to."""
-        rows = [representative(self._graph, int(spot), nearest) for spot in verdict.spots]
+        rows = representatives(self._graph, verdict.spots, nearest)
+        places = self.route_map.places
         estimate = estimate_pose(
-            [self.route_map.places[row] for row in rows], verdict.masses, self._graph.step
+            places.positions[rows], places.orientations[rows], verdict.masses, self._graph.step
         )
         return None if estimate is None else self._exact_enough(*self.base.moved(*estimate))
 
@@ -356,7 +358,7 @@ class Localizer:
             return None
         if self.points.zoom_fault:
             return None
-        if not np.isin(self._graph.spot[answer.place], neighbourhood(self._graph, verdict.spot)):
+        if self._graph.spot[answer.place] not in neighbourhood(self._graph, verdict.spot):
             return None
         found = answer.refinement
         return self._exact_enough(*self.base.moved(found.pose, found.covariance))

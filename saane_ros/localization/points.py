@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from saane_ros.data.poses.transforms import IDENTITY
 from saane_ros.errors import SaaneError
-from saane_ros.localization.candidates import representative
+from saane_ros.localization.candidates import representatives
 from saane_ros.localization.evidence import Testimony
 from saane_ros.localization.sequence import neighbourhood
 from saane_ros.metric.cameras import Camera, camera_with
@@ -124,7 +124,7 @@ class MapPoints:
         self._refiner: Refiner | None = None
         self._features: LocalFeatures = RootSift()
         self._graph = graph
-        self._poses = route_map.poses()
+        self._poses = route_map.poses()  # made one by one, when they are looked at
         self.told = "the map has no points"
         self._unusable = self._misfit = ""
         self._share = 0.0
@@ -294,7 +294,7 @@ class Inquiry:
         self._asked = True
         start = time.perf_counter()
         probable = spots[np.argsort(-masses, kind="stable")][: ASKED - OF_SEARCH]
-        rows = [representative(self._graph, int(spot), self._nearest) for spot in probable]
+        rows = representatives(self._graph, probable, self._nearest)
         rows += map(int, self._nearest.places[:OF_SEARCH])
         self.answer = self._points.ask(self.look, list(dict.fromkeys(rows)))
         self.ms = 1e3 * (time.perf_counter() - start)

@@ -7,6 +7,7 @@ cannot keep up: single frames that speak for the place, along a track without ju
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -143,7 +144,7 @@ class Track:
                 self._gains.append(gain)
         self._spot = estimate.spot
         self._frames += 1
-        now = float(np.clip(estimate.agreed, -LIMIT, LIMIT))
+        now = min(max(estimate.agreed, -LIMIT), LIMIT)
         self._sum = MEMORY * self._sum + now
         self._weight = MEMORY * self._weight + 1.0
         gained = 0.5
@@ -156,7 +157,7 @@ class Track:
                 self._sum / (self._weight + 1.0),
                 now,
                 min(now, 0.0),
-                np.log1p(min(float(self._frames), LONGEST)),
+                math.log1p(min(float(self._frames), LONGEST)),
                 gained,
             ]
         )
@@ -173,11 +174,11 @@ class Track:
 
 def log_odds(probability: float) -> float:
     """log p / (1 - p), within +- CLOSE."""
-    odds = np.log(probability + 1e-9) - np.log(1 - probability + 1e-9)
-    return float(np.clip(odds, -CLOSE, CLOSE))
+    odds = math.log(probability + 1e-9) - math.log(1 - probability + 1e-9)
+    return min(max(odds, -CLOSE), CLOSE)
 
 
 def confidence(signals: Floats, trust: TrustWeights) -> float:
     """The probability that the pose is within the tolerance."""
     score = float(signals @ np.asarray(trust.weights)) + trust.offset
-    return float(0.5 * (1 + np.tanh(0.5 * score)))
+    return 0.5 * (1 + math.tanh(0.5 * score))

@@ -57,11 +57,12 @@ def try_index(route_map: RouteMap, choices: tuple[IndexChoice, ...] = CHOICES) -
     yield Trial("exact", 1.0, 1.0, float(np.median(times)), rows.nbytes / 1e6)
     built: dict[int, FaissIndex] = {}
     for choice in choices:
-        if choice.values > route_map.descriptors.shape[1]:
+        values = choice.values or 0
+        if values > route_map.descriptors.shape[1]:
             continue
-        if choice.values not in built:
-            built[choice.values] = build_index(route_map.descriptors, choice)
-        index = built[choice.values].probing(choice.probed)
+        if values not in built:
+            built[values] = build_index(route_map.descriptors, choice)
+        index = built[values].probing(choice.probed)
         yield _trial(route_map, index, queries, exact)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.route_map.alignment import courses_of
-from saane_ros.route_map.arrays import read_arrays, write_arrays
+from saane_ros.route_map.arrays import read_arrays, unique, write_arrays
 from saane_ros.route_map.roads import Roads, roads_of
 from saane_ros.types import Place
 
@@ -64,12 +64,8 @@ class PlaceGraph:
         return int(self.spot.max()) + 1
 
     @cached_property
-    def _roads(self) -> tuple[Roads, Roads]:
-        """Forward and backward."""
-        return (
-            roads_of(self.count, self.edges[:, 0], self.edges[:, 1], self.lengths),
-            roads_of(self.count, self.edges[:, 1], self.edges[:, 0], self.lengths),
-        )
+    def _roads(self) -> Roads:
+        return roads_of(self.count, self.edges[:, 0], self.edges[:, 1], self.lengths)
 
     def prepare(self) -> None:
         """Lay out roads and places now, which a large map's first frame would else wait for."""
@@ -81,20 +77,14 @@ class PlaceGraph:
         Three arrays alike: row of `spots`, spot reached, and signed steps to it; every spot
         reaches itself with 0. What lies ahead and behind, as on a loop, is there with both.
         """
-        spots = np.asarray(spots, np.int64)
-        row, reached, steps = self._roads[0].within(spots, ahead)
-        row_back, reached_back, steps_back = self._roads[1].within(spots, behind)
-        # Behind has the spots themselves once more.
-        behind_it = reached_back != spots[row_back]
-        return (
-            np.concatenate((row, row_back[behind_it])),
-            np.concatenate((reached, reached_back[behind_it])),
-            np.concatenate((steps, -steps_back[behind_it])),
-        )
+        return self._roads.within(np.asarray(spots, np.int64), ahead, behind)
 
     def around(self, spot: int, steps: float) -> Ints:
         """The spots within so many steps of one, itself included, in ascending order."""
-        return np.unique(self.reachable(np.array([spot]), steps, steps)[1])
+        stretch = self._roads.stretch(spot, steps)
+        if stretch is not None:
+            return np.sort(stretch)
+        return unique(self.reachable(np.array([spot]), steps, steps)[1])
 
     @cached_property
     def _order(self) -> tuple[Ints, Ints]:
@@ -102,7 +92,7 @@ class PlaceGraph:
         order = np.argsort(self.spot, kind="stable")
         return order, np.searchsorted(self.spot[order], np.arange(self.count + 1))
 
-    def places_of(self, spots: Ints) -> Ints:
+    def places_of(self, spots: Iterable[int]) -> Ints:
         """The places of these spots."""
         order, begin = self._order
         return np.concatenate([order[begin[s] : begin[s + 1]] for s in spots])

@@ -11,7 +11,9 @@ made of, and a digest of some of them. It is memory-mapped: a frame reads the li
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +28,15 @@ from saane_ros.progress import progress
 from saane_ros.route_map.postprocessing import principal_directions
 
 INDEX_VERSION = 1
-INDEXED_FROM = 2**25
-"""Values (places x size) from which on a map has an index: 4,370 places of 7,680 values or 65,536
-of 512, which a flat search reads in about 15 ms on one core."""
+INDEXED_FROM = 2**22
+"""Values (places x size) from which on a map has an index: 547 places of 7,680 values or 8,192 of
+512, which a flat search reads in about a millisecond on one core."""
+LARGE = 2**25
+"""Values from which on an index has `INDEX_SIZE` of a place, at most; below `FEW` of longer ones,
+as to turn a query onto more takes longer than to compare more places exactly. Of maps of 250 to
+2,000 places of 7,680 values (Nordland, a synthetic town) 128 find 0.998 of the 64 nearest."""
 INDEX_SIZE = 512
-"""Values of a place in the index at most."""
+FEW = 128
 PROBED = 32
 """Lists that a query looks into. In a drive of 1,000,000 places of 512 values 16 of 2,000 missed
 one nearest place of 400, 24 none; 32 find 0.97 of the 64 nearest."""
@@ -52,9 +58,11 @@ _MAGIC = b"SAANEIDX"
 
 @dataclass(frozen=True)
 class IndexChoice:
-    """values: of a place in the index, at most.  probed: lists that a query looks into."""
+    """values: of a place in the index, at most; None by the size of the map.  probed: lists that a
+    query looks into.
+    """
 
-    values: int = INDEX_SIZE
+    values: int | None = None
     probed: int = PROBED
 
 
@@ -67,7 +75,7 @@ class PlaceIndex(Protocol):
     """Tells which places are worth an exact look; a map's own, or an engine's that holds them."""
 
     def find(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """About the k nearest places of a descriptor (D,), in no order."""
+        """About the k nearest places of a descriptor (D,), about in the order of distance."""
         ...
 
 
@@ -95,9 +103,18 @@ class FaissIndex:
         return int(codes + 4 * self.values * (self.lists + self._index.d))
 
     def find(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """About the k nearest places of a descriptor (D,), in no order."""
-        _, found = self._index.search(query[None], min(k, self._lists.ntotal))
+        """About the k nearest places of a descriptor (D,), by their codes the nearest first."""
+        # With all values nothing is turned.
+        index = self._lists if self.values == self._index.d else self._index
+        _, found = index.search(query[None], min(k, self._lists.ntotal))
         return np.asarray(found[0][found[0] >= 0], np.int64)
+
+    def let_go(self) -> None:
+        """Give pages of the memory-mapped file back, which stay in the system's memory."""
+        lists = faiss.downcast_InvertedLists(self._lists.invlists)
+        if isinstance(lists, faiss.OnDiskInvertedLists):
+            start, size = ctypes.c_void_p(int(lists.ptr)), ctypes.c_size_t(lists.totsize)
+            ctypes.CDLL(None).madvise(start, size, mmap.MADV_DONTNEED)
 
     def probing(self, lists: int) -> FaissIndex:
         """The same index, looking into so many lists from now on."""
@@ -109,7 +126,8 @@ def build_index(descriptors: NDArray[np.floating], choice: IndexChoice | None = 
     """Build the index of descriptors (N, D); N should be a few hundred at least."""
     choice = choice or IndexChoice()
     count, size = descriptors.shape
-    values = min(choice.values, size, count)
+    most = choice.values or _values(count, size)
+    values = min(most, size, count)
     turn = _turn(descriptors, values)
     lists = max(1, min(_LISTS_MOST, round(2 * np.sqrt(count)), count // _PER_LIST))
     centroids = faiss.IndexFlatL2(values)
@@ -128,6 +146,10 @@ def build_index(descriptors: NDArray[np.floating], choice: IndexChoice | None = 
     for start in progress(blocks, "search index", unit="block", delay_s=2.0):
         index.add(np.ascontiguousarray(descriptors[start : start + _BLOCK], np.float32))
     return FaissIndex(index).probing(choice.probed)
+
+
+def _values(count: int, size: int) -> int:
+    return INDEX_SIZE if size <= INDEX_SIZE or count * size >= LARGE else FEW
 
 
 def write_index(index: FaissIndex, descriptors: NDArray[np.floating], path: Path) -> None:

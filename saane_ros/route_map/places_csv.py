@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.reading import parsing
+from saane_ros.route_map.arrays import let_go
 from saane_ros.types import Place, Pose
 
 PLACES_FILE = "places.csv"
@@ -52,6 +53,7 @@ class Places(Sequence[Place]):
     ) -> None:
         # A memory map's own slicing costs more than what it slices.
         self._rows, self._table = np.asarray(rows), np.asarray(table)
+        self._mapped = rows, table
         self._thumbnails = thumbnails
 
     def __len__(self) -> int:
@@ -90,6 +92,17 @@ class Places(Sequence[Place]):
         """Metres along the route (N,), NaN where a place does not tell."""
         return np.asarray(self._rows["along"])
 
+    def let_go(self) -> None:
+        """Give pages of memory-mapped files back, which stay in the system's memory."""
+        for part in self._mapped:
+            let_go(part)
+
+    def pose(self, number: int) -> Pose | None:
+        """That of a place, whose name is not read for it."""
+        x, y, z = self._rows["position"][number].tolist()
+        qx, qy, qz, qw = self._rows["orientation"][number].tolist()
+        return None if math.isnan(x) else Pose((x, y, z), (qx, qy, qz, qw))
+
     def _place(self, number: int) -> Place:
         _, stamp, position, orientation, along = self._rows[number].tolist()
         x, y, z = position
@@ -108,6 +121,26 @@ class Places(Sequence[Place]):
         if '"' not in line:
             return line.split(",", 2)[1]
         return next(csv.reader(io.StringIO(line, newline="")))[1]
+
+
+class Poses(Sequence["Pose | None"]):
+    """The poses of places, made when they are looked at."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Pose | None: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Pose | None]: ...
+    def __getitem__(self, place: int | slice) -> Pose | list[Pose | None] | None:
+        rows = range(len(self))[place]
+        if isinstance(rows, range):
+            return [self._places.pose(row) for row in rows]
+        return self._places.pose(rows)
 
 
 def thumbnail_name(place: int) -> str:

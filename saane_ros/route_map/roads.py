@@ -8,6 +8,7 @@ other's spots, has no more ways than spots.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,26 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class Ways:
+    """Roads that go on from one end of each road, -1 for none (R, B), and the steps there."""
+
+    roads: Ints
+    lengths: Floats
+
+    @cached_property
+    def any(self) -> NDArray[np.bool_]:
+        """Whether there is one (R,)."""
+        return self.roads[:, 0] >= 0
+
+
+@dataclass(frozen=True, eq=False)
 class Roads:
-    """One direction of the graph as roads, stretches without a way on or off between their ends.
+    """The graph as roads, stretches without a way on or off between their ends.
 
     spots: road by road, in the order of driving (S,).  place: where a spot stands in it (S,).
     line: steps along, ascending over all roads (S,).  road: of each entry of `spots` (S,).
-    first, last: of each road, entries of `spots` (R,).  ways: roads that go on from its last spot,
-    -1 for none (R, B).  lengths: of the ways there (R, B).
+    first, last: of each road, entries of `spots` (R,).  ahead: ways on from the last spots.
+    behind: ways back from the first ones.
     """
 
     spots: Ints
@@ -36,26 +50,67 @@ class Roads:
     road: Ints
     first: Ints
     last: Ints
-    ways: Ints
-    lengths: Floats
+    ahead: Ways
+    behind: Ways
 
-    def within(self, spots: Ints, limit: float) -> tuple[Ints, Ints, Floats]:
-        """Row of `spots`, spot reached, and the fewest steps there, up to a limit."""
-        row, entry, gone = np.arange(len(spots)), self.place[spots], np.zeros(len(spots))
+    def within(self, spots: Ints, ahead: float, behind: float) -> tuple[Ints, Ints, Floats]:
+        """Row of `spots`, spot reached, and the fewest steps there, signed; itself with 0."""
+        entry = self.place[spots]
+        here, road = self.line[entry], self.road[entry]
+        first, last = self.first[road], self.last[road]
+        end = self.line.searchsorted(here + (ahead + _ROUNDING), "right") - 1
+        begin = self.line.searchsorted(here - (behind + _ROUNDING), "left")
+        on = np.flatnonzero((end >= last) & self.ahead.any[road])
+        back = np.flatnonzero((begin <= first) & self.behind.any[road])
+        end, begin = np.minimum(end, last), np.maximum(begin, first)
+        end[on], begin[back] = entry[on], entry[back]
+        row, at = _ranges(begin, end - begin + 1)
+        steps = self.line[at] - here[row]
+        parts = [(row, at, steps)]
+        for some, limit, forward in ((on, ahead, True), (back, behind, False)):
+            if len(some):
+                row, at, steps = self._search(entry[some], limit, forward)
+                other = at != entry[some][row]
+                steps = steps if forward else -steps
+                parts.append((some[row][other], at[other], steps[other]))
+        if len(parts) > 1:
+            row, at, steps = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return row, self.spots[at], steps
+
+    def stretch(self, spot: int, steps: float) -> Ints | None:
+        """The spots within so many steps ahead and behind; None where roads fork or meet there."""
+        entry = int(self.place[spot])
+        here, road = self.line[entry], self.road[entry]
+        begin, end = int(self.first[road]), int(self.last[road])
+        last = int(self.line.searchsorted(here + (steps + _ROUNDING), "right")) - 1
+        first = int(self.line.searchsorted(here - (steps + _ROUNDING), "left"))
+        if (last >= end and self.ahead.any[road]) or (first <= begin and self.behind.any[road]):
+            return None
+        return self.spots[max(first, begin) : min(last, end) + 1]
+
+    def _search(self, begin: Ints, limit: float, forward: bool) -> tuple[Ints, Ints, Floats]:
+        """Row of `begin` (n,), entry reached in one direction, and the fewest steps there."""
+        row, entry, gone = np.arange(len(begin)), begin, np.zeros(len(begin))
         known = (np.empty(0, np.int64), np.empty(0))
         parts: list[tuple[Ints, Ints, Floats]] = []
-        while len(row) or not parts:
-            road = self.road[entry]
-            furthest = self.line[entry] + (limit - gone) + _ROUNDING
-            end = np.minimum(np.searchsorted(self.line, furthest, "right") - 1, self.last[road])
-            count = end - entry + 1
-            source = np.repeat(np.arange(len(row)), count)
-            at = entry[source] + np.arange(len(source)) - (np.cumsum(count) - count)[source]
-            parts.append((row[source], at, gone[source] + self.line[at] - self.line[entry][source]))
-            onto = np.flatnonzero(end == self.last[road])
-            row, entry, gone = self._onwards(
-                row[onto], road[onto], gone[onto] + self.line[end[onto]] - self.line[entry[onto]]
-            )
+        way = 1 if forward else -1
+        while len(row):
+            road, left = self.road[entry], limit - gone + _ROUNDING
+            if forward:
+                edge = self.last[road]
+                end = self.line.searchsorted(self.line[entry] + left, "right") - 1
+                end = np.minimum(end, edge)
+            else:
+                edge = self.first[road]
+                end = self.line.searchsorted(self.line[entry] - left, "left")
+                end = np.maximum(end, edge)
+            source, along = _ranges(np.zeros(len(row), np.int64), way * (end - entry) + 1)
+            at = entry[source] + way * along
+            steps = gone[source] + way * (self.line[at] - self.line[entry][source])
+            parts.append((row[source], at, steps))
+            onto = np.flatnonzero(end == edge)
+            gone = gone[onto] + way * (self.line[end[onto]] - self.line[entry[onto]])
+            row, entry, gone = self._onwards(row[onto], road[onto], gone, forward)
             inside = gone <= limit + _ROUNDING
             row, entry, gone = row[inside], entry[inside], gone[inside]
             if len(row):
@@ -67,14 +122,25 @@ class Roads:
                 (np.empty(0, np.int64), np.empty(0)), row * len(self.spots) + at, steps
             )
             row, at, steps = row[best], at[best], steps[best]
-        return row, self.spots[at], steps
+        return row, at, steps
 
-    def _onwards(self, row: Ints, road: Ints, gone: Floats) -> tuple[Ints, Ints, Floats]:
-        """From the ends of roads to the first spots of those that follow."""
-        after = self.ways[road]
+    def _onwards(
+        self, row: Ints, road: Ints, gone: Floats, forward: bool
+    ) -> tuple[Ints, Ints, Floats]:
+        """From the ends of roads to the nearest spots of those that follow."""
+        ways = self.ahead if forward else self.behind
+        after = ways.roads[road]
         kept = after >= 0
         source = np.nonzero(kept)[0]
-        return row[source], self.first[after[kept]], gone[source] + self.lengths[road][kept]
+        onto = (self.first if forward else self.last)[after[kept]]
+        return row[source], onto, gone[source] + ways.lengths[road][kept]
+
+
+def _ranges(begin: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """Ranges (n,) one after another: of each element its row, and begin, begin + 1, and so on."""
+    row: Ints = np.repeat(np.arange(len(begin), dtype=np.int64), count)
+    at: Ints = np.arange(len(row), dtype=np.int64) + (begin - count.cumsum() + count)[row]
+    return row, at
 
 
 def _shortest(
@@ -91,11 +157,6 @@ def _shortest(
 
 def roads_of(count: int, start: Ints, end: Ints, lengths: Floats) -> Roads:
     """The roads of `count` spots with edges from `start` to `end` (E,); of each, the shortest."""
-    order = np.lexsort((lengths, start))
-    start, end, lengths = start[order], end[order], lengths[order]
-    rank = np.arange(len(start)) - np.searchsorted(start, start)
-    kept = rank < BRANCHES
-    start, end, lengths, rank = start[kept], end[kept], lengths[kept], rank[kept]
     out = np.bincount(start, minlength=count)
     into = np.bincount(end, minlength=count)
     # A spot with one way on, to a spot with one way there, is on a road with it.
@@ -112,12 +173,26 @@ def roads_of(count: int, start: Ints, end: Ints, lengths: Floats) -> Roads:
     gaps = far[spots]
     gaps[last] = 1.0
     line = np.cumsum(gaps) - gaps
-    outer = place[start] == last[road[place[start]]]
-    ways = np.full((len(first), int(rank.max(initial=0)) + 1), -1, np.int64)
-    ways_far = np.zeros(ways.shape)
-    at = (road[place[start[outer]]], rank[outer])
-    ways[at], ways_far[at] = road[place[end[outer]]], lengths[outer]
-    return Roads(spots, place, line, road, first, last, ways, ways_far)
+    begin, onto = place[start], place[end]
+    # What is no edge between the two of a road leads from the last spot of one to a first.
+    outer = begin == last[road[begin]]
+    here, there, lengths = road[begin[outer]], road[onto[outer]], lengths[outer]
+    ahead = _ways(len(first), here, there, lengths)
+    behind = _ways(len(first), there, here, lengths)
+    return Roads(spots, place, line, road, first, last, ahead, behind)
+
+
+def _ways(count: int, start: Ints, end: Ints, lengths: Floats) -> Ways:
+    """Ways of `count` roads from `start` to `end` (E,), of each road the shortest."""
+    order = np.lexsort((lengths, start))
+    start, end, lengths = start[order], end[order], lengths[order]
+    rank = np.arange(len(start)) - np.searchsorted(start, start)
+    kept = rank < BRANCHES
+    at = (start[kept], rank[kept])
+    roads = np.full((count, int(rank[kept].max(initial=0)) + 1), -1, np.int64)
+    far = np.zeros(roads.shape)
+    roads[at], far[at] = end[kept], lengths[kept]
+    return Ways(roads, far)
 
 
 def _walk(after: Ints) -> tuple[Ints, Ints]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,19 @@ from saane_ros.errors import SaaneError
 from saane_ros.files import clear_leftovers
 from saane_ros.metric.store import METRIC_FILE, Points, read_points
 from saane_ros.reading import parsing
+from saane_ros.route_map.arrays import let_go
 from saane_ros.route_map.calibration import CALIBRATION_FILE, Calibration, read_calibration
 from saane_ros.route_map.cohort import COHORT_FILE, Cohort, read_cohort
 from saane_ros.route_map.info import MapInfo, read_info
 from saane_ros.route_map.place_graph import GRAPH_FILE, PlaceGraph, read_graph_file
 from saane_ros.route_map.place_index import FaissIndex, read_index
-from saane_ros.route_map.places_csv import COLUMNS_FILE, PLACES_FILE, Places, read_places
+from saane_ros.route_map.places_csv import (
+    COLUMNS_FILE,
+    PLACES_FILE,
+    Places,
+    Poses,
+    read_places,
+)
 from saane_ros.route_map.postprocessing import NONE, Postprocessing
 from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, read_postprocessing
 from saane_ros.route_map.verification import (
@@ -140,9 +148,16 @@ class RouteMap:
                 f"{embedder.fingerprint}: load that model or build the map again."
             )
 
-    def poses(self) -> list[Pose | None]:
+    def poses(self) -> Sequence[Pose | None]:
         """The pose of every place, in route order."""
-        return [place.pose for place in self.places]
+        return Poses(self.places)
+
+    def let_go(self) -> None:
+        """Give pages of memory-mapped files back, which stay in the system's memory."""
+        let_go(self.descriptors)
+        self.places.let_go()
+        if self.index is not None:
+            self.index.let_go()
 
     @cached_property
     def metric(self) -> bool:

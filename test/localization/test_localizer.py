@@ -17,7 +17,7 @@ from saane_ros.localization.pose_estimate import ANGLE_FLOOR, POSITION_FLOOR, es
 from saane_ros.route_map.builder import build_map
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
-from saane_ros.types import Frame, MatchState, Place, Pose, Rgb
+from saane_ros.types import Frame, MatchState, Pose, Rgb
 
 COUNT = 60
 SPACING = 2.0
@@ -266,12 +266,14 @@ def test_the_pose_is_the_weighted_mean(yaws: list[float], base: float, seed: int
     rng = np.random.default_rng(seed)
     weights = rng.uniform(0.1, 1, len(yaws))
     points = rng.uniform(-10, 10, (len(yaws), 3))
-    places = []
+    turns = []
     for i, yaw in enumerate(yaws):
         sign = 1 if i % 2 else -1  # q and -q are one rotation
         quaternion = tuple(sign * value for value in yaw_quaternion(base + yaw))
-        places.append(Place(i, "", 0, Pose(tuple(points[i]), quaternion)))
-    estimate = estimate_pose(places, weights, spacing=6.0)
+        turns.append(quaternion)
+    # A place without a pose has no say.
+    positions, orientations = (np.insert(np.array(a), 0, np.nan, axis=0) for a in (points, turns))
+    estimate = estimate_pose(positions, orientations, np.insert(weights, 0, 3.0), spacing=6.0)
     assert estimate is not None
     pose, flat = estimate
     share = weights / weights.sum()
@@ -293,4 +295,5 @@ def test_the_pose_is_the_weighted_mean(yaws: list[float], base: float, seed: int
 
 
 def test_no_pose_in_the_window_is_no_estimate() -> None:
-    assert estimate_pose([Place(0, "", 0)], np.ones(1), 1.0) is None
+    nowhere = np.full((1, 7), np.nan)
+    assert estimate_pose(nowhere[:, :3], nowhere[:, 3:], np.ones(1), 1.0) is None

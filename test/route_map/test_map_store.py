@@ -49,7 +49,7 @@ def test_a_map_comes_back_as_it_was_built(
     assert (info.frame_id, info.origin, info.index) == ("map", (52.2, 0.1, 20.0), "flat")
     assert [p.name for p in route_map.places] == [f.name for f in frames]
     assert [p.stamp_ns for p in route_map.places] == [f.stamp_ns for f in frames]
-    assert route_map.poses() == [f.pose for f in frames]
+    assert list(route_map.poses()) == [f.pose for f in frames]
     for frame, row in zip(frames, route_map.descriptors, strict=True):
         expected = colour_grid.embed([frame.image])[0].descriptor
         np.testing.assert_array_equal(row, expected)

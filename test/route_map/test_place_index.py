@@ -45,10 +45,10 @@ def indexed(folder: Path, seed: int = 3, count: int = COUNT, size: int = SIZE) -
 
 
 def test_one_rule_tells_which_maps_have_an_index() -> None:
-    assert not wants_index(4000, 7680)
-    assert wants_index(5000, 7680)
-    assert not wants_index(60_000, 512)
-    assert wants_index(70_000, 512)
+    assert not wants_index(500, 7680)
+    assert wants_index(600, 7680)
+    assert not wants_index(8000, 512)
+    assert wants_index(8200, 512)
 
 
 def test_an_index_learns_from_no_more_places_where_a_map_has_more(
@@ -88,7 +88,7 @@ def test_an_index_finds_what_brute_force_finds(
     route_map = indexed(tmp_path, size=size)
     descriptors = np.asarray(route_map.descriptors)
     assert route_map.index is not None
-    assert route_map.index.values == min(size, 512)
+    assert route_map.index.values == {48: 48, 700: 128}[size]
     finder = MapSearch(route_map)
     rng = np.random.default_rng(4)
     spread = np.linspace(0, COUNT - 1, 100).round().astype(int)
@@ -112,6 +112,56 @@ def test_equally_near_places_come_in_route_order(tmp_path: Path) -> None:
     found = finder.nearest(rows[345], 20)
     assert found.places.tolist() == list(range(340, 360))
     assert found.distances.tolist() == [0.0] * 20
+
+
+@pytest.mark.usefixtures("small_maps_too")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_index_in_no_good_order_is_looked_at_further(tmp_path: Path, dtype: str) -> None:
+    """By few values the nearest come late, and are still those of all that the index found."""
+    rows = route(6, COUNT, SIZE).astype(dtype)
+    route_map = written(tmp_path / "m", rows, dtype)
+    assert route_map.descriptors.dtype == dtype
+    index = build_index(route_map.descriptors, IndexChoice(3, 2000))
+    finder = MapSearch(route_map, index)
+    late = 0
+    for place in range(0, COUNT, 150):
+        query = np.asarray(rows[place], np.float32)
+        found = index.find(query, search.FOUND)
+        expected = brute_force(np.asarray(rows[found], np.float32), query)
+        best = found[np.argsort(expected)[:10]]
+        late += int(np.isin(best, found[10 + search.FURTHER :]).sum())
+        shared = set(finder.nearest(query, 10).places.tolist()) & set(best.tolist())
+        assert len(shared) >= 8
+    assert late > 0
+
+
+@pytest.mark.usefixtures("small_maps_too")
+def test_places_all_over_the_map_are_as_far_as_they_are(tmp_path: Path) -> None:
+    """Also where the query is almost the map's own image, whose digits a product would lose."""
+    route_map = indexed(tmp_path)
+    finder = MapSearch(route_map)
+    spread = np.unique(np.linspace(0, COUNT - 1, search.SAMPLE).round().astype(int))
+    query = np.asarray(route_map.descriptors[spread[40]]) + np.float32(1e-4)
+    told = finder.nearest(query, 3).sample
+    np.testing.assert_allclose(told, brute_force(route_map.descriptors[spread], query), rtol=2e-5)
+    assert told[40] < 1e-2
+
+
+@pytest.mark.usefixtures("small_maps_too")
+def test_a_map_that_lets_go_of_its_pages_tells_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route_map = indexed(tmp_path)
+    queries = map_queries(np.asarray(route_map.descriptors), 20)
+    kept = [MapSearch(route_map).nearest(query, 20) for query in queries]
+    monkeypatch.setattr(search, "LET_GO", 1)
+    monkeypatch.setattr(search, "KEPT", 0)
+    finder = MapSearch(route_map)
+    for query, expected in zip(queries, kept, strict=True):
+        found = finder.nearest(query, 20)
+        np.testing.assert_array_equal(found.places, expected.places)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+    assert route_map.places[3].name == "3"
 
 
 @given(st.integers(2, 300), st.integers(1, 30), st.integers(1, 40), st.integers(0, 9))

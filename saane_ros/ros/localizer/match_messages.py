@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from copy import copy
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point, PoseWithCovarianceStamped, Vector3
 from geometry_msgs.msg import Pose as PoseMessage
+from geometry_msgs.msg import PoseWithCovarianceStamped, Vector3
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from saane_ros.ros.localizer.candidates_cloud import candidates_cloud_fields
 from saane_ros.ros.shared.interface import MATCH_KEYS
-from saane_ros.types import Match, MatchState, Place, Pose
+from saane_ros.route_map.places_csv import Places
+from saane_ros.types import Match, MatchState, Pose
 from saane_ros.visualization.overview import STATE_COLOURS
 
 _LEVELS = {
@@ -23,6 +24,8 @@ _LEVELS = {
     MatchState.LOST: DiagnosticStatus.ERROR,
     MatchState.OFF_ROUTE: DiagnosticStatus.ERROR,
 }
+_POSE, _MARKER = PoseMessage(), Marker()
+"""What messages begin as: to copy one takes a fraction of making it with all that it holds."""
 
 
 def text(value: float | int | str | None) -> str:
@@ -91,34 +94,32 @@ def pose_message(match: Match, header: Header) -> PoseWithCovarianceStamped | No
     return message
 
 
-def cloud_message(match: Match, places: Sequence[Place], header: Header) -> PointCloud2:
+def cloud_message(match: Match, places: Places, header: Header) -> PointCloud2:
     """`~/candidates`: one point per candidate, best first; NaN where its place has no pose."""
-    candidates = match.candidates
-    poses = [places[int(row)].pose for row in candidates.places]
-    positions = np.array([pose.position if pose else (np.nan,) * 3 for pose in poses], np.float64)
-    ids = np.array([places[int(row)].id for row in candidates.places])
+    candidates, rows = match.candidates, match.candidates.places
     fields = candidates_cloud_fields(
-        header, positions, ids, candidates.distances, match.probabilities
+        header, places.positions[rows], rows, candidates.distances, match.probabilities
     )
     return PointCloud2(**fields)
 
 
 def to_pose(pose: Pose) -> PoseMessage:
-    message = PoseMessage()
-    message.position.x, message.position.y, message.position.z = pose.position
-    quaternion = message.orientation
+    message = copy(_POSE)
+    position, quaternion = copy(_POSE.position), copy(_POSE.orientation)
+    position.x, position.y, position.z = pose.position
     quaternion.x, quaternion.y, quaternion.z, quaternion.w = pose.orientation
+    message.position, message.orientation = position, quaternion
     return message
 
 
-def marker_message(match: Match, places: Sequence[Place], header: Header) -> MarkerArray:
+def marker_message(match: Match, places: Places, header: Header) -> MarkerArray:
     """`~/markers`: the candidates as balls sized by belief, the matched place with its caption."""
     if match.place.pose is None:
         return MarkerArray()
     red, green, blue = (value / 255 for value in STATE_COLOURS[match.state])
     colour = ColorRGBA(r=red, g=green, b=blue, a=1.0)
     markers = [
-        _ball(header, index, places[int(row)].pose, float(belief))
+        _ball(header, index, places.pose(int(row)), float(belief))
         for index, (row, belief) in enumerate(
             zip(match.candidates.places, match.probabilities, strict=True)
         )
@@ -144,6 +145,8 @@ def _ball(header: Header, index: int, pose: Pose | None, belief: float) -> Marke
 def _marker(
     header: Header, namespace: str, index: int, kind: int, pose: Pose | None, colour: ColorRGBA
 ) -> Marker:
-    marker = Marker(header=header, ns=namespace, id=index, type=kind, color=colour)
-    marker.pose = to_pose(pose) if pose else PoseMessage(position=Point())
+    marker = copy(_MARKER)
+    marker.header, marker.ns, marker.id, marker.type = header, namespace, index, kind
+    marker.color, marker.scale = colour, Vector3()
+    marker.pose = to_pose(pose) if pose else PoseMessage()
     return marker

@@ -26,7 +26,7 @@ def report(date: str, machine: str, **found: float) -> dict[str, object]:
 def test_ratios_are_the_larger_the_better(tmp_path: Path) -> None:
     node = {"node_cost_ms": {"total": {"p95": 10.0}}, "overload": {"age_ratio": 3.0}}
     (tmp_path / "bench.json").write_text(json.dumps(node))
-    assert ratios(tmp_path) == {"node": 2.5, "image age": 0.5}
+    assert ratios(tmp_path) == {"node": 0.4, "image age": 0.5}
     (tmp_path / "bench-robotcar.json").write_text(json.dumps({"ratio": 0.9}))
     assert ratios(tmp_path)["robotcar"] == 0.9
     (tmp_path / "bench-build.json").write_text(json.dumps({"ratio": 0.8}))

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
 
 from saane_ros.ros.localizer import candidates_cloud
 from saane_ros.ros.localizer.candidates_cloud import candidates_cloud_fields
-from saane_ros.ros.localizer.match_messages import cloud_message
+from saane_ros.ros.localizer.match_messages import cloud_message, marker_message, to_pose
+from saane_ros.route_map.places_csv import read_places, write_places
 from saane_ros.types import Candidates, Match, MatchState, Place, Pose
 
 CODES = {PointField.FLOAT32: "f", PointField.FLOAT64: "d", PointField.UINT32: "I"}
@@ -67,8 +69,10 @@ def test_a_place_without_pose_lies_nowhere():
     assert not fields["is_dense"]
 
 
-def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly():
-    place = Place(7, "bridge", 0, Pose((620034.117, 5735012.843, 61.502)))
+def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly(tmp_path):
+    place = Place(1, "bridge", 0, Pose((620034.117, 5735012.843, 61.502)))
+    write_places(tmp_path / "places.csv", [Place(0, "before", 0), place])
+    places = read_places(tmp_path / "places.csv")
     match = Match(
         stamp_ns=0,
         state=MatchState.LOCALIZED,
@@ -77,10 +81,10 @@ def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly():
         ratio=1.0,
         confidence=1.0,
         off_route=0.0,
-        candidates=Candidates(np.array([0]), np.array([0.5], np.float32), 1.0),
+        candidates=Candidates(np.array([1]), np.array([0.5], np.float32), 1.0),
         probabilities=np.ones(1, np.float32),
     )
-    cloud = cloud_message(match, [place], Header(frame_id="utm"))
+    cloud = cloud_message(match, places, Header(frame_id="utm"))
     # Who reads x y z as float32 without a look at their type, as RViz does, has the map's frame.
     drawn = struct.unpack_from("<3f", cloud.data)
     np.testing.assert_allclose(drawn, place.pose.position, rtol=0, atol=0.25)
@@ -88,7 +92,32 @@ def test_a_place_of_a_utm_zone_is_drawn_nearby_and_told_exactly():
     point = read(cloud)[0]
     exact = [point["exact_x"], point["exact_y"], point["exact_z"]]
     np.testing.assert_allclose(exact, place.pose.position, rtol=0, atol=0.001)
-    assert point["place"] == 7
+    assert point["place"] == 1
+
+
+def test_messages_of_places_share_nothing_that_changes(tmp_path):
+    poses = [Pose((float(i), 2.0, 3.0), (0.0, 0.0, 0.6, 0.8)) for i in range(3)]
+    write_places(tmp_path / "places.csv", [Place(i, str(i), 0, p) for i, p in enumerate(poses)])
+    places = read_places(tmp_path / "places.csv")
+    match = Match(
+        stamp_ns=0,
+        state=MatchState.LOCALIZED,
+        place=places[2],
+        distance=0.5,
+        ratio=1.0,
+        confidence=1.0,
+        off_route=0.0,
+        candidates=Candidates(np.arange(3), np.ones(3, np.float32), 1.0),
+        probabilities=np.array([0.0, 0.5, 1.0], np.float32),
+    )
+    _, *balls, arrow, caption = marker_message(match, places, Header(frame_id="map")).markers
+    assert [ball.pose.position.x for ball in balls] == [0.0, 1.0, 2.0]
+    assert [ball.scale.x for ball in balls] == [0.5, 1.25, 2.0]
+    assert (arrow.pose.position.z, caption.pose.position.z) == (3.0, 6.0)
+    assert caption.text == "LOCALIZED\n2\n1.00"
+    assert not arrow.text
+    assert to_pose(Pose((0.0, 0.0, 0.0))).orientation.w == 1.0
+    assert Marker().pose.position.x == 0.0
 
 
 def test_sensor_msgs_py_gives_the_same_bytes(monkeypatch):
