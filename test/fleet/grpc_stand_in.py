@@ -76,6 +76,12 @@ class _Points(grpc.PointsServicer):
             self._engine.set_payload(request.collection_name, payload, meant)
         return _done()
 
+    def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
+        meant = GrpcToRest.convert_points_selector(request.points)
+        with self._lock:
+            self._engine.delete(request.collection_name, meant)
+        return _done()
+
     def Scroll(self, request: Any, context: Any) -> Any:  # noqa: N802
         with self._lock:
             found, _ = self._engine.scroll(

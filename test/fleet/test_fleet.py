@@ -200,17 +200,54 @@ def test_filters_mean_what_they_say(store: FleetStore, tmp_path: Path) -> None:
     ):
         assert store.engine.count(room, where) == count, where
     query = np.asarray(maps["dusk"].descriptors[12])
-    best, *_ = find(store, fingerprint, query, 3, Where())
+    there = store.manifests()
+    (kind,) = find(store, there, fingerprint, query, 3, Where())
+    best, *_ = kind.places
     assert (best.map, best.name, best.condition, best.distance) == ("dusk", "12.png", "dusk", 0)
     assert best.position is not None
     np.testing.assert_allclose(
         best.position, from_enu(np.array([[24.0, 0.0, 0.0]]), origin)[0, :2], atol=1e-9
     )
-    (elsewhere,) = find(store, fingerprint, query, 1, Where(map="noon"))
+    (kind,) = find(store, there, fingerprint, query, 1, Where(map="noon"))
+    (elsewhere,) = kind.places
     gaps = np.linalg.norm(np.asarray(maps["noon"].descriptors) - query, axis=1)
     assert elsewhere.name == f"{int(gaps.argmin())}.png"
     assert elsewhere.distance == pytest.approx(float(gaps.min()), rel=1e-6)
-    assert find(store, "another model", query, 1, Where()) == []
+    assert find(store, there, "another model", query, 1, Where()) == []
+
+
+def test_maps_with_a_post_processing_are_asked_by_their_own(
+    store: FleetStore, tmp_path: Path
+) -> None:
+    """Each kind apart, with the distances that the map's own folder gives."""
+    kinds = {"plain": "none", "mean": "mean", "other": "mean", "pca": "pca512"}
+    maps = {}
+    for number, (name, kind) in enumerate(kinds.items()):
+        path = tmp_path / f"{name}.routemap"
+        maps[name] = street(path, seed=40 * number, postprocessing=kind)
+        push(store, maps[name])
+    push(store, street(tmp_path / "copy" / "twin.routemap", seed=40, postprocessing="mean"))
+    (frame,) = drive(40, [7])
+    query = ColourGridEmbedder().embed([frame.image])[0].descriptor
+    fingerprint = ColourGridEmbedder.fingerprint
+    found = find(store, store.manifests(), fingerprint, query, 4, Where())
+    assert found[0].postprocessing == "none"
+    names = sorted({one.map for one in kind.places} for kind in found)
+    assert sorted(map(sorted, names)) == [["mean", "twin"], ["other"], ["pca"], ["plain"]]
+    for kind in found:
+        for one in kind.places:
+            route_map = maps["mean" if one.map == "twin" else one.map]
+            assert kind.postprocessing == kinds["mean" if one.map == "twin" else one.map]
+            after = route_map.postprocessing
+            asked = query if after is None else after.apply(query[None])[0]
+            row = next(i for i, place in enumerate(route_map.places) if place.name == one.name)
+            gap = np.linalg.norm(np.asarray(route_map.descriptors[row], np.float32) - asked)
+            assert one.distance == pytest.approx(float(gap), abs=1e-4)
+        distances = [one.distance for one in kind.places]
+        assert distances == sorted(distances)
+        if {one.map for one in kind.places} == {"mean", "twin"}:
+            assert [one.name for one in kind.places[:2]] == ["7.png"] * 2
+            assert distances[0] == pytest.approx(0, abs=1e-3)
 
 
 def test_the_store_is_made_anew_from_folders(tmp_path: Path) -> None:
