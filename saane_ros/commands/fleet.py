@@ -292,8 +292,8 @@ def _leaving(options: argparse.Namespace, store: FleetStore, name: str) -> list[
     """The versions of a map that are to be removed."""
     from saane_ros.fleet.engine import Where
 
-    if not name.strip() or (options.keep is None and not options.version.strip()):
-        raise SaaneError("The name of a map or its --version is empty: give both, or --keep N.")
+    if not name.strip():
+        raise SaaneError("The name of a map is empty: an empty one would mean all maps.")
     versions, begun = store.manifests(name), store.meant(Where(map=name))
     one = store.chosen(name, begun, options.version)
     leaving = [one] if options.keep is None else versions[: max(0, len(versions) - options.keep)]

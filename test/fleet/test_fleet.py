@@ -16,7 +16,8 @@ from scenes import ColourGridEmbedder
 
 from saane_ros.errors import SaaneError
 from saane_ros.fleet import store as store_module
-from saane_ros.fleet.engine import Where
+from saane_ros.fleet.engine import Stored, Where
+from saane_ros.fleet.manifest import MANIFEST_ROOM
 from saane_ros.fleet.pull import pull
 from saane_ros.fleet.push import push
 from saane_ros.fleet.region import Region
@@ -248,6 +249,43 @@ def test_maps_with_a_post_processing_are_asked_by_their_own(
         if {one.map for one in kind.places} == {"mean", "twin"}:
             assert [one.name for one in kind.places[:2]] == ["7.png"] * 2
             assert distances[0] == pytest.approx(0, abs=1e-3)
+
+
+def test_the_engine_leaves_out_maps_that_lie_elsewhere(store: FleetStore, tmp_path: Path) -> None:
+    """And none that the box of a region touches, of whatever release and without a position."""
+    random = np.random.default_rng(1)
+    push(store, street(tmp_path / "plain.routemap", places=3))
+    (first,) = store.manifests()
+    points = []
+    for number in range(200):
+        south, west = random.uniform([-60, -170], [60, 170])
+        north, east = np.array([south, west]) + random.uniform(0, 0.2, 2)
+        one = replace(
+            first,
+            map=f"m{number}",
+            origin=(south, west, 0.0),
+            box=(float(south), float(west), float(north), float(east)),
+        )
+        payload = one.payload()
+        if number % 5 == 0:  # as an earlier release left it
+            payload = {name: payload[name] for name in ("format", "map", "version")} | {
+                name: payload[name] for name in ("manifest", "digest")
+            }
+        points.append(Stored(one.id, payload))
+    store.engine.insert(MANIFEST_ROOM, points)
+    everything = store.manifests()
+    assert len(everything) == 201
+    read = 0
+    for centre in random.uniform([-60, -170], [60, 170], (40, 2)):
+        route = centre + random.uniform(-3, 3, (5, 2))
+        region = Region(route, float(random.uniform(1, 200_000)))
+        there = store.manifests(touching=region.box)
+        wanted = [one for one in everything if region.touches(one)]
+        assert [one for one in there if region.touches(one)] == wanted
+        read += len(there)
+        assert {one.map for one in there} >= {f"m{number}" for number in range(0, 200, 5)}
+        assert "plain" not in {one.map for one in there}
+    assert read < 40 * 70
 
 
 def test_the_store_is_made_anew_from_folders(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fleet_maps import street
+from grpc_stand_in import Failing, running_grpc
 from qdrant_client import models
 from qdrant_stand_in import StandIn, running
 
@@ -28,6 +29,7 @@ from saane_ros.fleet.pull import pull
 from saane_ros.fleet.push import push
 from saane_ros.fleet.store import FleetStore, open_store
 from saane_ros.fleet.verify import verify
+from saane_ros.fleet.working_set import WorkingSet
 from saane_ros.route_map.store import RouteMap
 
 pytest.importorskip("qdrant_edge", reason="qdrant-edge-py is not installed")
@@ -54,7 +56,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("fault", ["away", "half", "full"])
+@pytest.mark.parametrize("fault", ["away", "half", "full", "busy"])
 def test_a_fault_that_passes_is_waited_for(
     server: StandIn, store: FleetStore, tmp_path: Path, fault: str
 ) -> None:
@@ -73,6 +75,12 @@ def test_a_fault_that_passes_is_waited_for(
         ("half", r"gave no whole answer in 4 tries \(.+\): check that it runs and the network; "),
         ("slow", r"gave no whole answer in 4 tries \(timed out\): check that it runs"),
         ("full", r"is full \(.*No space left.*\): give it room; what was sent is kept"),
+        (
+            "no storage",
+            r"is full \(.*Insufficient Storage.*\): give it room; what was sent is kept",
+        ),
+        ("busy", r"gave no whole answer in 4 tries \(.*Unavailable.*\): check that it runs"),
+        ("closed", r"lets nobody in without its key: set QDRANT_API_KEY to one that may do this"),
     ],
 )
 def test_a_push_that_was_cut_off_goes_on(
@@ -115,6 +123,80 @@ def test_a_pull_that_was_cut_off_goes_on(
     assert report.fetched == 15
     assert contents(report.path) == contents(route_map.path)
     assert [path.suffix for path in sorted(versions.iterdir())] == [".places", ".routemap"]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("RESOURCE_EXHAUSTED", r"is full \(RESOURCE_EXHAUSTED: so it is\): give it room; what was"),
+        ("UNAVAILABLE", r"gave no whole answer in 4 tries \(UNAVAILABLE: so it is\): check that"),
+        ("DEADLINE_EXCEEDED", r"gave no whole answer in 4 tries \(DEADLINE_EXCEEDED: so it is\)"),
+        ("PERMISSION_DENIED", r"lets nobody in without its key: set QDRANT_API_KEY"),
+    ],
+)
+def test_a_server_that_fails_by_grpc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str
+) -> None:
+    """In the midst of a push, of a pull, and once in between."""
+    monkeypatch.setattr(remote, "WAITS_S", (0.01, 0.01, 0.01))
+    for module in (pushing, pulling):
+        monkeypatch.setattr(module, "BATCH_POINTS", 5)
+    route_map = street(tmp_path / "street.routemap")
+    failing = Failing()
+    with running_grpc(failing) as address, open_store(address) as store:
+        for method, act in (
+            ("Upsert", lambda: push(store, route_map)),
+            ("Get", lambda: pull(store, store.manifest("street"), tmp_path / "maps", None)),
+        ):
+            failing.code, failing.method, failing.after = code, method, 4
+            with pytest.raises(
+                SaaneError, match=f"^The fleet store grpc://127.0.0.1:[0-9]+ {told}"
+            ):
+                act()
+            failing.code = ""
+            assert not list((tmp_path / "maps").rglob("*.routemap"))
+            if method == "Upsert":
+                assert store.manifests() == []
+                assert 0 < push(store, route_map).places < 30
+                verify(store, store.manifest("street"))
+        report = pull(store, store.manifest("street"), tmp_path / "maps", None)
+        assert contents(report.path) == contents(route_map.path)
+
+
+def test_a_pull_that_was_killed_goes_on(tmp_path: Path) -> None:
+    """The whole process ends at once, wherever it is; what is installed goes on."""
+    where = [str(tmp_path / name) for name in ("store", "maps")]
+    with open_store(where[0], make=True) as store:
+        push(store, street(tmp_path / "street.routemap", seed=90))
+        old = pull(store, store.manifest("street"), tmp_path / "maps", None)
+        WorkingSet(tmp_path / "maps", "street").install(old.label)
+        new = street(tmp_path / "street.routemap", places=60)
+        push(store, new)
+    code = (
+        "import sys, time; from pathlib import Path; from saane_ros.fleet import pull as p\n"
+        "from saane_ros.fleet import rows as r, store as s\n"
+        "p.BATCH_POINTS = 1; append = r.RowFiles.append\n"
+        "def slowly(*a):\n    append(*a); print('got', flush=True); time.sleep(0.02)\n"
+        "r.RowFiles.append = slowly\n"
+        "with s.open_store(sys.argv[1]) as store:\n"
+        "    p.pull(store, store.manifest('street'), Path(sys.argv[2]), None)\n"
+    )
+    for lines in (3, 30):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *where], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(lines):
+            assert process.stdout.readline() == "got\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        working = WorkingSet(tmp_path / "maps", "street")
+        assert (working.installed, working.labels) == (old.label, [old.label])
+        RouteMap.open(working.link, everything=True).localizable()
+    with open_store(where[0]) as store:
+        report = pull(store, store.manifest("street"), tmp_path / "maps", None)
+    assert 0 < report.fetched <= 27
+    assert contents(report.path) == contents(new.path)
 
 
 def test_what_was_damaged_is_found_and_mended(
