@@ -209,8 +209,9 @@ def main(arguments: list[str] | None = None) -> int:
         for key, value in results[name].items():
             print(f"  {key:18} {value:10.4g}", flush=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
-        results["versions"] = listed(options.store or place, options.versions)
-    print(f"\n{results['versions']}")
+        name = f"{options.versions:,} versions"
+        results[name] = listed(options.store or place, options.versions)
+    print(f"\n{name}: {results[name]}")
     with replacing_file(options.out) as part:
         part.write_text(json.dumps(results, indent=2) + "\n")
     return 0
