@@ -97,7 +97,6 @@ BASES: list[tuple[str, Given]] = [
     ("fleet rollback", {"map": ["street"], "--to": ["maps"]}),
     ("fleet verify", {**_STORE}),
     ("fleet remove", {"maps": ["street"], "--keep": ["5"], **_STORE}),
-    ("fleet remove", {"maps": ["street"], "--version": ["0"], **_STORE}),
     ("fleet find", {"image": ["images/0.png"], **_STORE}),
     ("models list", {}),
     ("models verify", {"model": ["saane-town"]}),
