@@ -67,13 +67,25 @@ examples:
   saane fleet find photo.jpg --store http://maps.local:6333
   saane fleet find photo.jpg --near 48.137,11.575 --radius 2000 --condition night
 
-Prints the places of all maps that look most alike, for a vehicle that has no map yet. Maps whose
-descriptors went through a post-processing are left out, as their distances mean something else.
+Prints the places of all maps that look most alike, for a vehicle that has no map yet. Places of
+maps with a post-processing of descriptors come below, each kind apart, as its distances mean
+something else.
+"""
+REMOVE_EXAMPLES = """\
+examples:
+  saane fleet remove street --keep 3 --store http://maps.local:6333
+  saane fleet remove street road --keep 1
+  saane fleet remove street --version 3fa29c
+  saane fleet remove street --keep 0 --newest
+
+Removes versions from the store, and what no other version needs. What vehicles have on their disks
+goes on, and other vehicles may push and pull meanwhile. The newest version of a map stays, unless
+--newest is given. A removal that was cut off is finished by the next one.
 """
 
 
 def add(subparsers: argparse._SubParsersAction) -> None:
-    """Add `saane fleet push`, `list`, `pull`, `install`, `rollback`, `verify` and `find`."""
+    """Add `saane fleet push`, `list`, `pull`, `install`, `rollback`, `verify`, `remove`, `find`."""
     parser = command_parser(subparsers, "fleet", "share maps between vehicles", PUSH_EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     push = command_parser(actions, "push", "put maps into the store", PUSH_EXAMPLES)
@@ -100,6 +112,13 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     verify = command_parser(actions, "verify", "read all that the store holds", VERIFY_EXAMPLES)
     verify.add_argument("map", nargs="?", default="", help="name of a map; all")
     _of_store(verify).set_defaults(run=_verify)
+    removing = command_parser(actions, "remove", "remove versions of the store", REMOVE_EXAMPLES)
+    removing.add_argument("maps", nargs="+", metavar="map", help="names of maps")
+    which = removing.add_mutually_exclusive_group(required=True)
+    which.add_argument("--keep", type=number(0, 10**6, int), metavar="N", help="the newest N stay")
+    which.add_argument("--version", default="", metavar="V", help="its beginning")
+    removing.add_argument("--newest", action="store_true", help="the newest may go too")
+    _of_store(removing).set_defaults(run=_remove)
     finding = command_parser(actions, "find", "find a photo in all maps", FIND_EXAMPLES)
     finding.add_argument("image", type=Path, help="a photo")
     finding.add_argument("--map", default="", help="only in this one")
@@ -198,14 +217,16 @@ def _wanted(options: argparse.Namespace, store: FleetStore) -> list[tuple[Manife
     region = _region(options)
     if options.kept_pose is not None:
         name, position = kept_position(options.kept_pose)
-        region = around_kept(store.manifest(name), position, options.radius)
-        if not options.map and store.manifest(name).origin is None:
-            return [(store.manifest(name), region)]
+        kept = store.manifest(name)
+        region = around_kept(kept, position, options.radius)
+        if not options.map and kept.origin is None:
+            return [(kept, region)]
     if options.map:
         return [(store.manifest(options.map, options.version), region)]
     if region is None or options.version:
         raise SaaneError("No map is named: give its name, or --near, --along or --kept-pose.")
-    newest = {one.map: one for one in store.manifests() if region.touches(one)}
+    near = store.manifests(touching=region.box)
+    newest = {one.map: one for one in near if region.touches(one)}
     if not newest:
         raise SaaneError(
             f"No map of the store lies within {options.radius:g} m of there: give a larger "
@@ -255,6 +276,35 @@ def _verify(options: argparse.Namespace) -> None:
         raise SaaneError("\n".join(faults))
 
 
+def _remove(options: argparse.Namespace) -> None:
+    from saane_ros.fleet.remove import remove
+    from saane_ros.fleet.store import open_store
+
+    with open_store(options.store) as store:
+        meant = [one for name in options.maps for one in _leaving(options, store, name)]
+        report = remove(store, meant)
+    for title in report.versions:
+        print(f"{title} is removed")
+    print(f"{report.places} places and {report.pieces} pieces that no other version needs went")
+
+
+def _leaving(options: argparse.Namespace, store: FleetStore, name: str) -> list[Manifest]:
+    """The versions of a map that are to be removed."""
+    from saane_ros.fleet.engine import Where
+
+    if not name.strip():
+        raise SaaneError("The name of a map is empty: an empty one would mean all maps.")
+    versions, begun = store.manifests(name), store.meant(Where(map=name))
+    one = store.chosen(name, begun, options.version)
+    leaving = [one] if options.keep is None else versions[: max(0, len(versions) - options.keep)]
+    if versions and versions[-1] in leaving and not options.newest:
+        raise SaaneError(
+            f"{versions[-1].title} is the newest of that map, which vehicles pull: give --newest "
+            "too if it shall go."
+        )
+    return leaving
+
+
 def _find(options: argparse.Namespace) -> None:
     from saane_ros.data.images.files import read_image
     from saane_ros.embedding.loading import load_embedder
@@ -269,17 +319,23 @@ def _find(options: argparse.Namespace) -> None:
         latitude, longitude = region.positions[0].tolist()
         near = latitude, longitude, region.radius
     with open_store(options.store) as store:
-        maps = store.manifests(options.map)
+        maps = store.manifests(options.map, touching=None if region is None else region.box)
+        if not maps and region is not None:
+            print("no place")
+            return
         if not maps:
             raise SaaneError(f"The fleet store {options.store} holds no such map: push one first.")
         model = options.model or max(maps, key=lambda one: one.pushed).model
         embedder = load_embedder(model, options.weights, options.device)
         descriptor = embedder.embed([image])[0].descriptor
         where = Where(map=options.map, condition=options.condition, near=near)
-        found = find(store, embedder.fingerprint, descriptor, options.count, where)
-    if not found:
+        kinds = find(store, maps, embedder.fingerprint, descriptor, options.count, where)
+    if not kinds:
         print("no place")
-    for one in found:
-        at = "" if one.position is None else f" at {one.position[0]:.7f} {one.position[1]:.7f}"
-        taken = f" {one.condition}" if one.condition else ""
-        print(f"{one.distance:8.4f} {one.map} {one.version} {one.name}{taken}{at}")
+    for kind in kinds:
+        if kind.postprocessing != "none":
+            print(f"by {kind.postprocessing}, whose distances compare with each other alone:")
+        for one in kind.places:
+            at = "" if one.position is None else f" at {one.position[0]:.7f} {one.position[1]:.7f}"
+            taken = f" {one.condition}" if one.condition else ""
+            print(f"{one.distance:8.4f} {one.map} {one.version} {one.name}{taken}{at}")

@@ -3,16 +3,18 @@
 Maps are those of `saane_ros.localization.benchmark`, and one of them has points of 24.5 kB a place
 besides. Each is pushed, pushed again, pulled, and searched by frames between its places: by the
 store and by the map's own folder; then a version in which one place of a hundred differs is pushed
-and pulled. settle_s is the part of a push in which the embedded edition makes what came last and
-quick to search, which a server does by itself. Prints a table and writes it to
-out/bench-fleet.json. --store measures a server; without it the embedded edition in a temporary
-folder.
+and pulled, and the first is removed. Then versions of maps of a square kilometre are listed: all of
+them, and those within 5 km of a place. settle_s is the part of a push in which the embedded edition
+makes what came last and quick to search, which a server does by itself. Prints a table and writes
+it to out/bench-fleet.json. --store measures a server; without it the embedded edition in a
+temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -25,10 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.files import replacing_file
+from saane_ros.fleet.engine import Stored
+from saane_ros.fleet.manifest import MANIFEST_ROOM, Manifest, Pieces, id_of
 from saane_ros.fleet.pull import pull
 from saane_ros.fleet.push import push
+from saane_ros.fleet.region import Region
+from saane_ros.fleet.remove import remove
 from saane_ros.fleet.search import FleetIndex
-from saane_ros.fleet.store import open_store
+from saane_ros.fleet.store import BATCH_POINTS, open_store
 from saane_ros.localization.benchmark import Drive, Views, town_views, write_drive
 from saane_ros.metric.cameras import camera_of
 from saane_ros.metric.store import Points, row_type
@@ -84,6 +90,10 @@ def measure(
         began = time.perf_counter()
         pull(store, newest, maps, None)
         changed_pull_s = time.perf_counter() - began
+        settled.clear()
+        began = time.perf_counter()
+        remove(store, [manifest])
+        remove_s = time.perf_counter() - began - sum(settled)
     folder = _searched(MapSearch(route_map), frames, exact)
     return {
         "map_mb": size / 1e6,
@@ -98,6 +108,7 @@ def measure(
         "changed_places": anew.places,
         "changed_push_s": changed_s,
         "changed_pull_s": changed_pull_s,
+        "remove_s": remove_s,
         **{f"store_{name}": value for name, value in fleet.items()},
         **{f"folder_{name}": value for name, value in folder.items()},
     }
@@ -119,6 +130,34 @@ def _searched(
         "recall_1": float(np.mean(first)),
         "recall_64": float(np.mean(shared)),
     }
+
+
+def listed(address: str, count: int) -> dict[str, float]:
+    """List so many versions, ten of each map, and those near a place."""
+    side = math.ceil(math.sqrt(count / 10))
+    files = {f"file {i}": Pieces(1 << 20, (id_of(bytes([i])),)) for i in range(10)}
+    points = []
+    for number in range(count):
+        south, west = 48 + 0.009 * (number // 10 // side), 11 + 0.0135 * (number // 10 % side)
+        one = Manifest(
+            *(f"map {number // 10}", f"{number % 10:012}", "", f"{number % 10}", "", "m", "f"),
+            *(1000, 512, "float32", "none", "enu", (south, west, 0.0)),
+            *((south, west, south + 0.009, west + 0.0135), {"descriptors.npy": ""}, True, files),
+        )
+        points.append(Stored(one.id, one.payload()))
+    middle = np.array([[48 + 0.0045 * side, 11 + 0.00675 * side]])
+    region = Region(middle, 5000.0)
+    times = []
+    with open_store(address, make=True) as store:
+        store.make_room(MANIFEST_ROOM, 0)
+        for start in range(0, count, BATCH_POINTS):
+            store.engine.insert(MANIFEST_ROOM, points[start : start + BATCH_POINTS])
+        store.engine.settle(MANIFEST_ROOM)
+        for box in (None, region.box):
+            began = time.perf_counter()
+            found = [one for one in store.manifests(touching=box) if region.touches(one)]
+            times.append(time.perf_counter() - began)
+    return {"versions": count, "list_s": times[0], "near_s": times[1], "near": len(found)}
 
 
 def with_points(route_map: RouteMap, path: Path) -> RouteMap:
@@ -146,7 +185,8 @@ def with_changes(route_map: RouteMap, path: Path) -> RouteMap:
 def main(arguments: list[str] | None = None) -> int:
     """Measure maps of the given sizes."""
     parser = argparse.ArgumentParser(description="Measure what a fleet store costs.")
-    parser.add_argument("--places", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--places", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--versions", type=int, default=10_000, help="of maps that are listed")
     parser.add_argument("--store", default="", help="address of a server")
     parser.add_argument("--folder", type=Path, help="where maps are written; a temporary one")
     parser.add_argument(
@@ -159,14 +199,19 @@ def main(arguments: list[str] | None = None) -> int:
     makers: dict[str, tuple[int, Callable[[RouteMap, Path], RouteMap] | None]] = {
         f"{count:,} places": (count, None) for count in options.places
     }
-    least = min(options.places)
-    makers[f"{least:,} places with points"] = (least, with_points)
+    if options.places:
+        least = min(options.places)
+        makers[f"{least:,} places with points"] = (least, with_points)
     for name, (count, change) in makers.items():
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             results[name] = _measured(Path(folder), views, count, change, options.store)
         print(f"\n{name} of {views.day.shape[1]} values; nearest of {FOUND}")
         for key, value in results[name].items():
             print(f"  {key:18} {value:10.4g}", flush=True)
+    with tempfile.TemporaryDirectory(dir=options.folder) as place:
+        name = f"{options.versions:,} versions"
+        results[name] = listed(options.store or place, options.versions)
+    print(f"\n{name}: {results[name]}")
     with replacing_file(options.out) as part:
         part.write_text(json.dumps(results, indent=2) + "\n")
     return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.fleet.engine import Stored
+from saane_ros.fleet.engine import Box, Stored
 from saane_ros.fleet.manifest import (
-    Box,
     Manifest,
     Pieces,
     id_of,
@@ -156,7 +155,7 @@ class MapContent:
         return float(south), float(west), float(north), float(east)
 
 
-def table_of(ids: list[tuple[str, str]]) -> bytes:
+def table_of(ids: Sequence[tuple[str, str]]) -> bytes:
     """The table of a map: the ids of the point and of the piece of every place."""
     return b"".join(bytes.fromhex(one.replace("-", "")) for pair in ids for one in pair)
 
@@ -166,6 +165,12 @@ def ids_of_row(row: NDArray[np.uint8]) -> tuple[str, str]:
     texts = [row[at : at + TABLE_ROW // 2].tobytes().hex() for at in (0, TABLE_ROW // 2)]
     first, second = (f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}" for t in texts)
     return first, second
+
+
+def pieces_in(table: bytes) -> NDArray[np.bytes_]:
+    """What the places of a table have as pieces, each once: ids as 16 bytes (n,)."""
+    rows = np.frombuffer(table, np.uint8).reshape(-1, TABLE_ROW)[:, TABLE_ROW // 2 :]
+    return np.unique(np.ascontiguousarray(rows).view("S16").ravel())
 
 
 def digest_of_rows(rows: NDArray[np.int64]) -> str:

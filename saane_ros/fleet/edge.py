@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import lock_folder, replacing_file, telling_full_disk
-from saane_ros.fleet.engine import FIELDS, Stored, Where, filter_of
+from saane_ros.fleet.engine import Stored, Where, filter_of
 from saane_ros.reading import parsing, reason_of
 
 ROOMS_FILE = "fleet.json"
@@ -54,15 +54,17 @@ class EdgeEngine:
     def rooms(self) -> dict[str, int]:
         return dict(self._rooms)
 
-    def make_room(self, room: str, size: int) -> None:
+    def make_room(self, room: str, size: int, fields: Mapping[str, str]) -> None:
         if self._rooms.setdefault(room, size) != size:
             raise SaaneError(
                 f"Room {room} of the fleet store {self._folder} has vectors of "
                 f"{self._rooms[room]} values, not {size}: name another store."
             )
-        if (self._folder / room).is_dir():
-            return
         kit = self._kit
+        if (self._folder / room).is_dir():
+            with self._telling(room):
+                self._index(self._shard(room), fields)
+            return
         vectors: dict[str, Any] = {"sparse_vectors": {_NO_VECTORS: kit.EdgeSparseVectorParams()}}
         if size:
             vectors = {"vectors": kit.EdgeVectorParams(size=size, distance=kit.Distance.Euclid)}
@@ -71,14 +73,18 @@ class EdgeEngine:
             shutil.rmtree(making, ignore_errors=True)
             making.mkdir()
             shard = kit.EdgeShard.create(str(making), kit.EdgeConfig(**vectors))
-            for name, kind in FIELDS.items() if size else ():
-                schema = getattr(kit.PayloadSchemaType, kind.capitalize())
-                shard.update(kit.UpdateOperation.create_field_index(name, schema))
-            shard.flush()
+            self._index(shard, fields)
             shard.close()
             with replacing_file(self._folder / ROOMS_FILE) as part:
                 part.write_text(json.dumps({"format": FORMAT, "rooms": self._rooms}))
             os.rename(making, self._folder / room)
+
+    def _index(self, shard: Any, fields: Mapping[str, str]) -> None:
+        there = shard.info().payload_schema
+        for name in fields.keys() - there.keys():
+            schema = getattr(self._kit.PayloadSchemaType, fields[name].capitalize())
+            shard.update(self._kit.UpdateOperation.create_field_index(name, schema))
+        shard.flush()
 
     def insert(self, room: str, points: Sequence[Stored]) -> None:
         self._upsert(room, points, self._kit.UpdateMode.InsertOnly)
@@ -102,6 +108,11 @@ class EdgeEngine:
         setting = self._kit.UpdateOperation.set_payload_by_filter
         with self._telling(room):
             self._shard(room).update(setting(self._filter(where), fields))
+
+    def delete(self, room: str, where: Where) -> None:
+        deleting = self._kit.UpdateOperation.delete_points_by_filter
+        with self._telling(room):
+            self._shard(room).update(deleting(self._filter(where)))
 
     def scroll(self, room: str, where: Where) -> Iterator[Stored]:
         at = None
@@ -161,7 +172,11 @@ class EdgeEngine:
 
     def _filter(self, where: Where) -> Any:
         kit = self._kit
-        return filter_of(where, kit, kit.RangeFloat, lambda ids: kit.HasIdCondition(set(ids)))
+
+        def has_id(ids: list[str]) -> Any:
+            return kit.HasIdCondition(set(ids))
+
+        return filter_of(where, kit, kit.RangeFloat, has_id, kit.IsEmptyCondition)
 
     def _read_rooms(self) -> dict[str, int]:
         path = self._folder / ROOMS_FILE

@@ -7,14 +7,20 @@ in this process and its folder, and `remote.py`, a server or cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-FIELDS = {
+Box = tuple[float, float, float, float]
+"""South, west, north, east in degrees; of a map without an origin least y, x and greatest y, x."""
+STATE = "state"
+"""Field of what is not there for good: it is being made, or removed."""
+SIDES = ("south", "west", "north", "east")
+"""Fields of what has a box on earth."""
+PLACE_FIELDS = {
     "map": "keyword",
     "versions": "keyword",
     "token": "keyword",
@@ -23,7 +29,9 @@ FIELDS = {
     "time": "integer",
     "location": "geo",
 }
-"""Fields of a room with vectors that are indexed: a search goes by them at no price."""
+"""Fields of places that are indexed: a search goes by them at no price."""
+MANIFEST_FIELDS = {"map": "keyword", STATE: "keyword", **dict.fromkeys(SIDES, "float")}
+PIECE_FIELDS = {STATE: "keyword"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +50,8 @@ class Where:
     map, version, condition, model: of a place.  other_model: anything but this fingerprint.
     since_s, until_s: seconds since 1970, both included.  near: latitude, longitude, metres.
     versions: of one of these at least.  ids: only among these.  token: see `membership_token`.
+    state, other_states: in this one, in none of these.  touching: whose box touches this one, and
+    what was pushed before such boxes were kept.
     """
 
     map: str = ""
@@ -55,6 +65,9 @@ class Where:
     near: tuple[float, float, float] | None = None
     ids: tuple[str, ...] = ()
     token: str | None = None
+    state: str = ""
+    other_states: tuple[str, ...] = ()
+    touching: Box | None = None
 
 
 class Engine(Protocol):
@@ -64,8 +77,11 @@ class Engine(Protocol):
         """The rooms there are, and the size of their vectors, 0 without."""
         ...
 
-    def make_room(self, room: str, size: int) -> None:
-        """Make a room with vectors of so many values, or without for 0; nothing where it is."""
+    def make_room(self, room: str, size: int, fields: Mapping[str, str]) -> None:
+        """Make a room with vectors of so many values, or without for 0; nothing where it is.
+
+        fields: those that are indexed, and their kinds; what a room that is there lacks is added.
+        """
         ...
 
     def insert(self, room: str, points: Sequence[Stored]) -> None:
@@ -88,6 +104,10 @@ class Engine(Protocol):
 
     def set_fields(self, room: str, where: Where, fields: dict[str, Any]) -> None:
         """Set fields of the points that are meant, in one step for each point."""
+        ...
+
+    def delete(self, room: str, where: Where) -> None:
+        """Remove the points that are meant, each in one step with the look whether it is."""
         ...
 
     def scroll(self, room: str, where: Where) -> Iterator[Stored]:
@@ -114,10 +134,11 @@ class Engine(Protocol):
         ...
 
 
-def filter_of(where: Where, kit: Any, between: Any, has_id: Any) -> Any:
+def filter_of(where: Where, kit: Any, between: Any, has_id: Any, lacks: Any) -> Any:
     """The filter in the words of a library, whose two editions agree in most; None for all points.
 
     kit: module with the words.  between: its range of numbers.  has_id: of a list of ids.
+    lacks: of a field that a point has not.
     """
 
     def equal(key: str, value: str) -> Any:
@@ -128,6 +149,7 @@ def filter_of(where: Where, kit: Any, between: Any, has_id: Any) -> Any:
         "versions": where.version,
         "condition": where.condition,
         "model": where.model,
+        STATE: where.state,
     }
     must = [equal(key, value) for key, value in pairs.items() if value]
     if where.versions:
@@ -144,5 +166,14 @@ def filter_of(where: Where, kit: Any, between: Any, has_id: Any) -> Any:
         must.append(kit.FieldCondition(key="location", geo_radius=circle))
     if where.ids:
         must.append(has_id(list(where.ids)))
-    without = [equal("model", where.other_model)] if where.other_model else None
-    return kit.Filter(must=must or None, must_not=without) if must or without else None
+    if where.touching is not None:
+        low = [between(gte=None, lte=limit) for limit in where.touching[2:]]
+        high = [between(gte=limit, lte=None) for limit in where.touching[:2]]
+        sides = zip(SIDES, low + high, strict=True)
+        meets = kit.Filter(must=[kit.FieldCondition(key=key, range=span) for key, span in sides])
+        must.append(kit.Filter(should=[meets, lacks(STATE)]))
+    without = [equal("model", where.other_model)] if where.other_model else []
+    if where.other_states:
+        some = kit.MatchAny(any=list(where.other_states))
+        without.append(kit.FieldCondition(key=STATE, match=some))
+    return kit.Filter(must=must or None, must_not=without or None) if must or without else None

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
+from saane_ros.fleet.engine import SIDES, STATE, Box
 from saane_ros.metric.store import ROWS_FILE
 from saane_ros.route_map.info import MapInfo
 from saane_ros.route_map.verification import DESCRIPTOR_FILE, GRIDS_FILE
@@ -26,8 +27,9 @@ VERSION_LETTERS = 12
 MANIFEST_ROOM = "saane_maps"
 PIECE_ROOM = "saane_pieces"
 
-Box = tuple[float, float, float, float]
-"""South, west, north, east in degrees; of a map without an origin least y, x and greatest y, x."""
+PENDING, WHOLE, REMOVING = "pending", "whole", "removing"
+"""States of a version: all is sent and is looked at once more; to be had; on its way out. What was
+pushed by a release without states is whole."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,16 @@ class Manifest:
         return f"{self.map} version {self.version}"
 
     def payload(self) -> dict[str, Any]:
-        """What its point holds: itself as text, so that no engine's numbers can change it."""
+        """What its point holds: itself as text, so that no engine's numbers can change it.
+
+        Its box on earth is told beside, for the engine to choose by.
+        """
         text = json.dumps(asdict(self))
-        head = {"format": FORMAT, "map": self.map, "version": self.version}
-        return {**head, "manifest": text, "digest": _digest(text)}
+        head = {"format": FORMAT, "map": self.map, "version": self.version, STATE: WHOLE}
+        sides = {}
+        if self.origin is not None and self.box is not None:
+            sides = dict(zip(SIDES, self.box, strict=True))
+        return {**head, **sides, "manifest": text, "digest": _digest(text)}
 
 
 def place_id(text: str, vector: NDArray[np.float32]) -> str:

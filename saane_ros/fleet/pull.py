@@ -73,8 +73,8 @@ class PullReport:
 def pull(store: FleetStore, manifest: Manifest, maps: Path, region: Region | None) -> PullReport:
     """Pull into the working set below `maps`; nothing is installed.
 
-    Raises SaaneError where the store does not answer or gives something else than was pushed, or no
-    place lies in the region; what was here before stays.
+    Raises SaaneError where the store does not answer or gives something else than was pushed, the
+    version was removed meanwhile, or no place lies in the region; what was here before stays.
     """
     target = WorkingSet(maps, manifest.map)
     if not set(manifest.files) <= {*OWN_FILES, INFO_FILE} - {*BY_PLACE}:
@@ -82,7 +82,7 @@ def pull(store: FleetStore, manifest: Manifest, maps: Path, region: Region | Non
     whole = target.path(manifest.version)
     if region is None and _usable(whole):
         return PullReport(whole, manifest.version, False, manifest.places)
-    with telling_full_disk(whole):
+    with telling_full_disk(whole), store.reading(manifest):
         return _Pull(store, manifest, target).run(region)
 
 

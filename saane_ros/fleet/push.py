@@ -2,7 +2,9 @@
 
 The manifest comes last, so a push that is cut off shows nothing and goes on where it was. Pieces
 and places are named by their content: two vehicles that push one map send the same, and of
-different maps of one name each becomes a version.
+different maps of one name each becomes a version. A removal (`remove.py`) may take meanwhile what
+was found to be there: so the manifest is pending at first, by which no removal begins to take what
+it names, and all is looked at once more before it is shown.
 """
 
 from __future__ import annotations
@@ -12,10 +14,13 @@ from dataclasses import dataclass
 
 from saane_ros.errors import SaaneError
 from saane_ros.fleet.content import EMPTY, PIECE_BYTES, MapContent, table_of
-from saane_ros.fleet.engine import Stored, Where
+from saane_ros.fleet.engine import STATE, Stored, Where
 from saane_ros.fleet.manifest import (
     MANIFEST_ROOM,
+    PENDING,
     PIECE_ROOM,
+    REMOVING,
+    WHOLE,
     Manifest,
     Pieces,
     id_of,
@@ -50,14 +55,17 @@ def push(
     """Push a map; a version that is there already is left as it is.
 
     everything: send all of it, also what is there, to mend what was damaged. Raises SaaneError for
-    a map of an older format, and where the store does not answer, is full or holds another model's
-    places.
+    a map of an older format, and where the store does not answer, is full, holds another model's
+    places or is about to remove the version.
     """
     route_map.localizable()
     content = MapContent(route_map, condition)
     info = route_map.info
     report = PushReport(content.version, of_places=len(content))
-    if store.has(info.name, content.version):
+    state = store.state(info.name, content.version)
+    if state == REMOVING:
+        raise _removed(store, f"{info.name} version {content.version}")
+    if state == WHOLE:
         report.new = False
         if not everything:
             return report
@@ -81,53 +89,92 @@ def push(
         points = {point.id: point for _, point, _ in batch}
         report.places += _send_places(store, room, points, content.version, everything)
         ids += [(point.id, id_of(piece)) for _, point, piece in batch]
-    files = {}
-    for name in content.file_names():
-        files[name] = _send_file(store, content.file_pieces(name), everything, report)
-    table = table_of(ids)
-    cut = (table[at : at + PIECE_BYTES] for at in range(0, len(table), PIECE_BYTES))
-    manifest = content.manifest(files, _send_file(store, cut, everything, report))
+    manifest, sent = _send_files(store, content, ids, everything)
+    report.bytes += sent
     for name in (PIECE_ROOM, room):
         store.engine.settle(name)
-    _publish(store, manifest, everything)
+    pending = {**manifest.payload(), STATE: PENDING}
+    store.engine.insert(MANIFEST_ROOM, [Stored(manifest.id, pending)])
+    _look_again(store, content, manifest, ids)
+    # Of two vehicles that push one map the first is named; what is being removed is left alone.
+    meant = Where(ids=(manifest.id,), state=PENDING)
+    if everything:
+        meant = Where(ids=(manifest.id,), other_states=(REMOVING,))
+    store.engine.set_fields(MANIFEST_ROOM, meant, manifest.payload())
+    if store.state(info.name, content.version) != WHOLE:
+        raise _removed(store, manifest.title)
+    store.engine.settle(MANIFEST_ROOM)
     return report
 
 
-def _publish(store: FleetStore, manifest: Manifest, everything: bool) -> None:
-    write = store.engine.replace if everything else store.engine.insert
-    write(MANIFEST_ROOM, [Stored(manifest.id, manifest.payload())])
-    store.engine.settle(MANIFEST_ROOM)
+def _removed(store: FleetStore, title: str) -> SaaneError:
+    return SaaneError(
+        f"{title} is being removed from the fleet store {store.address}: wait for `saane fleet "
+        "remove`, or give it again where it was cut off, and push then."
+    )
 
 
-def _send_file(
-    store: FleetStore, pieces: Iterable[bytes], everything: bool, report: PushReport
-) -> Pieces:
-    ids, size = [], 0
-    for piece in pieces:
-        ids.append(id_of(piece))
-        size += len(piece)
-        report.bytes += store.send_pieces({ids[-1]: piece}, everything)
-    return Pieces(size, tuple(ids))
+def _look_again(
+    store: FleetStore, content: MapContent, manifest: Manifest, ids: Sequence[tuple[str, str]]
+) -> None:
+    """Send what a removal took since it was looked at, or is about to take."""
+    rows = {two: row for row, (_, two) in enumerate(ids) if two != EMPTY}
+    names = list(rows)
+    for start in range(0, len(names), BATCH_POINTS):
+        for one in store.lost(names[start : start + BATCH_POINTS]):
+            store.send_pieces({one: content.piece(rows[one])}, True)
+    _send_files(store, content, ids, False)
+    there = store.engine.count(manifest.room, Where(map=manifest.map, version=manifest.version))
+    if there < len({one for one, _ in ids}):
+        raise _removed(store, manifest.title)
+
+
+def _send_files(
+    store: FleetStore, content: MapContent, ids: Sequence[tuple[str, str]], everything: bool
+) -> tuple[Manifest, int]:
+    """The manifest, when all but it is there, and how many bytes were sent."""
+    sent = 0
+
+    def send(pieces: Iterable[bytes]) -> Pieces:
+        nonlocal sent
+        names, size = [], 0
+        for piece in pieces:
+            names.append(id_of(piece))
+            size += len(piece)
+            sent += store.send_pieces({names[-1]: piece}, everything)
+        return Pieces(size, tuple(names))
+
+    files = {name: send(content.file_pieces(name)) for name in content.file_names()}
+    table = table_of(ids)
+    cut = (table[at : at + PIECE_BYTES] for at in range(0, len(table), PIECE_BYTES))
+    return content.manifest(files, send(cut)), sent
 
 
 def _send_places(
     store: FleetStore, room: str, points: dict[str, Stored], version: str, everything: bool
 ) -> int:
     """Add places that are not there, and the version to all of them; gives how many were new."""
-    absent = store.absent(room, list(points))
+    new: set[str] = set()
     if everything:
+        new = store.absent(room, list(points))
         _mend(store, room, points)
-    elif absent:
-        store.engine.insert(room, [points[one] for one in sorted(absent)])
+    first = {"versions": [version], "token": membership_token([version])}
     waiting = list(points)
     for _ in range(_TRIES):
         found = store.engine.get(room, waiting, ["versions"])
         waiting = [one for one in waiting if version not in _versions(found.get(one))]
         if not waiting:
-            return len(absent)
+            return len(new)
+        absent = [one for one in waiting if one not in found]
+        if absent:
+            # Another vehicle may have added one since: then that one stays.
+            given = [(points[one], {**points[one].payload, **first}) for one in absent]
+            store.engine.insert(room, [Stored(one.id, told, one.vector) for one, told in given])
+            new.update(absent)
         groups: dict[tuple[str, ...], list[str]] = {}
         for one in waiting:
-            groups.setdefault(tuple(_versions(found.get(one))), []).append(one)
+            if one in found:
+                groups.setdefault(tuple(_versions(found[one])), []).append(one)
         for versions, members in groups.items():
             # Another vehicle may have changed the list since: then these are no longer meant.
             meant = Where(ids=tuple(members), token=membership_token(list(versions)))

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
+from saane_ros.fleet.engine import Box
 from saane_ros.fleet.manifest import Manifest
 from saane_ros.geodesy import geographic, local
 from saane_ros.reading import read_named_rows
 
 _METRES_A_DEGREE = 111_000.0
+_SPARE = 1e-9
+"""Degrees: a box is rounded otherwise than what it stands for."""
 _THINNED = 4
 """Positions of a route closer than this part of the radius are left out."""
 
@@ -30,14 +33,29 @@ class Region:
     positions: NDArray[np.float64]
     radius: float
 
+    @property
+    def box(self) -> Box:
+        """What lies around all of it, of latitudes and longitudes."""
+        up, beside = self._margins()
+        (south, west), (north, east) = self.positions.min(axis=0), self.positions.max(axis=0)
+        wide = float(beside.max()) + _SPARE
+        return (
+            *(float(south) - up - _SPARE, float(west) - wide),
+            *(float(north) + up + _SPARE, float(east) + wide),
+        )
+
+    def _margins(self) -> tuple[float, NDArray[np.float64]]:
+        """The radius in degrees of latitude, and at each position in those of longitude."""
+        up = self.radius / _METRES_A_DEGREE
+        return up, up / np.maximum(np.cos(np.radians(self.positions[:, 0])), 0.01)
+
     def touches(self, manifest: Manifest) -> bool:
         """Whether a map with an origin may have places here: its box tells, a little too often."""
         if manifest.box is None or manifest.origin is None:
             return False
         south, west, north, east = manifest.box
         latitude, longitude = self.positions.T
-        up = self.radius / _METRES_A_DEGREE
-        beside = up / np.maximum(np.cos(np.radians(latitude)), 0.01)
+        up, beside = self._margins()
         inside = (latitude >= south - up) & (latitude <= north + up)
         inside &= (longitude >= west - beside) & (longitude <= east + beside)
         return bool(inside.any())

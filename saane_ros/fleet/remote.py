@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.errors import SaaneError
-from saane_ros.fleet.engine import FIELDS, Stored, Where, filter_of
+from saane_ros.fleet.engine import Stored, Where, filter_of
 from saane_ros.reading import parsing, reason_of
 
 KEY_VARIABLE = "QDRANT_API_KEY"
@@ -82,7 +82,7 @@ class RemoteEngine:
         names = [one.name for one in self._call(self._client.get_collections).collections]
         return {name: self._size(name) for name in names}
 
-    def make_room(self, room: str, size: int) -> None:
+    def make_room(self, room: str, size: int, fields: Mapping[str, str]) -> None:
         kit, client = self._kit, self._client
         if not self._call(lambda: client.collection_exists(room)):
             vectors: Any = {}
@@ -91,9 +91,10 @@ class RemoteEngine:
             self._unless_there(
                 lambda: client.create_collection(room, vectors, on_disk_payload=True)
             )
-            for name, kind in FIELDS.items() if size else ():
-                schema = kit.PayloadSchemaType(kind)
-                self._call(partial(client.create_payload_index, room, name, schema))
+        there = self._call(lambda: client.get_collection(room)).payload_schema
+        for name in fields.keys() - there.keys():
+            schema = kit.PayloadSchemaType(fields[name])
+            self._call(partial(client.create_payload_index, room, name, schema))
         if self._size(room) != size:
             raise SaaneError(
                 f"Room {room} of the fleet store {self._address} has vectors of "
@@ -125,6 +126,11 @@ class RemoteEngine:
         self._call(
             lambda: self._client.set_payload(room, fields, chosen, wait=True, ordering=strong)
         )
+
+    def delete(self, room: str, where: Where) -> None:
+        chosen = self._kit.FilterSelector(filter=self._filter(where))
+        strong = self._kit.WriteOrdering.STRONG
+        self._call(lambda: self._client.delete(room, chosen, wait=True, ordering=strong))
 
     def scroll(self, room: str, where: Where) -> Iterator[Stored]:
         at: Any = None
@@ -185,7 +191,14 @@ class RemoteEngine:
 
     def _filter(self, where: Where) -> Any:
         kit = self._kit
-        return filter_of(where, kit, kit.Range, lambda ids: kit.HasIdCondition(has_id=ids))
+
+        def has_id(ids: list[str]) -> Any:
+            return kit.HasIdCondition(has_id=ids)
+
+        def lacks(field: str) -> Any:
+            return kit.IsEmptyCondition(is_empty=kit.PayloadField(key=field))
+
+        return filter_of(where, kit, kit.Range, has_id, lacks)
 
     def _unless_there(self, make: Callable[[], object]) -> None:
         """Two vehicles may make one room at a time."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,8 @@ from saane_ros.fleet.content import TABLE_ROW, ids_of_row
 from saane_ros.fleet.engine import Stored, Where
 from saane_ros.fleet.manifest import Manifest
 from saane_ros.fleet.store import FleetStore
+from saane_ros.route_map.postprocessing import NONE
+from saane_ros.route_map.postprocessing_file import POSTPROCESSING_FILE, read_postprocessing
 
 
 class FleetIndex:
@@ -48,32 +53,59 @@ class Found:
     distance: float
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Places, the nearest first, whose descriptors went through one post-processing."""
+
+    postprocessing: str
+    places: list[Found]
+
+
 def find(
     store: FleetStore,
+    manifests: Sequence[Manifest],
     fingerprint: str,
     descriptor: NDArray[np.float32],
     k: int,
     where: Where,
-) -> list[Found]:
-    """The k places of all maps of a model that are nearest to a descriptor (D,), the nearest first.
+) -> list[Alike]:
+    """The k places that are nearest to a raw descriptor (D,), of each kind of maps of its model.
 
-    Only the newest versions of maps whose descriptors went through no post-processing are asked, as
-    distances of others mean something else. Raises SaaneError.
+    manifests: of which the newest version of each map is asked, in the order of `store.manifests`.
+    Maps without a post-processing are one kind and come first; others are of one kind where they
+    share it, and the descriptor goes through it before. A kind without such places is left out.
+    Raises SaaneError.
     """
-    newest: dict[str, Manifest] = {}
-    for one in store.manifests(where.map):
-        if one.fingerprint == fingerprint and one.size == len(descriptor):
-            newest[one.map] = one
-    plain = [one for one in newest.values() if one.postprocessing == "none"]
-    if where.version:
-        plain = [one for one in plain if one.version.startswith(where.version)]
-    if not plain:
-        return []
-    versions = tuple(sorted(one.version for one in plain))
-    asked = replace(where, version="", versions=versions, model=fingerprint)
-    points = store.engine.nearest(plain[0].room, descriptor, k, asked)
-    vectors = store.places(plain[0].room, [one.id for one in points])
-    return [_found(one, vectors[one.id], versions, descriptor) for one in points]
+    newest = {one.map: one for one in manifests if one.fingerprint == fingerprint}
+    kinds: dict[tuple[str, tuple[str, ...]], list[Manifest]] = {}
+    for one in newest.values():
+        file = one.files.get(POSTPROCESSING_FILE)
+        kinds.setdefault((one.room, () if file is None else file.ids), []).append(one)
+    alike = []
+    for _, maps in sorted(kinds.items(), key=lambda kind: (kind[0][1] != (), kind[0])):
+        query = _processed(store, maps[0], descriptor)
+        versions = tuple(sorted(one.version for one in maps))
+        asked = replace(where, version="", versions=versions, model=fingerprint)
+        points = store.engine.nearest(maps[0].room, query, k, asked)
+        vectors = store.places(maps[0].room, [one.id for one in points])
+        if points:
+            found = [_found(one, vectors[one.id], versions, query) for one in points]
+            alike.append(Alike(maps[0].postprocessing, found))
+    return alike
+
+
+def _processed(
+    store: FleetStore, manifest: Manifest, descriptor: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The descriptor as a query of the map."""
+    if manifest.postprocessing == NONE:
+        return descriptor
+    if POSTPROCESSING_FILE not in manifest.files:
+        raise store.damaged(manifest.id)
+    with tempfile.TemporaryDirectory() as folder, store.reading(manifest):
+        path = Path(folder) / POSTPROCESSING_FILE
+        path.write_bytes(b"".join(store.read(manifest.files[POSTPROCESSING_FILE])))
+        return read_postprocessing(path, manifest.postprocessing).apply(descriptor[None])[0]
 
 
 def _found(

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from saane_ros.errors import SaaneError
 from saane_ros.fleet.edge import EdgeEngine
-from saane_ros.fleet.engine import Engine, Stored, Where
+from saane_ros.fleet.engine import (
+    MANIFEST_FIELDS,
+    PIECE_FIELDS,
+    PLACE_FIELDS,
+    STATE,
+    Box,
+    Engine,
+    Stored,
+    Where,
+)
 from saane_ros.fleet.manifest import (
     MANIFEST_ROOM,
+    PENDING,
     PIECE_ROOM,
+    REMOVING,
+    WHOLE,
     Manifest,
     Pieces,
     id_of,
@@ -33,6 +45,10 @@ BATCH_POINTS = 256
 ADDRESS_VARIABLE = "SAANE_FLEET"
 
 
+class LackingError(SaaneError):
+    """What a version needs is not there, or no longer."""
+
+
 class FleetStore:
     """The maps of a fleet in the engine at an address; get one by `open_store`."""
 
@@ -40,15 +56,23 @@ class FleetStore:
         self.address, self.engine = address, engine
         self._rooms = engine.rooms()
 
-    def manifests(self, name: str = "", faults: list[str] | None = None) -> list[Manifest]:
+    def manifests(
+        self, name: str = "", faults: list[str] | None = None, touching: Box | None = None
+    ) -> list[Manifest]:
         """All versions of all maps, or of one; by name, then as they were pushed.
 
-        Raises SaaneError for one that is damaged, or adds its sentence to `faults`.
+        touching: leave out most of those on earth that lie elsewhere. Raises SaaneError for one
+        that is damaged, or adds its sentence to `faults`.
         """
+        where = Where(map=name, other_states=(PENDING, REMOVING), touching=touching)
+        return self.meant(where, faults)
+
+    def meant(self, where: Where, faults: list[str] | None = None) -> list[Manifest]:
+        """The same of those that are meant, in whatever state."""
         if MANIFEST_ROOM not in self._rooms:
             return []
         read = []
-        for one in self.engine.scroll(MANIFEST_ROOM, Where(map=name)):
+        for one in self.engine.scroll(MANIFEST_ROOM, where):
             try:
                 read.append(read_manifest(one.payload, self._where))
             except SaaneError as error:
@@ -59,7 +83,10 @@ class FleetStore:
 
     def manifest(self, name: str, version: str = "") -> Manifest:
         """A version of a map, by the beginning of its name, the newest for an empty one."""
-        versions = self.manifests(name)
+        return self.chosen(name, self.manifests(name), version)
+
+    def chosen(self, name: str, versions: list[Manifest], version: str) -> Manifest:
+        """The same, of the versions of a map that are given."""
         if not versions:
             names = sorted({one.map for one in self.manifests()})
             there = f"there are {', '.join(names[:8])}" if names else "it holds no map"
@@ -73,14 +100,33 @@ class FleetStore:
             )
         return meant[-1]
 
-    def has(self, name: str, version: str) -> bool:
-        """Whether this version of a map is there."""
+    def state(self, name: str, version: str) -> str:
+        """Of a version of a map; empty where it is not there."""
         one = manifest_id(name, version)
-        return MANIFEST_ROOM in self._rooms and not self.absent(MANIFEST_ROOM, [one])
+        if MANIFEST_ROOM not in self._rooms:
+            return ""
+        found = self.engine.get(MANIFEST_ROOM, [one], [STATE])
+        return str(found[one].payload.get(STATE) or WHOLE) if one in found else ""
 
     def make_room(self, room: str, size: int) -> None:
-        self.engine.make_room(room, size)
+        fields: Mapping[str, str] = PLACE_FIELDS
+        if not size:
+            fields = MANIFEST_FIELDS if room == MANIFEST_ROOM else PIECE_FIELDS
+        self.engine.make_room(room, size, fields)
         self._rooms[room] = size
+
+    @contextmanager
+    def reading(self, manifest: Manifest) -> Iterator[None]:
+        """Around what reads a version, which another command may remove meanwhile."""
+        try:
+            yield
+        except LackingError as error:
+            if self.state(manifest.map, manifest.version) == WHOLE:
+                raise
+            raise SaaneError(
+                f"{manifest.title} was removed from the fleet store {self.address} while it was "
+                "read: take another version; what is on this disk goes on."
+            ) from error
 
     def absent(self, room: str, ids: Sequence[str]) -> set[str]:
         """Which of these are not there."""
@@ -88,13 +134,21 @@ class FleetStore:
 
     def send_pieces(self, pieces: dict[str, bytes], everything: bool) -> int:
         """Add pieces that are not there yet, or all; gives how many bytes were sent."""
-        new = list(pieces) if everything else sorted(self.absent(PIECE_ROOM, list(pieces)))
+        new = list(pieces) if everything else self.lost(list(pieces))
         points = [
             Stored(one, {"data": base64.b64encode(pieces[one]).decode("ascii")}) for one in new
         ]
         if points:
             self.engine.replace(PIECE_ROOM, points)
         return sum(len(pieces[one]) for one in new)
+
+    def lost(self, pieces: list[str]) -> list[str]:
+        """Those that are not there, or that a removal is about to take: what is sent stays."""
+        lost = self.absent(PIECE_ROOM, pieces)
+        going = Where(ids=tuple(pieces), state=REMOVING)
+        if pieces and self.engine.count(PIECE_ROOM, going):
+            lost |= {one.id for one in self.engine.scroll(PIECE_ROOM, going)}
+        return sorted(lost)
 
     def pieces(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The pieces of these names; SaaneError where one is missing or is another."""
@@ -137,7 +191,7 @@ class FleetStore:
             raise self.damaged(pieces.ids[0] if pieces.ids else "of a file")
 
     def lacking(self, one: str) -> SaaneError:
-        return SaaneError(
+        return LackingError(
             f"{self._where} lacks piece {one} of a map that it lists: push the folder of the map "
             "again with --everything."
         )

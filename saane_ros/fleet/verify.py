@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from saane_ros.errors import SaaneError
 from saane_ros.fleet.content import EMPTY, TABLE_ROW, ids_of_row
 from saane_ros.fleet.manifest import Manifest
-from saane_ros.fleet.store import BATCH_BYTES, BATCH_POINTS, FleetStore
+from saane_ros.fleet.store import BATCH_BYTES, BATCH_POINTS, FleetStore, LackingError
 from saane_ros.progress import progress
 
 
 def verify(store: FleetStore, manifest: Manifest) -> int:
     """Read all of a version; gives its bytes, or raises SaaneError on the first fault."""
+    with store.reading(manifest):
+        return _verify(store, manifest)
+
+
+def _verify(store: FleetStore, manifest: Manifest) -> int:
     total = 0
     for pieces in manifest.files.values():
         total += sum(map(len, store.read(pieces)))
@@ -28,7 +32,7 @@ def verify(store: FleetStore, manifest: Manifest) -> int:
         found = store.places(manifest.room, points)
         stray = [one for one in points if manifest.version not in found[one].payload["versions"]]
         if stray:
-            raise SaaneError(
+            raise LackingError(
                 f"The fleet store {store.address} finds no place {stray[0]} in {manifest.title}, "
                 "although it is one of it: push the folder of the map again with --everything."
             )

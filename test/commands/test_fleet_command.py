@@ -98,6 +98,52 @@ def test_a_photo_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert told(capsys, "find", photo, "--condition", "noon") == "no place\n"
 
 
+def test_a_photo_is_found_in_maps_with_a_post_processing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, kind in (("a", "none"), ("b", "mean")):
+        street(tmp_path / f"{name}.routemap", seed=50, postprocessing=kind)
+        told(capsys, "push", tmp_path / f"{name}.routemap")
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), smooth_scene(57, 48, 64)[..., ::-1])
+    lines = told(capsys, "find", photo, "--count", "1").splitlines()
+    assert lines[1] == "by mean, whose distances compare with each other alone:"
+    assert [line.split()[1::2] for line in (lines[0], lines[2])] == [["a", "7.png"], ["b", "7.png"]]
+
+
+def test_versions_are_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, found = tmp_path / "street.routemap", []
+    for number in range(4):
+        street(path, changed=[number])
+        found.append(told(capsys, "push", path).split()[2])
+    street(tmp_path / "road.routemap", seed=50)
+    told(capsys, "push", tmp_path / "road.routemap")
+    newest = f"street version {found[3]} is the newest of that map, which vehicles pull: give"
+    for words in (("--version", found[3]), ("--keep", "0")):
+        assert newest in told(capsys, "remove", "street", *words, code=1)
+    assert "has no map lane: there are road, street" in told(
+        capsys, "remove", "lane", "--keep", "1", code=1
+    )
+    assert "has no versions zz of map street" in told(
+        capsys, "remove", "street", "--version", "zz", code=1
+    )
+    for name in ("", " "):
+        assert "The name of a map is empty" in told(capsys, "remove", name, "--keep", "1", code=1)
+    assert len(told(capsys, "list").splitlines()) == 5
+    lines = told(capsys, "remove", "street", "--version", found[1][:8]).splitlines()
+    assert lines[0] == f"street version {found[1]} is removed"
+    # Its own changed place alone: all others have the places that these changed.
+    assert lines[1].startswith("1 places and ")
+    lines = told(capsys, "remove", "street", "road", "--keep", "1").splitlines()
+    assert sorted(lines[:2]) == sorted(f"street version {found[i]} is removed" for i in (0, 2))
+    assert [line.split()[1] for line in told(capsys, "list", "street").splitlines()] == [found[3]]
+    assert told(capsys, "verify").count("is whole") == 2
+    nothing = told(capsys, "remove", "street", "--keep", "1")
+    assert nothing == "0 places and 0 pieces that no other version needs went\n"
+    told(capsys, "remove", "street", "--keep", "0", "--newest")
+    assert [line.split()[0] for line in told(capsys, "list").splitlines()] == ["road"]
+
+
 def test_mistakes_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

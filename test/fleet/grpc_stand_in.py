@@ -76,6 +76,12 @@ class _Points(grpc.PointsServicer):
             self._engine.set_payload(request.collection_name, payload, meant)
         return _done()
 
+    def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
+        meant = GrpcToRest.convert_points_selector(request.points)
+        with self._lock:
+            self._engine.delete(request.collection_name, meant)
+        return _done()
+
     def Scroll(self, request: Any, context: Any) -> Any:  # noqa: N802
         with self._lock:
             found, _ = self._engine.scroll(
@@ -112,12 +118,33 @@ def _done() -> Any:
     return grpc.PointsOperationResponse(result=result)
 
 
+class Failing(wire.ServerInterceptor):
+    """Ends calls of a method with a status, all after the first few."""
+
+    def __init__(self) -> None:
+        self.code, self.method, self.after = "", "", 0
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        if not self.code or not details.method.endswith(f"Points/{self.method}"):
+            return continuation(details)
+        self.after -= 1
+        if self.after >= 0:
+            return continuation(details)
+
+        def refuse(request: Any, context: Any) -> None:
+            context.abort(getattr(wire.StatusCode, self.code), "so it is")
+
+        return wire.unary_unary_rpc_method_handler(refuse)
+
+
 @contextmanager
-def running_grpc() -> Iterator[str]:
+def running_grpc(failing: Failing | None = None) -> Iterator[str]:
     """The server, while the block runs; its address."""
     engine = QdrantClient(":memory:")
     most = ("grpc.max_receive_message_length", 32 << 20)
-    server = wire.server(ThreadPoolExecutor(4), options=[most])
+    server = wire.server(
+        ThreadPoolExecutor(4), options=[most], interceptors=[failing] if failing else []
+    )
     grpc.add_QdrantServicer_to_server(_Root(), server)
     grpc.add_CollectionsServicer_to_server(_Collections(engine), server)
     grpc.add_PointsServicer_to_server(_Points(engine), server)

@@ -21,9 +21,15 @@ pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
 from qdrant_client import QdrantClient, models
 
 Fault = Callable[[str, str, int], str]
-"""From method, path and the number of the call to what goes wrong: `away`, `half`, `full`, `slow`,
-`fewer`, `changed`; empty where nothing does."""
+"""From method, path and the number of the call to what goes wrong: `away`, `half`, `full`,
+`busy`, `slow`, `fewer`, `changed`, `closed`; empty where nothing does."""
 SLOW_S = 3.0
+_REFUSED = {
+    "full": (500, "Service internal error: No space left"),
+    "no storage": (507, "Insufficient Storage"),
+    "busy": (503, "Service Unavailable"),
+    "closed": (403, "Forbidden: key"),
+}
 
 
 class StandIn(ThreadingHTTPServer):
@@ -77,8 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "slow":
             time.sleep(SLOW_S)
         status, content = 200, b""
-        if fault == "full":
-            status, told = 500, {"status": {"error": "Service internal error: No space left"}}
+        if fault in _REFUSED:
+            status, why = _REFUSED[fault]
+            told = {"status": {"error": why}}
         else:
             try:
                 with self.server.lock:
@@ -128,6 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             assert "wait" in parse_qs(urlsplit(self.path).query)
             asked = models.SetPayload(**body)
             engine.set_payload(room, asked.payload, models.FilterSelector(filter=asked.filter))
+            return {"operation_id": 0, "status": "completed"}
+        if call == ("POST", "points", "delete"):
+            meant = models.FilterSelector(**body)
+            engine.delete(room, meant)
             return {"operation_id": 0, "status": "completed"}
         if call == ("POST", "points", "scroll"):
             asked = models.ScrollRequest(**body)

@@ -16,7 +16,8 @@ from scenes import ColourGridEmbedder
 
 from saane_ros.errors import SaaneError
 from saane_ros.fleet import store as store_module
-from saane_ros.fleet.engine import Where
+from saane_ros.fleet.engine import Stored, Where
+from saane_ros.fleet.manifest import MANIFEST_ROOM
 from saane_ros.fleet.pull import pull
 from saane_ros.fleet.push import push
 from saane_ros.fleet.region import Region
@@ -200,17 +201,91 @@ def test_filters_mean_what_they_say(store: FleetStore, tmp_path: Path) -> None:
     ):
         assert store.engine.count(room, where) == count, where
     query = np.asarray(maps["dusk"].descriptors[12])
-    best, *_ = find(store, fingerprint, query, 3, Where())
+    there = store.manifests()
+    (kind,) = find(store, there, fingerprint, query, 3, Where())
+    best, *_ = kind.places
     assert (best.map, best.name, best.condition, best.distance) == ("dusk", "12.png", "dusk", 0)
     assert best.position is not None
     np.testing.assert_allclose(
         best.position, from_enu(np.array([[24.0, 0.0, 0.0]]), origin)[0, :2], atol=1e-9
     )
-    (elsewhere,) = find(store, fingerprint, query, 1, Where(map="noon"))
+    (kind,) = find(store, there, fingerprint, query, 1, Where(map="noon"))
+    (elsewhere,) = kind.places
     gaps = np.linalg.norm(np.asarray(maps["noon"].descriptors) - query, axis=1)
     assert elsewhere.name == f"{int(gaps.argmin())}.png"
     assert elsewhere.distance == pytest.approx(float(gaps.min()), rel=1e-6)
-    assert find(store, "another model", query, 1, Where()) == []
+    assert find(store, there, "another model", query, 1, Where()) == []
+
+
+def test_maps_with_a_post_processing_are_asked_by_their_own(
+    store: FleetStore, tmp_path: Path
+) -> None:
+    """Each kind apart, with the distances that the map's own folder gives."""
+    kinds = {"plain": "none", "mean": "mean", "other": "mean", "pca": "pca512"}
+    maps = {}
+    for number, (name, kind) in enumerate(kinds.items()):
+        path = tmp_path / f"{name}.routemap"
+        maps[name] = street(path, seed=40 * number, postprocessing=kind)
+        push(store, maps[name])
+    push(store, street(tmp_path / "copy" / "twin.routemap", seed=40, postprocessing="mean"))
+    (frame,) = drive(40, [7])
+    query = ColourGridEmbedder().embed([frame.image])[0].descriptor
+    fingerprint = ColourGridEmbedder.fingerprint
+    found = find(store, store.manifests(), fingerprint, query, 4, Where())
+    assert found[0].postprocessing == "none"
+    names = sorted({one.map for one in kind.places} for kind in found)
+    assert sorted(map(sorted, names)) == [["mean", "twin"], ["other"], ["pca"], ["plain"]]
+    for kind in found:
+        for one in kind.places:
+            route_map = maps["mean" if one.map == "twin" else one.map]
+            assert kind.postprocessing == kinds["mean" if one.map == "twin" else one.map]
+            after = route_map.postprocessing
+            asked = query if after is None else after.apply(query[None])[0]
+            row = next(i for i, place in enumerate(route_map.places) if place.name == one.name)
+            gap = np.linalg.norm(np.asarray(route_map.descriptors[row], np.float32) - asked)
+            assert one.distance == pytest.approx(float(gap), abs=1e-4)
+        distances = [one.distance for one in kind.places]
+        assert distances == sorted(distances)
+        if {one.map for one in kind.places} == {"mean", "twin"}:
+            assert [one.name for one in kind.places[:2]] == ["7.png"] * 2
+            assert distances[0] == pytest.approx(0, abs=1e-3)
+
+
+def test_the_engine_leaves_out_maps_that_lie_elsewhere(store: FleetStore, tmp_path: Path) -> None:
+    """And none that the box of a region touches, of whatever release and without a position."""
+    random = np.random.default_rng(1)
+    push(store, street(tmp_path / "plain.routemap", places=3))
+    (first,) = store.manifests()
+    points = []
+    for number in range(200):
+        south, west = random.uniform([-60, -170], [60, 170])
+        north, east = np.array([south, west]) + random.uniform(0, 0.2, 2)
+        one = replace(
+            first,
+            map=f"m{number}",
+            origin=(south, west, 0.0),
+            box=(float(south), float(west), float(north), float(east)),
+        )
+        payload = one.payload()
+        if number % 5 == 0:  # as an earlier release left it
+            payload = {name: payload[name] for name in ("format", "map", "version")} | {
+                name: payload[name] for name in ("manifest", "digest")
+            }
+        points.append(Stored(one.id, payload))
+    store.engine.insert(MANIFEST_ROOM, points)
+    everything = store.manifests()
+    assert len(everything) == 201
+    read = 0
+    for centre in random.uniform([-60, -170], [60, 170], (40, 2)):
+        route = centre + random.uniform(-3, 3, (5, 2))
+        region = Region(route, float(random.uniform(1, 200_000)))
+        there = store.manifests(touching=region.box)
+        wanted = [one for one in everything if region.touches(one)]
+        assert [one for one in there if region.touches(one)] == wanted
+        read += len(there)
+        assert {one.map for one in there} >= {f"m{number}" for number in range(0, 200, 5)}
+        assert "plain" not in {one.map for one in there}
+    assert read < 40 * 70
 
 
 def test_the_store_is_made_anew_from_folders(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ BASES: list[tuple[str, Given]] = [
     ("fleet install", {"map": ["street"], "version": ["a"], "--to": ["maps"]}),
     ("fleet rollback", {"map": ["street"], "--to": ["maps"]}),
     ("fleet verify", {**_STORE}),
+    ("fleet remove", {"maps": ["street"], "--keep": ["5"], **_STORE}),
     ("fleet find", {"image": ["images/0.png"], **_STORE}),
     ("models list", {}),
     ("models verify", {"model": ["saane-town"]}),
