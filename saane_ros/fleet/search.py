@@ -35,7 +35,7 @@ class FleetIndex:
             self._rows.setdefault(ids_of_row(ids)[0], []).append(row)
 
     def find(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """About the k nearest places of a descriptor (D,), in no order."""
+        """About the k nearest places of a descriptor (D,), about in the order of their nearness."""
         found = self._engine.nearest(self._manifest.room, query, k, self._where)
         rows = [row for one in found for row in self._rows.get(one.id, [])]
         return np.array(rows[:k], np.int64)
