@@ -7,6 +7,8 @@ move what both need further down.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,3 +262,10 @@ def test_what_is_wrong_is_found_and_named(tmp_path: Path) -> None:
 def test_a_long_way_round_is_a_cycle() -> None:
     ring = [Import(a, b, 1) for a, b in ("ab", "bc", "cd", "db", "xa")]
     assert cycles(ring) == [["b", "c", "d"]]
+
+
+@pytest.mark.parametrize("module", ["cli", "route_map.store", "localization.localizer", "fleet"])
+def test_what_only_reads_maps_does_without_pytorch(module: str) -> None:
+    """It takes seconds to import, and half a gigabyte."""
+    code = f"import sys, {PACKAGE}.{module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

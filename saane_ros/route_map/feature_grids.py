@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 SIZE = 32
@@ -49,6 +48,8 @@ class GridProjection:
 
     def compact(self, grid: NDArray[np.floating]) -> Compact:
         """A grid (h, w, C) as int8 (h, w, P), each cell a unit vector times 127."""
+        import torch  # it takes seconds and memory, which what only reads maps does without
+
         height, width, channels = grid.shape
         cells = np.asarray(grid, np.float32).reshape(-1, channels)
         # Unit cells less the mean, projected; few values are touched before they are projected.
