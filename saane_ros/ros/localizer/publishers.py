@@ -72,8 +72,9 @@ class LocalizerPublishers:
         pose = pose_message(match, header)
         if pose is not None:
             self._publishers["pose"].publish(pose)
-        self._publishers["candidates"].publish(cloud_message(match, route_map.places, header))
-        self._publishers["markers"].publish(marker_message(match, route_map.places, header))
+        for key, made in (("candidates", cloud_message), ("markers", marker_message)):
+            if self.wanted(key):  # they are for eyes, and cost more than all the rest
+                self._publishers[key].publish(made(match, route_map.places, header))
         age = age_ms()
         self._publishers["place_match"].publish(
             match_message(match, header, self._name, route_map.info.name, age, frame.travelled)
