@@ -26,7 +26,7 @@ computed as |a|^2 + |b|^2 - 2ab, which reads rows faster than differences."""
 FURTHER = 32
 """Of the places that an index finds, those that are compared next: the last of them, none of which
 is among the nearest, end it."""
-LET_GO, KEPT = 24, 2**28
+LET_GO, KEPT = 12, 2**28
 """Searches after which the pages that were looked at are let go, where descriptors are more than so
 many bytes: around each page the system maps others that it has in memory, until whole files would
 count as this process's. In the system's they stay."""
