@@ -26,8 +26,7 @@ def in_order(
 
     Items are asked for by a thread of their own, one after the other. What goes wrong there or in
     `function` is raised where the result would have come. Whoever may stop before the end closes
-    the generator, which waits for what is in work. OpenCV's own threads rest meanwhile: they would
-    only wait for each other.
+    the generator, which waits for what is in work.
     """
     workers = worker_count()
     iterator, end = iter(items), object()
