@@ -9,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from saane_ros.commands.parsers import output_folder, threads
 from saane_ros.errors import SaaneError
+from saane_ros.files import replacing_file
 from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.settings import Settings, parse_assignment, settings_from
 from saane_ros.weights.card_files import list_cards, load_card
@@ -20,6 +23,8 @@ from saane_ros.weights.store import locate, search_folders
 if TYPE_CHECKING:
     from saane_ros.evaluation.drives.choosing import Trial
     from saane_ros.evaluation.drives.roads import Road
+
+_DEFAULTS = {"device": Settings().device, "postprocessing": NONE, "out": Path("out/choose")}
 
 CHOOSE_EXAMPLES = """\
 examples:
@@ -71,7 +76,7 @@ def add_choose(parser: argparse.ArgumentParser) -> None:
         help="one setting of config/localizer.yaml; may be given again",
     )
     parser.add_argument(
-        "--out", type=output_folder, default=Path("out/choose"), help="folder of the results"
+        "--out", type=output_folder, default=_DEFAULTS["out"], help="folder of the results"
     )
 
 
@@ -215,7 +220,24 @@ def _next_steps(best: Trial, options: argparse.Namespace) -> list[str]:
     launch = ["ros2", "launch", "saane_ros", "localize.launch.py", f"map:={target.resolve()}"]
     launch += [f"weights:={Path(options.weights).resolve()}"] if options.weights else []
     launch += [f"image_topic:={options.image_topic}"] if is_bag else []
+    launch += [f"device:={options.device}"] if options.device != Settings().device else []
+    parameters = _parameters(options)
+    launch += [f"params_file:={parameters.resolve()}"] if parameters else []
     return [shlex.join(build), shlex.join(launch)]
+
+
+def _parameters(options: argparse.Namespace) -> Path | None:
+    """A parameter file of the settings that the models were tried with, None for the defaults."""
+    values = dict(map(parse_assignment, options.set))
+    if options.threads:
+        values["threads"] = options.threads
+    if not values:
+        return None
+    path = options.out / "localizer.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_file(path) as part:
+        part.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}), encoding="utf-8")
+    return Path(path)
 
 
 def _spoken(name: str, given: Sequence[str]) -> str:
@@ -227,9 +249,10 @@ def _command(options: argparse.Namespace) -> str:
     """The command that gives these results again."""
     parts = ["saane", "models", "choose"]
     names = "map_drive drive query_drive truth poses image_topic pose_topic odometry_topic"
-    for name in (*names.split(), "every_metres", "away", "weights"):
+    names += " every_metres away weights model device threads postprocessing out"
+    for name in names.split():
         value = getattr(options, name)
-        if value:
+        if value and value != _DEFAULTS.get(name):
             values = map(str, value) if type(value) is list else [str(value)]
             parts += [f"--{name.replace('_', '-')}", *values]
     for assignment in options.set:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import cv2
 import pytest
@@ -107,6 +109,27 @@ def test_models_are_tried_ranked_and_told_how_to_drive_with(
     monkeypatch.setattr(choosing, "build_map", lambda *_: pytest.fail("was built already"))
     assert main(call) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_what_was_asked_for_is_in_the_commands_that_are_told(tmp_path: Path) -> None:
+    call = ["models", "choose", "--drive", "street", "--every-metres", "2.0", "--threads", "1"]
+    call += ["--model", "saane-town", "saane-street", "--postprocessing", "mean", "--device", "cpu"]
+    call += ["--set", "error_rate=0.02", "--set", "candidates=7", "--away", "park", "--out"]
+    options = build_parser().parse_args([*call, str(tmp_path / "out")])
+    again = build_parser().parse_args(shlex.split(models_choose._command(options))[1:])
+    assert vars(again) == vars(options)
+    trial = cast(choosing.Trial, SimpleNamespace(model="saane-town"))
+    build, launch = map(shlex.split, models_choose._next_steps(trial, options))
+    assert build[build.index("--postprocessing") + 1] == "mean"
+    words = dict(word.split(":=") for word in launch[4:])
+    assert words["device"] == "cpu"
+    parameters = yaml.safe_load(Path(words["params_file"]).read_text())
+    assert parameters == {
+        "/**": {"ros__parameters": {"error_rate": 0.02, "candidates": 7, "threads": 1}}
+    }
+    plain = build_parser().parse_args(["models", "choose", "--drive", "street"])
+    assert models_choose._command(plain) == "saane models choose --drive street"
+    assert "params_file" not in models_choose._next_steps(trial, plain)[1]
 
 
 def test_an_untrained_head_and_a_segmentation_are_no_candidates() -> None:
