@@ -32,16 +32,29 @@ _TRACED = 2
 """Images in the traced batch: one would let a shape of the batch pass for a constant."""
 
 
-class ExportedNetwork(nn.Module):
-    """A network from uint8 images (B, h, w, 3) to those of its outputs that it has."""
+class FromPixels(nn.Module):
+    """A network behind its preprocessing: uint8 images (B, h, w, 3) to its output."""
 
-    def __init__(self, network: SaaneNetwork, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self,
+        network: SaaneNetwork | DenseVlad,
+        preprocessing: Preprocessing,
+        dtype: torch.dtype,
+    ) -> None:
         super().__init__()
-        self.network, self.preprocessing = network, preprocessing
+        self.network, self.preprocessing, self.dtype = network, preprocessing, dtype
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        pixels = self.preprocessing.normalise(images.permute(0, 3, 1, 2))
-        return tuple(value for value in self.network(pixels) if value is not None)
+    def forward(self, images: Tensor, labels: bool = False) -> SaaneOutput:
+        pixels = self.preprocessing.normalise(images.permute(0, 3, 1, 2)).to(self.dtype)
+        output: SaaneOutput = self.network(pixels, labels=labels)
+        return output
+
+
+class ExportedNetwork(FromPixels):
+    """The same in float32, with those of its outputs that it has."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return tuple(value for value in super().forward(images) if value is not None)
 
 
 def export(
@@ -58,7 +71,7 @@ def export(
         raise SaaneError(
             "The network cannot be exported to ONNX: its dense SIFT is computed by OpenCV."
         )
-    wrapped = ExportedNetwork(network, preprocessing).eval()
+    wrapped = ExportedNetwork(network, preprocessing, torch.float32).eval()
     shape = (_TRACED if batches else 1, preprocessing.height, preprocessing.width, 3)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator())
     try:

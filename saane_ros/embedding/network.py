@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saane_ros.embedding.engines import COMPILED, TORCH, CompiledNetwork, Graph
+from saane_ros.embedding.export import FromPixels
 from saane_ros.embedding.preprocessing import Preprocessing, fetched, sent
 from saane_ros.model.averaging import averaged
 from saane_ros.model.dense_vlad import DenseVlad
@@ -135,24 +136,6 @@ class NetworkEmbedder:
             enlarged = enlarged_logits(self.network.semantics, value, self.input_size)
             return enlarged.argmax(dim=1).to(torch.uint8)
         return value.float()
-
-
-class FromPixels(nn.Module):
-    """A network behind its preprocessing: uint8 images (B, h, w, 3) to its output."""
-
-    def __init__(
-        self,
-        network: SaaneNetwork | DenseVlad,
-        preprocessing: Preprocessing,
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__()
-        self.network, self.preprocessing, self.dtype = network, preprocessing, dtype
-
-    def forward(self, images: Tensor, labels: bool = False) -> SaaneOutput:
-        pixels = self.preprocessing.normalise(images.permute(0, 3, 1, 2)).to(self.dtype)
-        output: SaaneOutput = self.network(pixels, labels=labels)
-        return output
 
 
 def folded(network: SaaneNetwork | DenseVlad) -> SaaneNetwork | DenseVlad:

@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         card = str(resized_card(name, (height, width), Path(folder)))
-        for device in options.device or _devices(torch.cuda.is_available):
+        for device in options.device or _devices():
             told = measured(card, options.weights, device, images, options.threads)
             found[device] = figures_of(told, name, (height, width), machine(device))
             _print(found[device])
@@ -149,8 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _devices(has_cuda: Callable[[], bool]) -> list[str]:
-    return ["cpu", "cuda"] if has_cuda() else ["cpu"]
+def _devices() -> list[str]:
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 if __name__ == "__main__":
