@@ -126,7 +126,7 @@ def _compile(embedder: NetworkEmbedder) -> None:
 
 def preprocessing_of(card: ModelCard) -> Preprocessing:
     part = card.preprocessing
-    return Preprocessing(part.height, part.width, part.mean, part.std)
+    return Preprocessing(part.height, part.width, part.mean, part.std, part.interpolation)
 
 
 def pick_device(device: str) -> torch.device:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from saane_ros.data.images.labelled import LabelledImages, read_classes, read_label_folder
 from saane_ros.embedding.loading import load_embedder
 from saane_ros.embedding.network import NetworkEmbedder
-from saane_ros.embedding.preprocessing import resized_with_labels
+from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.saane import SaaneNetwork
 from saane_ros.model.static_filter import cell_weights
@@ -58,11 +58,15 @@ class Effect:
 
 
 def pasted_pairs(
-    images: LabelledImages, objects: Sequence[str], count: int, seed: int, size: tuple[int, int]
+    images: LabelledImages,
+    objects: Sequence[str],
+    count: int,
+    seed: int,
+    preprocessing: Preprocessing,
 ) -> list[Pasted]:
     """Pairs drawn by a seed; fewer than `count` where there are not so many."""
     wanted = [images.class_names.index(name) for name in objects]
-    read = [resized_with_labels(*images.read(index), *size) for index in range(len(images))]
+    read = [preprocessing.resize_labelled(*images.read(index)) for index in range(len(images))]
     vehicles, streets = [], []
     for index, (_, labels) in enumerate(read):
         mask = np.isin(labels, wanted)
@@ -147,8 +151,8 @@ def main() -> None:
     images = read_label_folder(options.images, options.labels, read_classes(options.classes))
     for model in options.model:
         embedder = load_embedder(model, options.weights, "cpu", "fp32")
-        size = embedder.preprocessing.height, embedder.preprocessing.width
-        pairs = pasted_pairs(images, options.objects, options.pairs, options.seed, size)
+        sizes = embedder.preprocessing
+        pairs = pasted_pairs(images, options.objects, options.pairs, options.seed, sizes)
         effect = masking_effect(embedder, pairs)
         print(
             f"{model}: {effect.pairs} pairs, mean distance {effect.unmasked:.3f} with the vehicle, "

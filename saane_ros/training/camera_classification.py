@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from saane_ros.embedding.preprocessing import Preprocessing, resized
+from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.model.amosnet import CameraClassifier, Loss
 from saane_ros.training.augmentation import augmented
 from saane_ros.training.blends import copy_of, try_blends
@@ -161,10 +161,9 @@ class ClassificationTrainer(Trainer):
 
     def _read(self, row: int, augment: bool) -> Rgb:
         """A view at the network's input size, in a look of its own each time."""
-        height, width = self.preprocessing.height, self.preprocessing.width
         image = self.images.get(row)
         if image is None:
-            image = resized(self.views.read(row), height, width)
+            image = self.preprocessing.resize(self.views.read(row))
             if (len(self.images) + 1) * image.nbytes <= KEPT_BYTES:
                 self.images[row] = image
         if not augment:

@@ -7,7 +7,7 @@ import torch
 
 from saane_ros.embedding.assembly import build_card_head, build_trunk, load_trunk
 from saane_ros.embedding.loading import preprocessing_of
-from saane_ros.embedding.preprocessing import Preprocessing, resized
+from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.amosnet import AmosNet, CameraClassifier
 from saane_ros.training.camera_classification import ClassificationTrainer, Measure, described
@@ -62,8 +62,7 @@ def _held_out_measure(run: Run, preprocessing: Preprocessing) -> Measure:
     views, options = held_out_views(run), run.config.classification
     require_disjoint(training_views(run), views)
     wanted = searches(run, views)
-    size = preprocessing.height, preprocessing.width
-    images = [resized(views.read(row), *size) for row in range(len(views))]
+    images = [preprocessing.resize(views.read(row)) for row in range(len(views))]
 
     def measure(model: CameraClassifier) -> dict[str, float]:
         batches = (

@@ -80,7 +80,7 @@ class StreamedFeatures:
     ) -> None:
         self.network, self.preprocessing, self.images = network, preprocessing, images
         self.bf16 = bf16
-        self.reader = ReadAhead(images, (preprocessing.height, preprocessing.width))
+        self.reader = ReadAhead(images, preprocessing.resize)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -121,9 +121,9 @@ class StreamedFeatures:
     def key(self) -> str:
         """Changes with the images and with the weights of the trunks."""
         digest = hashlib.sha256(self.images.key.encode())
-        digest.update(f"{self.preprocessing.height}x{self.preprocessing.width}".encode())
-        mean, deviation = self.preprocessing.mean, self.preprocessing.std
-        digest.update(f"{mean.tolist()}{deviation.tolist()}".encode())
+        made = self.preprocessing
+        digest.update(f"{made.height}x{made.width} {made.interpolation}".encode())
+        digest.update(f"{made.mean.tolist()}{made.std.tolist()}".encode())
         digest.update(tensors_digest(self.network.appearance.state_dict()).encode())
         if self.network.semantics is not None:
             digest.update(tensors_digest(self.network.semantics.state_dict()).encode())

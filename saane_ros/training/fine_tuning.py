@@ -39,7 +39,7 @@ class ImageBatches:
 
     def __init__(self, images: Images, preprocessing: Preprocessing) -> None:
         self.images, self.preprocessing = images, preprocessing
-        self.reader = ReadAhead(images, (preprocessing.height, preprocessing.width))
+        self.reader = ReadAhead(images, preprocessing.resize)
 
     def __len__(self) -> int:
         return len(self.images)

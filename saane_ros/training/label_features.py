@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saane_ros.data.images.labelled import LabelledImages
-from saane_ros.embedding.preprocessing import Preprocessing, resized_with_labels
+from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.files import replacing_file
 from saane_ros.model.appearance import Trunk
 from saane_ros.progress import progress
@@ -93,9 +93,7 @@ def _view(
     preprocessing: Preprocessing,
     scale: tuple[float, float],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    image, labels = resized_with_labels(
-        *images.read(index), preprocessing.height, preprocessing.width
-    )
+    image, labels = preprocessing.resize_labelled(*images.read(index))
     if copy == 0:
         return image, labels
     return augment(image, labels, np.random.default_rng([index, copy]), scale)
@@ -135,7 +133,7 @@ def _key(
     digest = hashlib.sha256()
     for tensor in trunk.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
-    size = (preprocessing.height, preprocessing.width)
+    size = preprocessing.height, preprocessing.width, preprocessing.interpolation
     digest.update(f"{tuple(levels)} {size} {copies} {scale}".encode())
     digest.update(f"{len(images.class_names)}".encode() + b"".join(images.tables))
     for path in (*images.images, *images.labels):

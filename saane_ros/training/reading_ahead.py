@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.embedding.preprocessing import resized
 from saane_ros.types import Rgb
 
 MOST_READERS = 16
@@ -30,14 +29,16 @@ class Images(Protocol):
 
 
 class ReadAhead:
-    """Images of a set at a network's input size (height, width), by batches.
+    """Images of a set at a network's input size, by batches.
+
+    resize: makes them so, such as `Preprocessing.resize`.
 
     Images whose attribute `in_order` is true, such as the frames of a video, are read by one
     thread in the order in which they are asked for.
     """
 
-    def __init__(self, images: Images, size: tuple[int, int]) -> None:
-        self.images, self.size = images, size
+    def __init__(self, images: Images, resize: Callable[[Rgb], Rgb]) -> None:
+        self.images, self._resize = images, resize
         readers = 1 if getattr(images, "in_order", False) else _readers()
         self._pool = ThreadPoolExecutor(readers, "reader")
         self._coming: dict[bytes, list[Future[Rgb]]] = {}
@@ -59,7 +60,7 @@ class ReadAhead:
             yield future.result()
 
     def _read(self, index: int) -> Rgb:
-        return resized(self.images.read(index), *self.size)
+        return self._resize(self.images.read(index))
 
 
 def _readers() -> int:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from saane_ros.data.images.labelled import IGNORED, LabelledImages
 from saane_ros.embedding.network import enlarged_logits
-from saane_ros.embedding.preprocessing import Preprocessing, resized_with_labels
+from saane_ros.embedding.preprocessing import Preprocessing
 from saane_ros.errors import SaaneError
 from saane_ros.model.appearance import Trunk
 from saane_ros.training.iou import Confusion, confusion_of, intersection_over_union
@@ -133,11 +133,10 @@ class SegmentationTrainer(Trainer):
         if self.features is not None:
             rows = self.random.integers(len(self.features), size=self.options.batch)
             return self.features.batch(np.sort(rows), self.device)
-        height, width = self.preprocessing.height, self.preprocessing.width
         chosen = self.random.integers(len(self.training), size=self.options.batch)
         pairs = [
             augment(
-                *resized_with_labels(*self.training.read(int(i)), height, width),
+                *self.preprocessing.resize_labelled(*self.training.read(int(i))),
                 self.random,
                 self.options.scale,
             )
@@ -170,9 +169,8 @@ class SegmentationTrainer(Trainer):
             return None
         counts = np.zeros(256, np.int64)
         every = max(1, len(self.training) // BALANCE_SAMPLES)
-        height, width = self.preprocessing.height, self.preprocessing.width
         for index in range(0, len(self.training), every):
-            labels = resized_with_labels(*self.training.read(index), height, width)[1]
+            labels = self.preprocessing.resize_labelled(*self.training.read(index))[1]
             counts += np.bincount(labels.ravel(), minlength=256)
         frequency = counts[: len(self.training.class_names)] / max(counts[:IGNORED].sum(), 1)
         weights = np.maximum(frequency, 1e-4) ** -self.options.balance
@@ -203,9 +201,8 @@ class SegmentationTrainer(Trainer):
         return total
 
     def _all(self, images: LabelledImages) -> Iterator[tuple[Tensor, Tensor]]:
-        height, width = self.preprocessing.height, self.preprocessing.width
         for start in range(0, len(images), VALIDATION_BATCH):
             stop = min(start + VALIDATION_BATCH, len(images))
             yield self._batch(
-                [resized_with_labels(*images.read(i), height, width) for i in range(start, stop)]
+                [self.preprocessing.resize_labelled(*images.read(i)) for i in range(start, stop)]
             )

@@ -79,6 +79,7 @@ class Beside(Appearance):
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Literal["area", "bilinear", "bicubic"] = "area"
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,16 @@ class FilterCard:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize to height x width pixels, divide by 255, subtract mean, divide by std (RGB)."""
+    """Resize to height x width pixels, divide by 255, subtract mean, divide by std (RGB).
+
+    interpolation: how; that of the authors, see `embedding.preprocessing.resized`.
+    """
 
     height: int
     width: int
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Literal["area", "bilinear", "bicubic"] = "area"
 
 
 @dataclass(frozen=True)
@@ -298,6 +303,8 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
         for part in parts["beside"]:
             if not part["adapters"]:
                 part.pop("adapters")
+    if card.preprocessing.interpolation == "area":
+        parts["preprocessing"].pop("interpolation")
     if card.layer is not None:
         parts["layer"] = {key: value for key, value in parts["layer"].items() if value}
     if card.aggregation is not None and not card.aggregation.residual_gate:

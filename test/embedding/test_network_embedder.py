@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import save_file
 from scenes import smooth_scene
 
@@ -18,10 +21,10 @@ from saane_ros.embedding.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
-    resized_with_labels,
 )
 from saane_ros.errors import SaaneError
 from saane_ros.files import sha256_of
+from saane_ros.messages.encoded import halvings
 from saane_ros.model.appearance import ResNetTrunk
 from saane_ros.weights.card_files import load_card
 
@@ -169,10 +172,48 @@ def test_preprocessing_keeps_pixels_of_the_right_size() -> None:
     np.testing.assert_allclose(tensor[0].numpy().transpose(1, 2, 0) * 255, image, atol=1e-3)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    source=st.tuples(st.integers(8, 300), st.integers(8, 300)),
+    target=st.tuples(st.integers(14, 100), st.integers(14, 100)),
+    method=st.sampled_from(["bilinear", "bicubic"]),
+)
+def test_authors_interpolations_are_pillows(
+    seed: int, source: tuple[int, int], target: tuple[int, int], method: str
+) -> None:
+    """Their code resizes by torchvision, which leaves pictures to Pillow."""
+    assume(not halvings(*source, target))
+    image = np.random.default_rng(seed).integers(0, 256, (*source, 3), dtype=np.uint8)
+    image.flags.writeable = False
+    sized = Preprocessing(*target, interpolation=method).resize(image)
+    filter_ = Image.Resampling[method.upper()]
+    expected = Image.fromarray(image).resize(target[::-1], filter_)
+    apart = np.abs(sized.astype(int) - np.asarray(expected).astype(int))
+    assert apart.max() <= 2
+    assert apart.mean() < 0.05
+
+
+def test_interpolation_is_a_part_of_the_fingerprint_and_what_was_before_it_stays(
+    model: Path,
+) -> None:
+    def of(**preprocessing: str) -> str:
+        card = yaml.safe_load(model.read_text())
+        card["preprocessing"] |= preprocessing
+        model.write_text(yaml.safe_dump(card))
+        return load_embedder(str(model), device="cpu").fingerprint
+
+    before = of()
+    assert of(interpolation="bicubic") != before
+    assert of(interpolation="area") == before
+    with pytest.raises(SaaneError, match="interpolation is 'cubic'"):
+        of(interpolation="cubic")
+
+
 def test_labels_at_the_networks_size_stay_classes_and_beside_their_pixels() -> None:
     labels = np.array([[0, 1], [2, 255]], np.uint8).repeat(10, 0).repeat(15, 1)
     image = labels[..., None].repeat(3, 2)
-    sized, small = resized_with_labels(image, labels, 4, 8)
+    sized, small = Preprocessing(4, 8).resize_labelled(image, labels)
     expected = np.array([[0, 1], [2, 255]], np.uint8).repeat(2, 0).repeat(4, 1)
     np.testing.assert_array_equal(small, expected)
     np.testing.assert_array_equal(sized[[0, 0, 3, 3], [0, 7, 0, 7]][:, 0], [0, 1, 2, 255])

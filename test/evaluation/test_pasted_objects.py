@@ -55,7 +55,7 @@ def small_embedder() -> NetworkEmbedder:
 
 def test_vehicles_are_pasted_at_their_own_pixels(tmp_path: Path) -> None:
     images = drawn(tmp_path, [0.0, 0.2, 0.0, 0.01, 0.6])
-    pairs = pasted_pairs(images, ["car"], 10, 0, SIZE)
+    pairs = pasted_pairs(images, ["car"], 10, 0, Preprocessing(*SIZE))
     assert len(pairs) == 3  # one vehicle of a fitting size, three streets without
     for pair in pairs:
         assert 0.18 < pair.vehicle.mean() < 0.22
@@ -73,7 +73,7 @@ def test_only_the_largest_part_is_cut() -> None:
 
 def test_figures_are_distances_of_descriptors(tmp_path: Path) -> None:
     embedder = small_embedder()
-    pairs = pasted_pairs(drawn(tmp_path, [0.0, 0.2]), ["car"], 10, 0, SIZE)
+    pairs = pasted_pairs(drawn(tmp_path, [0.0, 0.2]), ["car"], 10, 0, Preprocessing(*SIZE))
     effect = masking_effect(embedder, pairs)
     street, changed = embedder.embed([pairs[0].street, pairs[0].changed])
     distance = np.linalg.norm(street.descriptor - changed.descriptor)
@@ -83,7 +83,7 @@ def test_figures_are_distances_of_descriptors(tmp_path: Path) -> None:
 
 def test_images_without_vehicles_are_told(tmp_path: Path) -> None:
     with pytest.raises(SaaneError, match="0 images have a large car and 2 hardly any"):
-        pasted_pairs(drawn(tmp_path, [0.0, 0.0]), ["car"], 10, 0, SIZE)
+        pasted_pairs(drawn(tmp_path, [0.0, 0.0]), ["car"], 10, 0, Preprocessing(*SIZE))
 
 
 @pytest.mark.skipif(
@@ -97,7 +97,7 @@ def test_masking_a_pasted_vehicle_brings_the_street_back(model: str) -> None:
     classes = read_classes(CONFIG / "camvid.classes.yaml")
     images = read_label_folder(SHARED / "data/camvid/val", SHARED / "data/camvid/valannot", classes)
     embedder = load_embedder(model, str(SHARED / "weights"), device="cpu")
-    pairs = pasted_pairs(images, ["Car"], 12, 0, (240, 320))
+    pairs = pasted_pairs(images, ["Car"], 12, 0, Preprocessing(240, 320))
     effect = masking_effect(embedder, pairs)
     assert effect.ratio < 0.97
     assert effect.nearer > 0.8

@@ -177,7 +177,7 @@ def test_no_more_than_the_next_batch_is_read_ahead() -> None:
 
 def test_batches_that_nobody_came_for_are_given_up() -> None:
     pictures = Pictures(300)
-    reader = ReadAhead(pictures, (8, 8))
+    reader = ReadAhead(pictures, Preprocessing(8, 8).resize)
     parts = np.split(np.arange(300), 3)
     pictures.gate.clear()
     for part in parts:
@@ -195,7 +195,7 @@ def test_batches_that_nobody_came_for_are_given_up() -> None:
 
 def test_frames_of_a_video_are_asked_for_in_their_order() -> None:
     pictures = Pictures(50, in_order=True)
-    reader = ReadAhead(pictures, (8, 8))
+    reader = ReadAhead(pictures, Preprocessing(8, 8).resize)
     order = np.random.default_rng(0).permutation(50)
     reader.expect(order[:30])
     reader.expect(order[30:])
