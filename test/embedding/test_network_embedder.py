@@ -184,14 +184,14 @@ def test_authors_interpolations_are_pillows(
 ) -> None:
     """Their code resizes by torchvision, which leaves pictures to Pillow."""
     assume(not halvings(*source, target))
-    image = np.random.default_rng(seed).integers(0, 256, (*source, 3), dtype=np.uint8)
+    image = smooth_scene(seed, *source)
     image.flags.writeable = False
     sized = Preprocessing(*target, interpolation=method).resize(image)
     filter_ = Image.Resampling[method.upper()]
     expected = Image.fromarray(image).resize(target[::-1], filter_)
     apart = np.abs(sized.astype(int) - np.asarray(expected).astype(int))
     assert apart.max() <= 2
-    assert apart.mean() < 0.05
+    assert apart.mean() < 0.2
 
 
 def test_interpolation_is_a_part_of_the_fingerprint_and_what_was_before_it_stays(
