@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 SIZE = 32
 """Values of a compact cell: 64 tell places apart only slightly better, at twice the bytes."""
+BLOCK = 256
+"""Cells compared at once with all of another grid: of many, what is compared stays in the cache."""
 SCALE = 127.0
 SAME = 0.1
 """Of its own size: how far two projections of one model may lie apart."""
@@ -93,8 +95,18 @@ def mutual_pairs(query: Cells, reference: Cells) -> Pairs:
     size = query.shape[-1]
     # Cosines of int8 cells are exact in float32.
     mine = query.reshape(-1, size).astype(np.float32)
-    cosines = mine @ reference.reshape(-1, size).astype(np.float32).T
-    there, here = cosines.argmax(axis=1), cosines.argmax(axis=0)
+    theirs = reference.reshape(-1, size).astype(np.float32).T
+    there = np.empty(len(mine), np.int64)
+    here = np.zeros(theirs.shape[1], np.int64)
+    most = np.full(theirs.shape[1], -np.inf, np.float32)
+    for start in range(0, len(mine), BLOCK):
+        cosines = mine[start : start + BLOCK] @ theirs
+        there[start : start + BLOCK] = cosines.argmax(axis=1)
+        # Down the columns a maximum is found far sooner than its row, which few columns need.
+        highest = cosines.max(axis=0)
+        nearer = np.flatnonzero(highest > most)
+        most[nearer] = highest[nearer]
+        here[nearer] = start + cosines[:, nearer].argmax(axis=0)
     cells = np.flatnonzero(here[there] == np.arange(len(mine)))
     return Pairs(cells, there[cells])
 
