@@ -89,7 +89,7 @@ def test_a_score_of_candidates_is_carried_and_its_cost_named(
 ) -> None:
     out = tmp_path / "m"
     call = ["map", "build", "--images", str(photos), "--out", str(out)]
-    told = rf"re-ranking +{{}} of feature grids, {10 * 14 * 18} bytes a place, \d+\.\d\d ms a frame"
+    told = r"re-ranking +{} of feature grids, 2\.5 kB a place, \d+\.\d\d ms a frame"
     assert main(call) == 0
     printed = capsys.readouterr().out
     assert re.search(told.format("grids"), printed)
