@@ -18,7 +18,7 @@ GRID_SHAPES = {"own-mutual": (21, 29, 128), "own-rapid": (2, 4, 12)}
 """Of 6 x 8 cells: SelaVPR's branch, and patches of five cells a side."""
 
 
-def own_embedder(rerank: str) -> NetworkEmbedder:
+def own_embedder(rerank: str, engine: str = "torch") -> NetworkEmbedder:
     """A trunk of a few channels with random weights, and the heads whose authors re-rank so."""
     torch.manual_seed(3)
     trunk = ResNetTrunk("resnet18", width=16)
@@ -33,4 +33,5 @@ def own_embedder(rerank: str) -> NetworkEmbedder:
         f"tiny {rerank} 3",
         (),
         torch.device("cpu"),
+        engine=engine,
     )

@@ -117,7 +117,8 @@ def mutual_pairs(query: Cells, reference: Cells) -> Pairs:
         highest = cosines.max(axis=0)
         nearer = np.flatnonzero(highest > most)
         most[nearer] = highest[nearer]
-        here[nearer] = start + cosines[:, nearer].argmax(axis=0)
+        columns = cosines if len(nearer) == len(most) else cosines[:, nearer]
+        here[nearer] = start + columns.argmax(axis=0)
     cells = np.flatnonzero(here[there] == np.arange(len(mine)))
     return Pairs(cells, there[cells])
 

@@ -76,6 +76,10 @@ def test_a_map_comes_back_byte_for_byte(store: FleetStore, tmp_path: Path, kind:
     assert report.places == report.of_places == len(route_map.places)
     (manifest,) = store.manifests()
     assert (manifest.version, manifest.places) == (report.version, len(route_map.places))
+    grids = route_map.localizable().grids
+    assert grids is not None
+    assert manifest.grid_shape == grids.shape[1:]
+    assert manifest.place_bytes == 4 * manifest.size + grids[0].nbytes
     pulled = pull(store, manifest, tmp_path / "maps", None)
     assert pulled.fetched == len(route_map.places)
     assert contents(pulled.path) == contents(path)
