@@ -62,13 +62,14 @@ class Embedding:
     attention: per modality ("appearance", "semantic") a float32 (h, w) map in [0, 1].
     labels: uint8 (H, W) class of every pixel, at the size of the network's input.
     grid: float32 (h, w, C) mid-level features that show what lies where in the image, at most
-        `GRID_SIDE` cells a side; None where not asked for or the system has none.
+        `GRID_SIDE` cells a side; float16 and as many as the model has where they are its own local
+        features (`TwoStage`); None where not asked for or the system has none.
     """
 
     descriptor: NDArray[np.float32]
     attention: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     labels: NDArray[np.uint8] | None = None
-    grid: NDArray[np.float32] | None = None
+    grid: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)

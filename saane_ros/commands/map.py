@@ -34,7 +34,7 @@ from saane_ros.metric.features import MOST_OF_MAP
 from saane_ros.metric.loading import load_features
 from saane_ros.progress import progress
 from saane_ros.route_map.builder import RouteMapBuilder
-from saane_ros.route_map.feature_grids import GRIDS, SCORES
+from saane_ros.route_map.feature_grids import GRIDS, OWN, SCORES
 from saane_ros.route_map.info import INFO_FILE
 from saane_ros.route_map.plot import route_plot
 from saane_ros.route_map.postprocessing import CHOICES, NONE
@@ -65,6 +65,8 @@ is mean where the drive has places enough that differ, else none; `saane map inf
 --rerank tells by what of their feature grids the nearest places of a frame are weighed anew: grids
 (cells that moved alike), rapid (Patch-NetVLAD's spatial score) or mutual (SelaVPR's mutual nearest
 cells). The package's calibration is of grids: `saane map calibrate` fits others, and changes it.
+own keeps the local features that the model's authors re-rank by instead (SelaVPR, NetVLAD): half a
+megabyte a place or more, and tenths of a second a frame; see docs/evaluation.md.
 --metric adds points in space, by which a pose can be told to centimetres. It needs the camera's
 intrinsics (CameraInfo beside the images of a bag, or --camera-info: the YAML of camera_calibration,
 or KITTI's calib.txt), its pose on what the poses are of, and pip install 'saane_ros[metric]'.
@@ -165,7 +167,10 @@ def add(subparsers: argparse._SubParsersAction) -> None:
         "--postprocessing", choices=CHOICES, default=NONE, help="of descriptors, see below (none)"
     )
     build.add_argument(
-        "--rerank", choices=tuple(SCORES), default=GRIDS, help="of candidates, see below (grids)"
+        "--rerank",
+        choices=(*SCORES, OWN),
+        default=GRIDS,
+        help="of candidates, see below (grids)",
     )
     build.set_defaults(run=_build)
     info = command_parser(actions, "info", "show what a route map holds", INFO_EXAMPLES)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from saane_ros.data.images.folders import ImageFolder
 from saane_ros.errors import SaaneError
 from saane_ros.progress import progress
-from saane_ros.route_map.feature_grids import SCORES
+from saane_ros.route_map.feature_grids import OWN, SCORES
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame
@@ -30,7 +30,7 @@ know when its route is left. --on names drives of the route under other conditio
 need not be known), --off drives that never touch it. The weights move from the package's towards
 what these drives show, and the confidence that LOCALIZED takes rises where the drives off the route
 would have reached it. The map is replaced in one step. --rerank changes what candidates
-are compared by, see saane map build --help.
+are compared by, see saane map build --help; own is of features that only a build can keep.
 """
 
 
@@ -41,7 +41,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
         told = f"image folders or bags {what}"
         parser.add_argument(name, type=Path, nargs="+", default=[], metavar="DRIVE", help=told)
     parser.add_argument(
-        "--rerank", choices=tuple(SCORES), default="", help="the map's own by default"
+        "--rerank", choices=(*SCORES, OWN), default="", help="as the map has it by default"
     )
     parser.add_argument("--image-topic", metavar="T", help="image topic of bags")
     parser.add_argument("--model", default="", help="model card; the map's own by default")

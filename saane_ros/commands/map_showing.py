@@ -10,7 +10,7 @@ import numpy as np
 from saane_ros.geodesy import PLANE
 from saane_ros.localization.evidence import GROUPS
 from saane_ros.route_map.calibration import default_weights
-from saane_ros.route_map.feature_grids import GRIDS, SCORES
+from saane_ros.route_map.feature_grids import GRIDS, rerank_of
 from saane_ros.route_map.index_trial import try_own
 from saane_ros.route_map.info import MapInfo
 from saane_ros.route_map.place_index import wants_index
@@ -18,7 +18,8 @@ from saane_ros.route_map.statistics import statistics
 from saane_ros.route_map.store import RouteMap
 from saane_ros.types import Pose
 
-TIMED = 20
+TIMED, TIMED_S = 20, 1.0
+"""Frames whose re-ranking is timed, and seconds after which no further one is."""
 
 
 def show(route_map: RouteMap) -> None:
@@ -102,15 +103,18 @@ def _rerank_text(route_map: RouteMap) -> str:
     grids = None if route_map.bearings is None else route_map.bearings.grids
     if grids is None:
         return "none, without feature grids: places are weighed by their descriptors alone"
-    times = []
+    score, own = rerank_of(route_map.info.rerank)
+    times: list[float] = []
     for row in np.linspace(0, len(grids) - 1, TIMED).round().astype(int):
+        if sum(times) > 1e3 * TIMED_S:
+            break
         others = np.arange(row, row + GROUPS) % len(grids)
         start = time.perf_counter()
-        SCORES[route_map.info.rerank](grids[row], grids[others])
+        score(grids[row], grids[others])
         times.append(1e3 * (time.perf_counter() - start))
     return (
-        f"{route_map.info.rerank} of feature grids, {grids[0].nbytes} bytes a place, "
-        f"{np.median(times):.2f} ms a frame"
+        f"{route_map.info.rerank} of {'local features' if own else 'feature grids'}, "
+        f"{grids[0].nbytes / 1e3:.1f} kB a place, {np.median(times):.2f} ms a frame"
     )
 
 

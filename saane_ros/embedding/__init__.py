@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from saane_ros.types import Embedding, Rgb
 
@@ -28,4 +28,18 @@ class Embedder(Protocol):
         grid: bool = False,
     ) -> list[Embedding]:
         """Embed images of any sizes; attention maps, labels and grid only where asked for."""
+        ...
+
+
+@runtime_checkable
+class TwoStage(Embedder, Protocol):
+    """One whose model may have local features of its own, by which its authors re-rank places."""
+
+    @property
+    def own_score(self) -> tuple[str, tuple[float, ...]]:
+        """What they are compared by and the share of each scale; empty without them."""
+        ...
+
+    def with_own_grids(self) -> Embedder:
+        """The same embedder, with one scale of them as the grid of an `Embedding`."""
         ...

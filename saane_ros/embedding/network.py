@@ -22,7 +22,7 @@ from saane_ros.model.timm_trunk import TimmTrunk
 from saane_ros.types import GRID_SIDE, Embedding, Rgb
 
 MODALITIES = ("appearance", "semantic")
-DESCRIPTOR, LABELS, GRID = "descriptor", "labels", "grid"
+DESCRIPTOR, LABELS, GRID, OWN_GRID = "descriptor", "labels", "grid", "own grid"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -58,6 +58,7 @@ class NetworkEmbedder:
         tensors = [*self.network.parameters(), *self.network.buffers()]
         self.model_bytes = sum(t.nbytes for t in tensors) if graph is None else graph.size
         self._whole = FromPixels(self.network, self.preprocessing, self.dtype)
+        self._grid = GRID
         self._compiled = None
         if engine == COMPILED:
             self._compiled = CompiledNetwork(self._whole, self._finished, LABELS, device)
@@ -79,14 +80,14 @@ class NetworkEmbedder:
         if not images:
             return []
         wanted = [DESCRIPTOR, *(MODALITIES if attention else ())]
-        wanted += [name for name, asked in ((LABELS, labels), (GRID, grid)) if asked]
+        wanted += [name for name, asked in ((LABELS, labels), (self._grid, grid)) if asked]
         found = fetched(self._found(images, tuple(wanted)), self.device)
         return [
             Embedding(
                 descriptor=found[DESCRIPTOR][i],
                 attention={name: found[name][i] for name in MODALITIES if name in found},
                 labels=found[LABELS][i] if LABELS in found else None,
-                grid=found[GRID][i] if GRID in found else None,
+                grid=found[self._grid][i] if self._grid in found else None,
             )
             for i in range(len(images))
         ]
@@ -99,6 +100,16 @@ class NetworkEmbedder:
         if isinstance(network, DenseVlad) or network.static_filter is not None:
             return "", ()
         return network.head.own_score, network.head.own_shares
+
+    def with_own_grids(self) -> NetworkEmbedder:
+        """The same embedder on the same network, with `Head.own_grid` as the grids, float16.
+
+        The head makes them by PyTorch of what the engine gives anyway, so that an image passes the
+        trunk once.
+        """
+        other = copy.copy(self)
+        other._grid = OWN_GRID
+        return other
 
     @torch.inference_mode()
     def own_features(self, images: Sequence[Rgb]) -> list[NDArray[np.float16]]:
@@ -125,7 +136,16 @@ class NetworkEmbedder:
             for name, value in zip(names, output, strict=True)
             if name in wanted and value is not None
         }
+        if OWN_GRID in wanted:
+            found[OWN_GRID] = self._own_grid(output.grid)
         return found
+
+    def _own_grid(self, features: Tensor | None) -> Tensor:
+        """The head's grids (B, h, w, P) of the trunk's features, which may come from a graph."""
+        assert isinstance(self.network, SaaneNetwork), "asked for only with a score"
+        assert features is not None, "every network has them"
+        own = self.network.head.own_grid(features.to(self.device, self.dtype))
+        return own.permute(0, 2, 3, 1).half()
 
     def _one_finished(self, name: str, value: Tensor) -> Tensor:
         if name in MODALITIES:

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from saane_ros.data.datasets.dataset import Dataset
 from saane_ros.data.images.lists import ImageList
-from saane_ros.errors import SaaneError
 from saane_ros.evaluation.searches import Search
 from saane_ros.files import replacing_file
 from saane_ros.paths import cache_folder
 from saane_ros.progress import progress
-from saane_ros.route_map.cohort import cohort_of, projection_of
-from saane_ros.route_map.feature_grids import SCORES, Cells, Score
+from saane_ros.route_map.cohort import cohort_of, named_rerank, projection_of
+from saane_ros.route_map.feature_grids import OWN, SCORES, Cells, Score, rerank_of
 from saane_ros.types import Rgb
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 FIRST = 100
 """Places that are put in a new order, as in Patch-NetVLAD and SelaVPR."""
 BATCH = 8
-OWN = "own"
 KINDS = (*SCORES, OWN)
 
 
@@ -80,12 +78,8 @@ def reranked(
 
 def _stage(embedder: NetworkEmbedder, kind: str) -> _Stage:
     if kind == OWN:
-        score, shares = embedder.own_score
-        if not score:
-            raise SaaneError(
-                f"{embedder.name} has no local features of its own: leave out --rerank {OWN}."
-            )
-        return _Stage(SCORES[score], shares, embedder.own_features)
+        score = rerank_of(named_rerank(embedder, kind)).score
+        return _Stage(score, embedder.own_score[1], embedder.own_features)
     projection = projection_of(embedder, cohort_of(embedder))
 
     def compact(images: Sequence[Rgb]) -> list[Cells]:

@@ -7,6 +7,7 @@ pushes them and when. Its manifest is the last thing that a push writes, so what
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import uuid
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from saane_ros.errors import SaaneError
 from saane_ros.fleet.engine import SIDES, STATE, Box
 from saane_ros.metric.store import ROWS_FILE
+from saane_ros.reading import parsing
 from saane_ros.route_map.info import MapInfo
 from saane_ros.route_map.verification import DESCRIPTOR_FILE, GRIDS_FILE
 
@@ -78,6 +80,22 @@ class Manifest:
     def id(self) -> str:
         """Of its point."""
         return manifest_id(self.map, self.version)
+
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        """Of a place's feature grid; empty in a map without, SaaneError where its head is none."""
+        if GRIDS_FILE not in self.heads:
+            return ()
+        with parsing("The fleet store has a damaged entry", "push the folder of the map again"):
+            stream = io.BytesIO(bytes.fromhex(self.heads[GRIDS_FILE]))
+            np.lib.format.read_magic(stream)
+            shape, _, _ = np.lib.format.read_array_header_1_0(stream)
+            return tuple(int(n) for n in shape[1:])
+
+    @property
+    def place_bytes(self) -> int:
+        """Of its descriptor and its grid, which tell how many places a call takes."""
+        return 4 * self.size + math.prod(self.grid_shape or (0,))
 
     @property
     def title(self) -> str:

@@ -7,7 +7,6 @@ its digests before the folder gets its name.
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Sequence
@@ -35,7 +34,6 @@ from saane_ros.fleet.store import BATCH_BYTES, BATCH_POINTS, FleetStore
 from saane_ros.fleet.working_set import WorkingSet
 from saane_ros.metric.store import METRIC_FILE, ROWS_FILE, STARTS_FILE, points_head
 from saane_ros.progress import progress
-from saane_ros.reading import parsing
 from saane_ros.route_map.calibration import CALIBRATION_FILE, read_calibration
 from saane_ros.route_map.cohort import COHORT_FILE, read_cohort
 from saane_ros.route_map.info import INFO_FILE, read_info
@@ -175,7 +173,7 @@ class _Pull:
         kept = RowFiles(self._folder / f"rows {label}", self._manifest.size)
         local = _Local(self._target, self._manifest.condition)
         todo = rows[len(kept) :]
-        size = max(1, min(BATCH_POINTS, BATCH_BYTES // (4 * self._manifest.size)))
+        size = max(1, min(BATCH_POINTS, BATCH_BYTES // self._manifest.place_bytes))
         starts = range(0, len(todo), size)
         for start in progress(starts, f"pull {self._manifest.map}", unit="batch", delay_s=2.0):
             pairs = [ids_of_row(table[row]) for row in todo[start : start + size]]
@@ -258,15 +256,14 @@ class _Pull:
     def _split(self, rows: NDArray[np.int64]) -> Split:
         """How a place's piece is cut, of these places."""
         manifest, files = self._manifest, self._folder / _FILES
-        grid: tuple[int, ...] = ()
-        if GRIDS_FILE in manifest.heads:
-            grid = _shape(bytes.fromhex(manifest.heads[GRIDS_FILE]))[1:]
         starts, item = None, 0
         if ROWS_FILE in manifest.heads:
             counts = np.diff(np.load(files / STARTS_FILE, allow_pickle=False))[rows]
             starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
             item = points_head(files / METRIC_FILE).rows.dtype.itemsize
-        return Split(grid, starts, item, manifest.shown, self._store.damaged(manifest.id))
+        return Split(
+            manifest.grid_shape, starts, item, manifest.shown, self._store.damaged(manifest.id)
+        )
 
 
 class _Local:
@@ -297,12 +294,3 @@ def _usable(path: Path) -> bool:
     except SaaneError:
         return False
     return True
-
-
-def _shape(head: bytes) -> tuple[int, ...]:
-    """The shape of an array, by what comes before its rows."""
-    stream = io.BytesIO(head)
-    with parsing("The fleet store has a damaged entry", "push the folder of the map again"):
-        np.lib.format.read_magic(stream)
-        shape, _, _ = np.lib.format.read_array_header_1_0(stream)
-    return tuple(int(n) for n in shape)

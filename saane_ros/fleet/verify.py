@@ -24,7 +24,7 @@ def _verify(store: FleetStore, manifest: Manifest) -> int:
     if len(table) != TABLE_ROW * manifest.places:
         raise store.damaged(manifest.id)
     rows = table.reshape(-1, TABLE_ROW)
-    size = max(1, min(BATCH_POINTS, BATCH_BYTES // (4 * manifest.size)))
+    size = max(1, min(BATCH_POINTS, BATCH_BYTES // manifest.place_bytes))
     starts = range(0, len(rows), size)
     for start in progress(starts, f"verify {manifest.map}", unit="batch", delay_s=2.0):
         pairs = [ids_of_row(row) for row in rows[start : start + size]]

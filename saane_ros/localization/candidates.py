@@ -17,7 +17,7 @@ from saane_ros.localization.evidence import (
     signals,
 )
 from saane_ros.route_map.calibration import MapScale
-from saane_ros.route_map.feature_grids import GRIDS, SCORES, Compact
+from saane_ros.route_map.feature_grids import GRIDS, Compact, rerank_of
 from saane_ros.route_map.place_graph import PlaceGraph
 from saane_ros.route_map.search import Nearest
 
@@ -54,7 +54,7 @@ class CandidateFinder:
     """Groups the nearest places of a frame and takes their signals.
 
     grids: compact feature grids of the places, int8 (N, h, w, P), or None.  rerank: what those of
-    candidates are compared with the frame's by, one of `SCORES`, so that a place further by
+    candidates are compared with the frame's by, one of `RERANKS`, so that a place further by
     descriptor may be the likelier one.
     """
 
@@ -66,7 +66,7 @@ class CandidateFinder:
         rerank: str = GRIDS,
     ) -> None:
         self._graph, self._grids, self._scale = graph, grids, scale
-        self._score = SCORES[rerank]
+        self._score = rerank_of(rerank).score
         self.reach = GROUP_STEPS
         if graph.step > 0:
             self.reach = max(GROUP_STEPS, GROUP_M / graph.step)

@@ -78,6 +78,7 @@ class MapExtension:
             postprocessing=info.postprocessing,
             body=info.body,
             camera=info.camera,
+            rerank=info.rerank,
             features=None if route_map.points is None else RootSift(MOST_OF_MAP),
         )
         self._every = route_map.localizable().graph.step

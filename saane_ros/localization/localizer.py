@@ -24,7 +24,7 @@ from saane_ros.localization.query_statistics import QueryPostprocessing
 from saane_ros.localization.sequence import Sequence, neighbourhood
 from saane_ros.localization.track import confidence
 from saane_ros.route_map.arrays import members
-from saane_ros.route_map.cohort import cohort_descriptors
+from saane_ros.route_map.cohort import cohort_descriptors, embedder_of
 from saane_ros.route_map.search import MapSearch, Nearest, exact_distances
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -81,7 +81,8 @@ class Localizer:
         bearings = route_map.localizable()
         self.settings = settings
         self.base = Base(route_map, settings)
-        self._embedder = embedder
+        rerank = route_map.info.rerank
+        self._embedder = embedder_of(embedder, rerank)
         self.route_map = route_map
         self._graph = bearings.graph
         self._graph.prepare()
@@ -91,7 +92,6 @@ class Localizer:
         self._search = MapSearch(route_map)
         self._queries = QueryPostprocessing(route_map.postprocessing)
         scale = bearings.calibration.scale
-        rerank = route_map.info.rerank
         self._finder = CandidateFinder(self._graph, bearings.grids, scale, rerank)
         self._sequence = Sequence(self._graph, scale, self._weights.evidence, route_map.metric)
         self._decision = Decision()

@@ -11,6 +11,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localization, Localizer
 from saane_ros.localization.points import MapPoints, with_look
 from saane_ros.localization.pose_prior import PosePrior
+from saane_ros.route_map.feature_grids import rerank_of
 from saane_ros.route_map.info import INFO_FILE, read_info
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -157,16 +158,29 @@ def open_choice(path: str, embedder: Embedder, settings: Settings) -> tuple[MapC
 
     Raises SaaneError where there is no map that fits the embedder.
     """
-    folders = _map_folders(path)
-    localizers, faults = [], []
-    for folder in folders:
+    localizers: list[Localizer] = []
+    faults = []
+    for folder in _map_folders(path):
         try:
-            localizers.append(Localizer(embedder, RouteMap.open(folder), settings))
+            localizer = Localizer(embedder, RouteMap.open(folder), settings)
+            if localizers:
+                _check_alike(localizers[0].route_map, localizer.route_map)
+            localizers.append(localizer)
         except SaaneError as error:
             faults.append(str(error))
     if not localizers:
         raise SaaneError(faults[0])
     return MapChoice(localizers), faults
+
+
+def _check_alike(first: RouteMap, other: RouteMap) -> None:
+    """Raise SaaneError where one embedding of a frame does not serve both."""
+    one, two = first.info.rerank, other.info.rerank
+    if rerank_of(one).own != rerank_of(two).own:
+        raise SaaneError(
+            f"{other.path} re-ranks by {two} and {first.path} by {one}, which compare different "
+            "features of a frame: build both with one --rerank."
+        )
 
 
 def model_of_maps(path: str) -> str:

@@ -62,6 +62,10 @@ class Head(nn.Module):
         """Local features of unit length, B x P x h x w a scale; none without `own_score`."""
         return []
 
+    def own_grid(self, appearance: Tensor) -> Tensor:
+        """The one scale of them that a map keeps, B x P x h x w."""
+        return self.own_features(appearance)[0]
+
     def filtered(self, appearance: Tensor, semantic: Tensor | None, static: Tensor) -> HeadOutput:
         """The descriptor with every cell weighted by `static`, B x 1 x H x W in [0, 1].
 

@@ -5,6 +5,8 @@ SelaVPR: Lu et al., ICLR 2024, section 3.3. Patch-NetVLAD: Hausler et al., CVPR 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,20 +50,28 @@ class PatchNetVlad(NetVlad):
     """NetVLAD, and the VLAD of every square patch of the grid, whitened as that of the image.
 
     The patches' sides are 2, 5 and 8 cells where so many fit in, and their shares of the score
-    those of the authors' best configuration; rapid spatial scoring, not RANSAC.
+    those of the authors' best configuration; rapid spatial scoring, not RANSAC. A map has those of
+    5, which is their configuration of one size.
     """
 
     sides = (2, 5, 8)
+    side_of_map = 5
     own_score = "rapid"
     own_shares = (0.45, 0.15, 0.4)
 
     def own_features(self, appearance: Tensor) -> list[Tensor]:
+        most = min(appearance.shape[-2:])
+        return self._patches(appearance, [side for side in self.sides if side <= most])
+
+    def own_grid(self, appearance: Tensor) -> Tensor:
+        return self._patches(appearance, [min(self.side_of_map, *appearance.shape[-2:])])[0]
+
+    def _patches(self, appearance: Tensor, sides: Sequence[int]) -> list[Tensor]:
         x = self.local_features(appearance)
         weights, _ = self.weigh(self.logits(x))
-        most = min(appearance.shape[-2:])
-        return [self._patches(x, weights, side) for side in self.sides if side <= most]
+        return [self._patches_of(x, weights, side) for side in sides]
 
-    def _patches(self, x: Tensor, weights: Tensor, side: int) -> Tensor:
+    def _patches_of(self, x: Tensor, weights: Tensor, side: int) -> Tensor:
         """Unit vectors B x P x (H - side + 1) x (W - side + 1); the sums of residuals are means
         here, which normalisation does not notice."""
 

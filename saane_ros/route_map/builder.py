@@ -21,8 +21,13 @@ from saane_ros.metric.store import Points
 from saane_ros.metric.triangulation import View, drive_points
 from saane_ros.progress import progress
 from saane_ros.route_map.build_report import BuildReport
-from saane_ros.route_map.cohort import cohort_of, projection_of
-from saane_ros.route_map.existing import REPLACE, base_of
+from saane_ros.route_map.cohort import (
+    cohort_of,
+    embedder_of,
+    named_rerank,
+    projection_of,
+)
+from saane_ros.route_map.existing import REPLACE, base_of, rerank_there
 from saane_ros.route_map.feature_grids import GRIDS, Compact
 from saane_ros.route_map.frame_intake import FrameIntake, ReadyFrame
 from saane_ros.route_map.info import MapInfo, Origin
@@ -46,7 +51,7 @@ class RouteMapBuilder:
     postprocessing: of the stored descriptors, one of `postprocessing.CHOICES`, fitted to all places
     whenever the map is written.  existing: what to do with a finished map of that name, one of
     `existing.EXISTING`; `base` is the map that is extended.
-    rerank: `MapInfo.rerank`.
+    rerank: `MapInfo.rerank`, or "own", which the model names; a map that is extended keeps its own.
     features: what finds keypoints of a map that is to have points; it has if also its camera's
     `intrinsics` are told, which may be set until the map is written, and a pose of the camera.
 
@@ -81,14 +86,16 @@ class RouteMapBuilder:
         self._features = features
         self._shapes: set[tuple[int, int]] = set()
         check_target(self.path)
-        self._embedder = embedder
+        kept = rerank_there(existing, self.path, embedder.fingerprint)
+        self._rerank = kept or named_rerank(embedder, rerank)
+        self._embedder = embedder_of(embedder, self._rerank)
         self._frame_id = frame_id
         self._grid = grid
         self._batch = batch
         self._dtype = dtype
         self._kind = postprocessing
-        self._cohort, self._rerank = cohort_of(embedder), rerank
-        if rerank != GRIDS:
+        self._cohort = cohort_of(embedder, self._rerank)
+        if self._rerank != GRIDS:
             projection_of(embedder, self._cohort)
         head = JournalHead(
             embedder.fingerprint,

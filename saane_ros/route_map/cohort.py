@@ -17,11 +17,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from saane_ros.embedding import Embedder
+from saane_ros.embedding import Embedder, TwoStage
 from saane_ros.errors import SaaneError
 from saane_ros.paths import share_folder
 from saane_ros.route_map.arrays import read_arrays, write_arrays
-from saane_ros.route_map.feature_grids import GridProjection, fit_projection
+from saane_ros.route_map.feature_grids import (
+    GRIDS,
+    OWN,
+    UNPROJECTED,
+    GridProjection,
+    fit_projection,
+    rerank_of,
+)
 from saane_ros.route_map.postprocessing import Postprocessing
 from saane_ros.types import Rgb
 
@@ -35,7 +42,7 @@ _BATCH = 8
 class Cohort:
     """descriptors: float32 (n, D) of the cohort's images, as embedded.
 
-    projection: of the model's feature grids; None for a model without them.
+    projection: of the map's feature grids; None for a model without them.
     grid_shape: h, w and values of a compact grid, known where the cohort was embedded and empty
     where it was read or the model has no grids.
     """
@@ -59,16 +66,40 @@ def cohort_images() -> tuple[Rgb, ...]:
     return tuple(np.ascontiguousarray(tile) for row in tiles for tile in row)
 
 
-def cohort_of(embedder: Embedder) -> Cohort:
-    """Embed the cohort's images: about as long as so many places of a map take."""
+def named_rerank(embedder: Embedder, rerank: str) -> str:
+    """One of `RERANKS`; "own" becomes what the model's authors re-rank by, else SaaneError."""
+    return f"{OWN}-{_two_stage(embedder).own_score[0]}" if rerank == OWN else rerank
+
+
+def embedder_of(embedder: Embedder, rerank: str) -> Embedder:
+    """The embedder whose grids a `MapInfo.rerank` compares; SaaneError where it has none such."""
+    return _two_stage(embedder).with_own_grids() if rerank_of(rerank).own else embedder
+
+
+def _two_stage(embedder: Embedder) -> TwoStage:
+    if not isinstance(embedder, TwoStage) or not embedder.own_score[0]:
+        raise SaaneError(
+            f"{embedder.name} has no local features of its own: leave out --rerank {OWN}."
+        )
+    return embedder
+
+
+def cohort_of(embedder: Embedder, rerank: str = GRIDS) -> Cohort:
+    """Embed the cohort's images: about as long as so many places of a map take.
+
+    rerank: `MapInfo.rerank` of the map that it is for.
+    """
+    embedder, own = embedder_of(embedder, rerank), rerank_of(rerank).own
     images = cohort_images()
     embedded = [
         one
         for start in range(0, len(images), _BATCH)
-        for one in embedder.embed(images[start : start + _BATCH], grid=True)
+        for one in embedder.embed(images[start : start + _BATCH], grid=not own or start == 0)
     ]
     descriptors = np.stack([one.descriptor for one in embedded]).astype(np.float32)
     grids = [one.grid for one in embedded if one.grid is not None]
+    if own:
+        return Cohort(descriptors, UNPROJECTED, grids[0].shape)
     if len(grids) < len(embedded):
         return Cohort(descriptors)
     projection = fit_projection(np.stack(grids))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from saane_ros.errors import SaaneError
 from saane_ros.files import link_or_copy, replacing_folder, telling_full_disk
-from saane_ros.route_map.info import INFO_FILE, MapInfo
+from saane_ros.route_map.info import INFO_FILE, MapInfo, read_info
 from saane_ros.route_map.journal import Journal
 from saane_ros.route_map.merge import check_extendable
 from saane_ros.route_map.places_csv import PLACES_FILE, read_places
@@ -50,6 +50,15 @@ def base_of(existing: str, path: Path, journal: Journal, drive: MapInfo) -> Rout
     if base is not None:
         _check(base, path, drive)
     return base
+
+
+def rerank_there(existing: str, path: Path, fingerprint: str) -> str:
+    """`MapInfo.rerank` of a finished map that is to be extended; empty where there is none of the
+    model."""
+    if existing != EXTEND or not (path / INFO_FILE).exists():
+        return ""
+    info = read_info(path)
+    return info.rerank if info.fingerprint == fingerprint else ""
 
 
 def _keep(path: Path, kept: Path) -> None:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 SIZE = 32
 """Values of a compact cell: 64 tell places apart only slightly better, at twice the bytes."""
+BLOCK = 256
+"""Cells compared at once with all of another grid: of many, what is compared stays in the cache."""
 SCALE = 127.0
 SAME = 0.1
 """Of its own size: how far two projections of one model may lie apart."""
@@ -33,11 +35,16 @@ class GridProjection:
     """PCA whitening of unit cells: y = directions (x / |x| - mean), brought to unit length.
 
     mean: float32 (C,).  directions: float32 (P, C).  It is the model's and not the map's, so that
-    grids of all maps of a model compare.
+    grids of all maps of a model compare.  Both are empty where cells stay as they are: a unit
+    matrix for the 8192 values of a patch would take more than a map.
     """
 
     mean: NDArray[np.float32]
     directions: NDArray[np.float32]
+
+    def fits(self, values: int) -> bool:
+        """Whether compact cells of so many values may be made by it."""
+        return len(self.directions) in (0, values)
 
     def matches(self, other: GridProjection) -> bool:
         """Whether grids by the one and by the other compare, as they do but for rounding."""
@@ -52,6 +59,8 @@ class GridProjection:
 
         height, width, channels = grid.shape
         cells = np.asarray(grid, np.float32).reshape(-1, channels)
+        if not len(self.directions):
+            return np.rint(SCALE * _unit(cells)).astype(np.int8).reshape(height, width, channels)
         # Unit cells less the mean, projected; few values are touched before they are projected.
         # By PyTorch: NumPy's OpenBLAS has threads of its own, which spin beside those of a network
         # that works on, and took a third of the processor time of building a map.
@@ -60,6 +69,10 @@ class GridProjection:
         turned = (torch.from_numpy(cells) @ directions).numpy() / np.maximum(lengths, _TINY)
         projected = _unit(turned - (torch.from_numpy(self.mean) @ directions).numpy())
         return np.rint(SCALE * projected).astype(np.int8).reshape(height, width, -1)
+
+
+UNPROJECTED = GridProjection(np.empty(0, np.float32), np.empty((0, 0), np.float32))
+"""Of local features that a model was trained to be compared by."""
 
 
 def fit_projection(grids: NDArray[np.floating], size: int = SIZE) -> GridProjection:
@@ -93,8 +106,19 @@ def mutual_pairs(query: Cells, reference: Cells) -> Pairs:
     size = query.shape[-1]
     # Cosines of int8 cells are exact in float32.
     mine = query.reshape(-1, size).astype(np.float32)
-    cosines = mine @ reference.reshape(-1, size).astype(np.float32).T
-    there, here = cosines.argmax(axis=1), cosines.argmax(axis=0)
+    theirs = reference.reshape(-1, size).astype(np.float32).T
+    there = np.empty(len(mine), np.int64)
+    here = np.zeros(theirs.shape[1], np.int64)
+    most = np.full(theirs.shape[1], -np.inf, np.float32)
+    for start in range(0, len(mine), BLOCK):
+        cosines = mine[start : start + BLOCK] @ theirs
+        there[start : start + BLOCK] = cosines.argmax(axis=1)
+        # Down the columns a maximum is found far sooner than its row, which few columns need.
+        highest = cosines.max(axis=0)
+        nearer = np.flatnonzero(highest > most)
+        most[nearer] = highest[nearer]
+        columns = cosines if len(nearer) == len(most) else cosines[:, nearer]
+        here[nearer] = start + columns.argmax(axis=0)
     cells = np.flatnonzero(here[there] == np.arange(len(mine)))
     return Pairs(cells, there[cells])
 
@@ -140,6 +164,23 @@ Score = Callable[[Cells, Cells], Floats]
 GRIDS, RAPID, MUTUAL = "grids", "rapid", "mutual"
 SCORES: dict[str, Score] = {GRIDS: agreement, RAPID: rapid_score, MUTUAL: mutual_score}
 """Of two views by what lies where: 1 for one view, and least for two places."""
+OWN = "own"
+RERANKS = (*SCORES, f"{OWN}-{RAPID}", f"{OWN}-{MUTUAL}")
+"""What a map may re-rank by: `SCORES` of compact feature grids, or what its model's authors compare
+their own local features by."""
+
+
+class Rerank(NamedTuple):
+    """score: of two grids.  own: whether these are the model's own local features."""
+
+    score: Score
+    own: bool
+
+
+def rerank_of(name: str) -> Rerank:
+    """What one of `RERANKS` means."""
+    kind, _, score = name.rpartition("-")
+    return Rerank(SCORES[score], kind == OWN)
 
 
 def _fullest(here: NDArray[np.int64], there: NDArray[np.int64], height: int, width: int) -> int:

@@ -18,7 +18,7 @@ from saane_ros.data.poses.transforms import valid_pose
 from saane_ros.errors import SaaneError
 from saane_ros.geodesy import PLANE
 from saane_ros.reading import YAML_FAULTS
-from saane_ros.route_map.feature_grids import GRIDS, SCORES
+from saane_ros.route_map.feature_grids import GRIDS, RERANKS
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.types import Pose
 
@@ -46,7 +46,7 @@ class MapInfo:
     descriptor_size: values of a stored descriptor.  postprocessing: what it went through.
     chosen: why the build chose that, one sentence without its full stop; empty where it was told.
     calibrated: whether the map has what a localizer needs to know when it is lost.
-    rerank: what the feature grids of candidates are compared by, one of `SCORES`.
+    rerank: what the feature grids of candidates are compared by, one of `RERANKS`.
     columns: whether its places are there as columns too.
     body: frame that the poses are of, empty where unknown.  camera: pose of the camera on it, axes
     x forward, y left, z up; None where unknown, as in maps made before it was told.
@@ -194,8 +194,8 @@ def _grid(path: Path, value: Any) -> str:
 
 
 def _rerank(path: Path, value: Any) -> str:
-    if not isinstance(value, str) or value not in SCORES:
-        raise _damaged(path, f"rerank is none of {', '.join(SCORES)}")
+    if not isinstance(value, str) or value not in RERANKS:
+        raise _damaged(path, f"rerank is none of {', '.join(RERANKS)}")
     return value
 
 

@@ -14,6 +14,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.metric.store import joined
 from saane_ros.route_map.alignment import Route, route_of
 from saane_ros.route_map.derived import write_derived
+from saane_ros.route_map.feature_grids import rerank_of
 from saane_ros.route_map.map_frames import into_frame
 from saane_ros.route_map.place_graph import drives_of
 from saane_ros.route_map.postprocessing import PROJECTIONS, Postprocessing, pooled, whitened
@@ -136,6 +137,11 @@ def _check(first: RouteMap, other: RouteMap) -> None:
             f"The descriptors of {other.path} went through post-processing "
             f"{other.info.postprocessing} and those of {first.path} through "
             f"{first.info.postprocessing}: build both with one --postprocessing."
+        )
+    if rerank_of(other.info.rerank).own != rerank_of(first.info.rerank).own:
+        raise SaaneError(
+            f"{other.path} re-ranks by {other.info.rerank} and {first.path} by "
+            f"{first.info.rerank}, which compare different features: build both with one --rerank."
         )
     if not other.metric:
         raise SaaneError(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saane_ros.route_map.calibration import MapScale
-from saane_ros.route_map.feature_grids import GRIDS, SCORES, Score
+from saane_ros.route_map.feature_grids import GRIDS, Score, rerank_of
 from saane_ros.route_map.place_graph import PlaceGraph, descriptor_step
 from saane_ros.route_map.search import exact_distances
 
@@ -32,7 +32,7 @@ def map_scale(
 
     cohort: the cohort's descriptors, processed as those of the map; it stands in for other places
     in a map that has none.  drives: rows of each in its order; None where the rows are one drive.
-    rerank: what grids are compared by, one of `SCORES`.
+    rerank: what grids are compared by, one of `RERANKS`.
     """
     rows = _spread(len(descriptors), PLACES)
     others = _spread(len(descriptors), OTHERS)
@@ -51,7 +51,7 @@ def map_scale(
         nearest = [float(exact_distances(one, cohort).min()) for one in chosen]
     impostor = max(float(np.median(nearest)), _LEAST)
     step = descriptor_step(descriptors, drives, graph.spot) or impostor / 2
-    return MapScale(impostor, _agreement(grids, pairs, SCORES[rerank]), step)
+    return MapScale(impostor, _agreement(grids, pairs, rerank_of(rerank).score), step)
 
 
 def _agreement(grids: NDArray[np.int8] | None, pairs: list[tuple[int, int]], score: Score) -> float:

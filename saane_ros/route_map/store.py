@@ -194,10 +194,9 @@ def _bearings(folder: Path, info: MapInfo, postprocessing: Postprocessing | None
     grids = None
     if GRIDS_FILE in info.files:
         grids = _load_array(folder / GRIDS_FILE)
-        values = None if cohort.projection is None else len(cohort.projection.directions)
         if grids.dtype != np.int8 or grids.ndim != 4 or len(grids) != info.count:
             raise SaaneError(f"{folder / GRIDS_FILE} does not fit the map: build the map again.")
-        if grids.shape[3] != values:
+        if cohort.projection is None or not cohort.projection.fits(grids.shape[3]):
             raise SaaneError(
                 f"{folder / GRIDS_FILE} and {folder / COHORT_FILE} do not belong together: "
                 "build the map again."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from own_features import own_embedder
 from scenes import ColourGridEmbedder, smooth_scene
 
 from saane_ros.cli import main
@@ -89,7 +91,7 @@ def test_a_score_of_candidates_is_carried_and_its_cost_named(
 ) -> None:
     out = tmp_path / "m"
     call = ["map", "build", "--images", str(photos), "--out", str(out)]
-    told = rf"re-ranking +{{}} of feature grids, {10 * 14 * 18} bytes a place, \d+\.\d\d ms a frame"
+    told = r"re-ranking +{} of feature grids, 2\.5 kB a place, \d+\.\d\d ms a frame"
     assert main(call) == 0
     printed = capsys.readouterr().out
     assert re.search(told.format("grids"), printed)
@@ -106,6 +108,36 @@ def test_a_score_of_candidates_is_carried_and_its_cost_named(
     assert main(["map", "calibrate", str(out), "--rerank", "mutual"]) == 0
     assert re.search(told.format("mutual"), capsys.readouterr().out)
     assert main(["localize", "--map", str(out), "--images", str(photos)]) == 0
+
+
+@pytest.mark.parametrize(("kind", "kilobytes"), [("own-mutual", 78.0), ("own-rapid", 0.1)])
+def test_the_models_own_features_are_kept_and_re_rank(
+    kind: str,
+    kilobytes: float,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "m"
+    call = ["map", "build", "--images", str(photos), "--out", str(out), "--rerank", "own"]
+    assert main(call) == 1
+    assert "colour-grid has no local features of its own: leave out" in capsys.readouterr().err
+    monkeypatch.setattr(loading, "load_embedder", lambda *_args, **_more: own_embedder(kind))
+    assert main(call) == 0
+    told = rf"re-ranking +{kind} of local features, {kilobytes} kB a place, \d+\.\d\d ms a frame"
+    assert re.search(told, capsys.readouterr().out)
+    assert main(["map", "calibrate", str(out), "--rerank", "own"]) == 0
+    assert f"and grids, not {kind}: run `saane map calibrate`" in capsys.readouterr().out
+    assert main(["map", "calibrate", str(out), "--rerank", "grids"]) == 1
+    assert f"{out} keeps what {kind} compares" in capsys.readouterr().err
+    assert main(["localize", "--map", str(out), "--images", str(photos)]) == 0
+    drive = ["evaluate", "drive", "--map", str(out), "--drive", str(photos)]
+    assert main([*drive, "--out", str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out" / "drive.json").read_text())
+    assert told["map"]["rerank"] == kind
+    assert told["scenarios"][0]["rerank_ms"][0] > 0
+    assert told["scenarios"][0]["wrong_share"] == 0
 
 
 def test_a_bag_becomes_a_map_of_its_posed_frames(

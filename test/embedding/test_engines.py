@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from own_features import GRID_SHAPES, own_embedder
 from scenes import smooth_scene
 from test_network_embedder import write_model
 from torch.nn import functional
@@ -251,6 +252,20 @@ def test_compiled_hands_batches_to_the_network_itself(
         found, expected = compiled.embed(batch), plain.embed(batch)
         np.testing.assert_array_equal(found[0].descriptor, expected[0].descriptor)
     assert seen == [1]
+
+
+@pytest.mark.parametrize("kind", GRID_SHAPES)
+def test_compiled_gives_local_features_beside_grids(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One compiled network serves maps of either."""
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: network)
+    compiled, plain = own_embedder(kind, "compiled"), own_embedder(kind)
+    for image in IMAGES:
+        for one, other in ((compiled, plain), (compiled.with_own_grids(), plain.with_own_grids())):
+            found, expected = one.embed([image], grid=True)[0], other.embed([image], grid=True)[0]
+            np.testing.assert_array_equal(found.grid, expected.grid)
+        assert found.grid.shape == GRID_SHAPES[kind]
 
 
 def test_a_compiler_that_fails_is_told_and_pytorch_goes_on(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fleet_maps import drive, metric_map, street
 from grpc_stand_in import running_grpc
+from own_features import own_embedder
 from qdrant_stand_in import running
 from scenes import ColourGridEmbedder
 
@@ -26,6 +27,7 @@ from saane_ros.fleet.store import FleetStore, open_store
 from saane_ros.fleet.verify import verify
 from saane_ros.geodesy import from_enu
 from saane_ros.localization.localizer import Localizer
+from saane_ros.route_map.builder import RouteMapBuilder
 from saane_ros.route_map.merge import merge_maps
 from saane_ros.route_map.search import MapSearch
 from saane_ros.route_map.store import RouteMap
@@ -54,11 +56,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("kind", ["plain", "half", "mean", "metric", "no poses", "merged"])
+@pytest.mark.parametrize("kind", ["plain", "half", "mean", "metric", "no poses", "merged", "own"])
 def test_a_map_comes_back_byte_for_byte(store: FleetStore, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "street.routemap"
     if kind == "metric":
         route_map = metric_map(path)
+    elif kind == "own":
+        builder = RouteMapBuilder(own_embedder("own-mutual"), path, rerank="own")
+        builder.add(drive(0, range(5)))
+        route_map = builder.finish()
     elif kind == "merged":
         parts = [street(tmp_path / f"{name}.routemap", seed) for name, seed in (("a", 0), ("b", 9))]
         route_map = merge_maps(parts, path)
@@ -70,6 +76,10 @@ def test_a_map_comes_back_byte_for_byte(store: FleetStore, tmp_path: Path, kind:
     assert report.places == report.of_places == len(route_map.places)
     (manifest,) = store.manifests()
     assert (manifest.version, manifest.places) == (report.version, len(route_map.places))
+    grids = route_map.localizable().grids
+    assert grids is not None
+    assert manifest.grid_shape == grids.shape[1:]
+    assert manifest.place_bytes == 4 * manifest.size + grids[0].nbytes
     pulled = pull(store, manifest, tmp_path / "maps", None)
     assert pulled.fetched == len(route_map.places)
     assert contents(pulled.path) == contents(path)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from map_heads import read_head, write_head
 from scenes import ColourGridEmbedder, line_graph, smooth_scene
 
@@ -16,7 +18,7 @@ from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.builder import RouteMapBuilder, build_map
 from saane_ros.route_map.calibration import SIGNALS, MapScale
 from saane_ros.route_map.crop import crop_map
-from saane_ros.route_map.feature_grids import SCORES, mutual_score, rapid_score
+from saane_ros.route_map.feature_grids import BLOCK, SCORES, mutual_pairs, mutual_score, rapid_score
 from saane_ros.route_map.merge import merge_maps
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
@@ -56,6 +58,28 @@ def test_scores_are_those_of_pairs_found_one_by_one():
             total += sum((side - 1 - abs(shift - mean)) ** 2 for shift in shifts)
         expected = total / (((HEIGHT - 1) ** 2 + (WIDTH - 1) ** 2) * HEIGHT * WIDTH)
         assert rapid_score(query, references)[number] == pytest.approx(expected)
+
+
+@given(
+    st.sampled_from([(3, 4), (9, 57), (16, 16), (23, 31)]),
+    st.sampled_from([(2, 2), (17, 16), (24, 29)]),
+    st.integers(1, 3),
+    st.integers(1, 127),
+    st.integers(0, 2**32 - 1),
+)
+def test_pairs_are_those_of_the_whole_table_where_cells_are_alike(
+    mine: tuple[int, int], theirs: tuple[int, int], size: int, most: int, seed: int
+) -> None:
+    """Of equal ones the first counts, within what is compared at once and across it."""
+    assert 2 * BLOCK < 9 * 57
+    random = np.random.default_rng(seed)
+    query = random.integers(-most, most + 1, (*mine, size)).astype(np.int8)
+    reference = random.integers(-most, most + 1, (*theirs, size)).astype(np.int8)
+    table = query.reshape(-1, size).astype(int) @ reference.reshape(-1, size).astype(int).T
+    there, here = table.argmax(axis=1), table.argmax(axis=0)
+    expected = [(cell, other) for cell, other in enumerate(there) if here[other] == cell]
+    found = mutual_pairs(query, reference)
+    assert list(zip(found.here, found.there, strict=True)) == expected
 
 
 @pytest.mark.parametrize("kind", SCORES)

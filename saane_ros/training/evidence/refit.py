@@ -12,8 +12,9 @@ from saane_ros.embedding import Embedder
 from saane_ros.errors import SaaneError
 from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.calibration import TrustWeights, Weights, default_weights
-from saane_ros.route_map.cohort import cohort_of, projection_of
+from saane_ros.route_map.cohort import cohort_of, named_rerank, projection_of
 from saane_ros.route_map.derived import write_calibrated
+from saane_ros.route_map.feature_grids import rerank_of
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.training.evidence.fit import fit_evidence
@@ -47,13 +48,21 @@ def calibrate(
     A map of an older format gets graph, cohort and the package's calibration. weights: and their
     source, that the fit begins at; the package's where None.  rerank: of the map from now on; as it
     was where empty. Raises SaaneError where the embedder is not the map's or has no grids to
-    re-rank by, or a drive has hardly an image that can be used.
+    re-rank by, the map keeps other features than those, or a drive has hardly an image that can be
+    used.
     """
     route_map.check_embedder(embedder)
-    cohort = cohort_of(embedder)
+    before = route_map.info.rerank
+    named = named_rerank(embedder, rerank) or before
+    if rerank_of(named).own != rerank_of(before).own:
+        raise SaaneError(
+            f"{route_map.path} keeps what {before} compares, and {rerank} compares other features: "
+            f"build it again with --rerank {rerank}."
+        )
+    cohort = cohort_of(embedder, named)
     if rerank:
         projection_of(embedder, cohort)
-    fresh = write_calibrated(route_map, cohort, weights, rerank)
+    fresh = write_calibrated(route_map, cohort, weights, named)
     if not drives:
         return fresh
     bearings = fresh.localizable()

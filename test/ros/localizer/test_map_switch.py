@@ -10,14 +10,17 @@ import pytest
 from lifecycle_msgs.srv import GetState
 from localizer_world import Robot, localizer, street
 from nav_msgs.msg import Path as PathMessage
+from own_features import own_embedder
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
-from ros_world import Peer, until
+from ros_world import Peer, drive, until
+from scenes import smooth_scene
 
 from saane_ros.localization import map_choice
 from saane_ros.ros.localizer import loaded
 from saane_ros.ros.shared.interface import SERVICES
 from saane_ros.ros.shared.qos import LATCHED
+from saane_ros.route_map.builder import RouteMapBuilder
 
 LoadMap = SERVICES["load_map"].type
 
@@ -152,3 +155,24 @@ def test_in_a_folder_of_maps_the_one_that_is_seen_is_used(maps: Path, peer: Peer
         assert {one["map"] for one in sure} == {"north"}
         assert sure[-1]["place"] == "32"
         until(lambda: routes[-1].header.frame_id == "site", "the other route")
+
+
+def test_a_map_of_local_features_takes_the_place_of_one_of_grids(
+    tmp_path: Path, peer: Peer
+) -> None:
+    """The model of the node stays; what it makes of an image beside the descriptor is the map's."""
+    embedder = own_embedder("own-mutual")
+    for name in ("grids", "own"):
+        builder = RouteMapBuilder(embedder, tmp_path / f"{name}.routemap", rerank=name)
+        builder.add(drive([smooth_scene(number) for number in range(12)]))
+        builder.finish()
+    with localizer(tmp_path / "grids.routemap", embedder) as node:
+        robot = Robot(node, peer)
+        until(lambda: node.intake is not None, "the activation")
+        assert robot.show(smooth_scene(3))["place"] == "3"
+        assert set_map(peer, tmp_path / "own.routemap").successful
+        until(lambda: node.loaded.path.endswith("own.routemap"), "the new map")
+        for place in (5, 6):
+            told = robot.show(smooth_scene(place))
+            assert (told["map"], told["place"]) == ("own", str(place))
+        assert node.counters["failed"] == 0
