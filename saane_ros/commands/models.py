@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from saane_ros.commands.models_add import ADD_EXAMPLES, add_add, add_model
 from saane_ros.commands.models_choose import CHOOSE_EXAMPLES, add_choose, choose, why_not
@@ -15,9 +16,9 @@ from saane_ros.errors import SaaneError
 from saane_ros.evaluation.speeds import Speed, known_speeds
 from saane_ros.metric.loading import load_features
 from saane_ros.weights.card_files import list_cards, load_card
-from saane_ros.weights.cards import ModelCard, WeightSource
+from saane_ros.weights.cards import ModelCard, Semantics, WeightSource
 from saane_ros.weights.feature_cards import FeatureCard, feature_names, load_feature_card
-from saane_ros.weights.hub import moves, revision_of
+from saane_ros.weights.hub import HUB, moves, revision_of, split_id
 from saane_ros.weights.store import (
     Card,
     WeightFile,
@@ -112,8 +113,9 @@ def _list(options: argparse.Namespace) -> None:
                 labels = card.system == "segmentation"
                 speed = "" if labels else f"; {_speed(speeds.get(card.name))}"
                 print(f"  {_size(card, options.weights)}{speed}")
-                for line in (*_figures(card), *_where(card, options.weights)):
+                for line in _figures(card):
                     print(f"  {line}")
+                _print_places(card, options.weights)
     print("== Local features of metric maps, for --features")
     for name in feature_names():
         features = load_feature_card(name)
@@ -121,8 +123,12 @@ def _list(options: argparse.Namespace) -> None:
         print(f"{name:<{width}}  {told}\n  {features.description}")
         if features.files:
             print(f"  {_size(features, options.weights)}")
-        for line in _where(features, options.weights):
-            print(f"  {line}")
+        _print_places(features, options.weights)
+
+
+def _print_places(card: Card, weights: str) -> None:
+    for place in _places(card, weights):
+        print(f"  {place.what}: {place.told}")
 
 
 def _speed(speed: Speed | None) -> str:
@@ -154,11 +160,35 @@ def _figures(card: ModelCard) -> Iterator[str]:
         yield f"published R@1 {figure.recall_at_1:.1f}, {figure.benchmark}: {figure.protocol}"
 
 
-def _where(card: Card, weights: str) -> Iterator[str]:
+class _Place(NamedTuple):
+    """Where a file is, or, where it is not here, what is told of it. what: its key in the card."""
+
+    what: str
+    told: str
+    here: bool
+
+
+def _places(card: Card, weights: str) -> Iterator[_Place]:
+    """Of every weight file, and of a Hugging Face model, whose files are told as one."""
     folders = search_folders(card, weights)
-    for key, source in card.files.items():
+    for key, source in card.weights.items():
         path = locate(source, folders)
-        yield f"{key}: {_shortened(path) if path else _absent(source)}"
+        yield _Place(key, _shortened(path) if path else _absent(source), path is not None)
+    if isinstance(card, ModelCard) and card.semantics is not None and card.semantics.checkpoint:
+        yield _checkpoint(card.semantics, folders)
+
+
+def _checkpoint(semantics: Semantics, folders: list[Path]) -> _Place:
+    checkpoint = str(semantics.checkpoint)
+    for source in semantics.hub_files.values():
+        path = locate(source, folders)
+        if path is None:
+            size = f" ({semantics.megabytes} MB)" if semantics.megabytes else ""
+            name, revision = split_id(checkpoint)
+            told = f"{name}@{revision} missing, from {HUB}/{name}{size}"
+            return _Place("semantics", told, here=False)
+        checkpoint = _shortened(path.parent)
+    return _Place("semantics", checkpoint, here=True)
 
 
 def _absent(source: WeightSource) -> str:
@@ -176,11 +206,7 @@ def _verify(options: argparse.Namespace) -> None:
     cards = [_card(model) for model in options.model] or list_cards()
     failures = []
     for card in cards:
-        absent = [
-            _absent(source)
-            for source in card.files.values()
-            if locate(source, search_folders(card, options.weights)) is None
-        ]
+        absent = [place.told for place in _places(card, options.weights) if not place.here]
         if absent:
             print(f"{card.name}: {'; '.join(absent)}")
             failures += [card.name] if options.model else []

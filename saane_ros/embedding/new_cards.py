@@ -43,6 +43,11 @@ def new_card(hub_name: str, semantics: str = "") -> dict[str, Any]:
     if not name.startswith(PREFIX):
         if semantics:
             raise SaaneError(f"--semantics goes with a trunk {PREFIX}<name>, and not {hub_name}.")
+        if not (hub.is_folder(name) or hub.ID.fullmatch(name)):
+            raise SaaneError(
+                f"There is no model {hub_name!r} to add: give {PREFIX}<name> for a trunk of timm, "
+                "<owner>/<name> for a segmentation of Hugging Face, or the path of its folder."
+            )
         return _segmentation(name)
     card = _trunk(name.removeprefix(PREFIX))
     if semantics:

@@ -126,7 +126,12 @@ def _authorise(request: urllib.request.Request) -> None:
         # Comes with timm; knows all places of a token, and renews one that is about to end.
         from huggingface_hub import get_token
 
-        token = get_token()
+        token = get_token() or ""
+        if not re.fullmatch(r"[!-~]*", token):
+            raise SaaneError(
+                "The token for Hugging Face ($HF_TOKEN, else what `hf auth login` wrote) has "
+                "characters that no token has: set it anew."
+            )
         if token:
             request.add_unredirected_header("Authorization", f"Bearer {token}")
 

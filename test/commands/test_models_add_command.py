@@ -82,7 +82,7 @@ def test_a_tag_has_its_own_card_and_none_is_overwritten(
         ("timm/hiera_tiny_224", "hiera_tiny_224 has no grid of features at stride 16"),
         ("./nowhere", "nowhere has no config.json"),
         ("someone/net", "could not be downloaded (Connection refused)"),
-        ("segformer", "'segformer' is no model of Hugging Face: give <owner>/<name>"),
+        ("resnet18", "There is no model 'resnet18' to add: give timm/<name> for a trunk"),
         ("facebook/dinov2-base", "give timm/vit_base_patch14_dinov2.lvd142m, which has the same"),
         ("facebook/dinov2-with-registers-small", "give timm/vit_small_patch14_reg4_dinov2.lvd1"),
         ("facebook/dinov3-vits16plus-pretrain-lvd1689m", "timm/vit_small_plus_patch16_dinov3.lvd"),

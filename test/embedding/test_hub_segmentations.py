@@ -68,7 +68,8 @@ def segformer(hub_server: FileServer, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_it_is_fetched_once_verified_and_loaded_without_the_hub(segformer, monkeypatch, capsys):
     card = segformer.card(sha256=segformer.sha256)
     assert main(["models", "verify", card]) == 1
-    assert f"{FOLDER}/model.safetensors missing, from https://" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told == f"seg: {NAME}@{COMMIT} missing, from https://huggingface.co/{NAME}\n"
     assert segformer.hub.paths == []
     assert main(["models", "fetch", card]) == 0
     base = f"/{NAME}/resolve/{COMMIT}"

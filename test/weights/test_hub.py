@@ -79,6 +79,13 @@ def test_the_token_of_a_login_is_taken_where_none_is_set(hub_server, tmp_path, m
     assert hub_server.tokens == ["", "Bearer hf_login"]
 
 
+def test_a_token_with_a_slip_of_the_keyboard_is_told(hub_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_sécret")
+    with pytest.raises(SaaneError, match="has characters that no token has"):
+        download(ADDRESS, tmp_path / "net", anything)
+    assert hub_server.paths == []
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "told"),
     [
