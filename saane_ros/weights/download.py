@@ -71,7 +71,8 @@ def _fetch_all(url: str, part: Path, name: str) -> None:
             raise DownloadError(str(getattr(error.reason, "strerror", None) or error.reason)) from (
                 error
             )
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # The last of an answer that makes no sense, such as a redirect to no address.
             reason = str(error) or type(error).__name__
         fruitless = 0 if _size(part) > before else fruitless + 1
         if fruitless == ATTEMPTS:

@@ -121,7 +121,7 @@ def _authorise(request: urllib.request.Request) -> None:
     urllib carries headers over a redirect, but not those that are added in this way.
     """
     target, hub = urlsplit(request.full_url), urlsplit(endpoint())
-    to_hub = (target.scheme, target.hostname, target.port) == (hub.scheme, hub.hostname, hub.port)
+    to_hub = (target.scheme, target.netloc) == (hub.scheme, hub.netloc)
     if to_hub and (target.scheme == "https" or target.hostname in HERE):
         # Comes with timm; knows all places of a token, and renews one that is about to end.
         from huggingface_hub import get_token

@@ -48,6 +48,14 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(hub_server, file_s
     assert (file_server.tokens, file_server.ranges) == (["", ""], ["", "bytes=3-"])
 
 
+@pytest.mark.parametrize("nowhere", ["http://[x/", "http://127.0.0.1:abc/", "ftp:", "file:///x"])
+def test_a_redirect_to_nowhere_is_told(nowhere, hub_server, tmp_path):
+    hub_server.redirects[PATH] = nowhere
+    with pytest.raises(DownloadError):
+        download(ADDRESS, tmp_path / "net", anything)
+    assert hub_server.tokens[0] == SECRET
+
+
 def test_another_host_that_redirects_to_the_hub_learns_nothing(hub_server, file_server, tmp_path):
     hub_server.files["/public"] = b"weights"
     file_server.redirects["/net"] = hub_server.url("/public")
