@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,19 @@ def test_a_trunk_without_safetensors_is_loaded_from_what_there_is(
     hub_server.publish(hub, {"open_clip_model.safetensors": pickled})
     assert main(["models", "add", "timm/mobilenetv3_small_050", "--out", "other.yaml"]) == 1
     assert "has none of model.safetensors, pytorch_model.bin" in capsys.readouterr().err
+
+
+def test_timms_own_name_of_a_file_is_respected(
+    hub_server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(timm.get_pretrained_cfg("resnet18.a2_in1k"), hf_hub_filename="other.pth")
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda _: known)
+    hub_server.publish(known.hf_hub_id, {"model.safetensors": b"a", "other.pth": b"b"})
+    assert main(["models", "add", "timm/resnet18.a2_in1k", "--out", "own.yaml"]) == 0
+    source = load_card(tmp_path / "own.yaml").weights["trunk"]
+    assert source.url.endswith(f"/resolve/{COMMIT}/other.pth")
+    assert source.sha256 == hashlib.sha256(b"b").hexdigest()
+    assert source.file == "resnet18.a2_in1k.pth"
 
 
 def test_without_the_hub_a_trunk_is_told_to_be_not_pinned(
