@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import tf2_messages
+from file_servers import FileServer, serving
 from hypothesis import settings
 from scenes import ColourGridEmbedder
 
@@ -29,6 +32,18 @@ def tf(request: pytest.FixtureRequest) -> None:
     """Skips where there is no tf2_msgs."""
     if reason := request.config.stash[NO_TF]:
         pytest.skip(reason)
+
+
+@pytest.fixture
+def hub_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A server in the place of Hugging Face's hub, and a user who is logged in there."""
+    for name in ("HF_OIDC_RESOURCE", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url(""))
+        yield server
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from saane_ros.commands.models_add import ADD_EXAMPLES, add_add, add_model
 from saane_ros.commands.models_choose import CHOOSE_EXAMPLES, add_choose, choose, why_not
@@ -15,13 +16,14 @@ from saane_ros.errors import SaaneError
 from saane_ros.evaluation.speeds import Speed, known_speeds
 from saane_ros.metric.loading import load_features
 from saane_ros.weights.card_files import list_cards, load_card
-from saane_ros.weights.cards import ModelCard, WeightSource
+from saane_ros.weights.cards import ModelCard, Semantics, WeightSource
 from saane_ros.weights.feature_cards import FeatureCard, feature_names, load_feature_card
+from saane_ros.weights.hub import HUB, moves, revision_of, split_id
 from saane_ros.weights.store import (
     Card,
     WeightFile,
     check_file,
-    find_weights,
+    find_files,
     locate,
     origin_of,
     search_folders,
@@ -105,25 +107,51 @@ def _list(options: argparse.Namespace) -> None:
             if card.system in systems:
                 size = f", {card.descriptor_size}-d" if card.descriptor_size else ""
                 trained = "trained" if card.trained else "head not trained"
-                measured = f"; {_speed(speeds[card.name])}" if card.name in speeds else ""
-                told = f"{card.system}{size}, {trained}; {card.licence}{measured}"
-                print(f"{card.name:<{width}}  {told}")
+                print(f"{card.name:<{width}}  {card.system}{size}, {trained}; {card.licence}")
                 print(f"  {card.description}")
-                for line in (*_figures(card), *_where(card, options.weights)):
+                # Speeds are those of descriptors, which a segmentation has none of.
+                labels = card.system == "segmentation"
+                speed = "" if labels else f"; {_speed(speeds.get(card.name))}"
+                print(f"  {_size(card, options.weights)}{speed}")
+                for line in _figures(card):
                     print(f"  {line}")
+                _print_places(card, options.weights)
     print("== Local features of metric maps, for --features")
     for name in feature_names():
         features = load_feature_card(name)
         told = f"{features.system}, matched by {features.matcher}; {features.licence}"
         print(f"{name:<{width}}  {told}\n  {features.description}")
-        for line in _where(features, options.weights):
-            print(f"  {line}")
+        if features.files:
+            print(f"  {_size(features, options.weights)}")
+        _print_places(features, options.weights)
 
 
-def _speed(speed: Speed) -> str:
+def _print_places(card: Card, weights: str) -> None:
+    for place in _places(card, weights):
+        print(f"  {place.what}: {place.told}")
+
+
+def _speed(speed: Speed | None) -> str:
     """What it costs here."""
-    size = "" if speed.megabytes is None else f", {speed.megabytes:.0f} MB"
+    if speed is None:
+        return "speed not measured here"
+    size = "" if speed.megabytes is None else f" and {speed.megabytes:.0f} MB of memory"
     return f"{speed.milliseconds:.0f} ms an image{size} on {speed.machine}"
+
+
+def _size(card: Card, weights: str) -> str:
+    """Megabytes of all its files: those that are here, and else what is known of them."""
+    folders = search_folders(card, weights)
+    sizes = []
+    for source in card.files.values():
+        path, origin = locate(source, folders), origin_of(source)
+        if not origin.file.endswith(".json"):  # kilobytes that nobody tells beforehand
+            sizes.append(path.stat().st_size / 1e6 if path else origin.megabytes)
+    total = sum(sizes)
+    if not total:
+        return "weights of unknown size"
+    told = f"{total:.{0 if total >= 10 else 1}f}" if total >= 1 else "under 1"
+    return f"weights {told} MB" + ("" if all(sizes) else " and more")
 
 
 def _figures(card: ModelCard) -> Iterator[str]:
@@ -132,18 +160,40 @@ def _figures(card: ModelCard) -> Iterator[str]:
         yield f"published R@1 {figure.recall_at_1:.1f}, {figure.benchmark}: {figure.protocol}"
 
 
-def _where(card: Card, weights: str) -> Iterator[str]:
+class _Place(NamedTuple):
+    """Where a file is, or, where it is not here, what is told of it. what: its key in the card."""
+
+    what: str
+    told: str
+    here: bool
+
+
+def _places(card: Card, weights: str) -> Iterator[_Place]:
+    """Of every weight file, and of a Hugging Face model, whose files are told as one."""
     folders = search_folders(card, weights)
     for key, source in card.weights.items():
         path = locate(source, folders)
-        yield f"{key}: {path or _absent(source)}"
+        yield _Place(key, _shortened(path) if path else _absent(source), path is not None)
     if isinstance(card, ModelCard) and card.semantics is not None and card.semantics.checkpoint:
-        yield f"semantics: Hugging Face {card.semantics.checkpoint}"
+        yield _checkpoint(card.semantics, folders)
+
+
+def _checkpoint(semantics: Semantics, folders: list[Path]) -> _Place:
+    checkpoint = str(semantics.checkpoint)
+    for source in semantics.hub_files.values():
+        path = locate(source, folders)
+        if path is None:
+            size = f" ({semantics.megabytes} MB)" if semantics.megabytes else ""
+            name, revision = split_id(checkpoint)
+            told = f"{name}@{revision} missing, from {HUB}/{name}{size}"
+            return _Place("semantics", told, here=False)
+        checkpoint = _shortened(path.parent)
+    return _Place("semantics", checkpoint, here=True)
 
 
 def _absent(source: WeightSource) -> str:
     origin = origin_of(source)
-    size = f" ({source.megabytes} MB)" if source.megabytes else ""
+    size = f" ({origin.megabytes} MB)" if origin.megabytes else ""
     if not origin.url and source.page:
         return f"{origin.file} missing, by hand from {source.page}{size}"
     return f"{origin.file} missing, " + (
@@ -156,11 +206,7 @@ def _verify(options: argparse.Namespace) -> None:
     cards = [_card(model) for model in options.model] or list_cards()
     failures = []
     for card in cards:
-        absent = [
-            _absent(source)
-            for source in card.weights.values()
-            if locate(source, search_folders(card, options.weights)) is None
-        ]
+        absent = [place.told for place in _places(card, options.weights) if not place.here]
         if absent:
             print(f"{card.name}: {'; '.join(absent)}")
             failures += [card.name] if options.model else []
@@ -189,8 +235,8 @@ def _verified(card: ModelCard | FeatureCard, weights: str) -> Iterator[str]:
     from saane_ros.embedding.segmenting import load_segmentation
 
     folders = search_folders(card, weights)
-    for key, source in card.weights.items():
-        yield _told(key, check_file(source, folders))
+    for key, source in card.files.items():
+        yield _told(key, source, check_file(source, folders))
     if isinstance(card, FeatureCard):
         yield f"loads; keypoints of maps as {load_features(card.name, weights).name}"
         return
@@ -204,25 +250,22 @@ def _verified(card: ModelCard | FeatureCard, weights: str) -> Iterator[str]:
 
 def _fetch(options: argparse.Namespace) -> None:
     for card in map(_card, options.model):
-        for key, file in find_weights(card, options.weights).items():
-            print(f"{card.name}: {_told(key, file)}")
-        if isinstance(card, FeatureCard):
-            continue
-        if card.semantics is not None and card.semantics.checkpoint:
-            _fetch_checkpoint(card, card.semantics.checkpoint)
-            print(f"{card.name}: semantics {card.semantics.checkpoint}")
+        for key, file in find_files(card.files, search_folders(card, options.weights)).items():
+            print(f"{card.name}: {_told(key, card.files[key], file)}")
 
 
-def _fetch_checkpoint(card: ModelCard, checkpoint: str) -> None:
-    """Loading brings a hub's files into Hugging Face's own cache and shows that they fit."""
-    from saane_ros.model.huggingface import load_segmenter
-
-    load_segmenter(checkpoint, card.preprocessing.mean, card.preprocessing.std)
+def _told(key: str, source: WeightSource, file: WeightFile) -> str:
+    return f"{key} {_state(source, file)}, sha256 {file.sha256[:12]}, {_shortened(file.path)}"
 
 
-def _told(key: str, file: WeightFile) -> str:
-    state = "verified" if file.verified else "unverified (its card names no sha256)"
-    return f"{key} {state}, sha256 {file.sha256[:12]}, {_shortened(file.path)}"
+def _state(source: WeightSource, file: WeightFile) -> str:
+    if file.verified:
+        return "verified"
+    if moves(source.url):
+        return "unverified and not pinned (its card names neither sha256 nor commit)"
+    revision = revision_of(source.url)
+    pinned = f" at commit {revision[:12]}" if revision else ""
+    return f"unverified{pinned} (its card names no sha256)"
 
 
 def _shortened(path: Path) -> str:

@@ -11,6 +11,7 @@ from saane_ros.commands.parsers import output_file
 from saane_ros.errors import SaaneError
 from saane_ros.files import replacing_file
 from saane_ros.weights.card_files import card_names, parse_card
+from saane_ros.weights.hub import moves
 
 ADD_EXAMPLES = """\
 examples:
@@ -19,9 +20,10 @@ examples:
       --semantics facebook/mask2former-swin-tiny-ade-semantic
   saane models add nvidia/segformer-b0-finetuned-ade-512-512 --out segformer.yaml
 
-Writes a card that names trunk, input size, mean and deviation, the address of the weights and the
-licence, as the library tells them. A segmentation is loaded, and thereby downloaded, to see that it
-can serve. Heads are untrained: saane train embedding learns one, and saane models choose tries it.
+Writes a card that names trunk, input size, mean and deviation, the licence, and the address of the
+weights with their commit and sha256, as the library and the hub tell them. A segmentation is
+downloaded and loaded to see that it can serve. Heads are untrained: saane train embedding learns
+one, and saane models choose tries it.
 """
 
 
@@ -54,5 +56,10 @@ def add_model(options: argparse.Namespace) -> None:
     with replacing_file(path) as part:
         part.write_text(text, encoding="utf-8")
     print(f"wrote {path}: {card.system}, {card.description} Licence: {card.licence}.")
+    if any(moves(source.url) for source in card.files.values()):
+        print(
+            "It is not pinned, as the hub could not be asked for the commit: its files may change. "
+            "Where the hub can be reached, remove the card and give the same command again."
+        )
     if card.weights:
         print(f"Its weights: saane models fetch {path}")

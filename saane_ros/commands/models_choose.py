@@ -160,7 +160,7 @@ def why_not(card: ModelCard, weights: str, named: bool = False) -> str:
     if not (card.trained or named):
         return "its head is not trained"
     folders = search_folders(card, weights)
-    absent = [key for key, source in card.weights.items() if locate(source, folders) is None]
+    absent = [key for key, source in card.files.items() if locate(source, folders) is None]
     if absent:
         return f"its weights are not at hand ({', '.join(absent)}): saane models fetch {card.name}"
     return ""

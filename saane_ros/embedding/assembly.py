@@ -44,6 +44,7 @@ from saane_ros.weights.matconvnet import check_average_image
 from saane_ros.weights.netvlad_layouts import netvlad_head, netvlad_trunk
 from saane_ros.weights.place_layouts import place_head, place_trunk
 from saane_ros.weights.pspnet_layouts import pspnet_tensors
+from saane_ros.weights.store import find_checkpoint, search_folders
 from saane_ros.weights.tflite_files import mosaic_tensors
 
 UNTRAINED_SEED = 0
@@ -77,10 +78,12 @@ def _single_trunk(part: Appearance) -> Trunk:
     return ResNetTrunk(part.trunk, part.width, part.stride_on, part.tap)
 
 
-def build_semantics(card: ModelCard, trunk: Trunk | None) -> nn.Module | None:
+def build_semantics(card: ModelCard, trunk: Trunk | None, weights: str = "") -> nn.Module | None:
     """The semantic network of a card, without its weights unless it is a Hugging Face model.
 
     trunk: what it is built on, None for the segmentations that take images.
+    weights: folder looked into first for the files of a Hugging Face model, which is downloaded
+        where it is missing.
     """
     part, images = card.semantics, card.preprocessing
     if part is None:
@@ -104,8 +107,8 @@ def build_semantics(card: ModelCard, trunk: Trunk | None) -> nn.Module | None:
         return Mosaic(len(part.classes), images.mean, images.std)
     if part.network == "espnetv2":
         return EspNetV2(len(part.classes), images.mean, images.std)
-    assert part.checkpoint is not None
-    return load_segmenter(part.checkpoint, images.mean, images.std)
+    folder = find_checkpoint(part, search_folders(card, weights))
+    return load_segmenter(folder, images.mean, images.std)
 
 
 def _require_strides(card: ModelCard, trunk: Trunk) -> None:
@@ -158,8 +161,8 @@ def build_filter(card: ModelCard, semantics: nn.Module | None) -> StaticFilter |
     return StaticFilter(names, card.filter.dynamic or card.semantics.dynamic, card.filter.mode)
 
 
-def build_network(card: ModelCard) -> SaaneNetwork | DenseVlad:
-    """The whole network of a card, without its weights."""
+def build_network(card: ModelCard, weights: str = "") -> SaaneNetwork | DenseVlad:
+    """The whole network of a card, without its weights; `weights` as of `build_semantics`."""
     if card.system == "dense_vlad":
         assert card.aggregation is not None
         return DenseVlad(
@@ -169,7 +172,7 @@ def build_network(card: ModelCard) -> SaaneNetwork | DenseVlad:
             card.preprocessing.std,
         )
     trunk = build_trunk(card)
-    semantics = build_semantics(card, trunk)
+    semantics = build_semantics(card, trunk, weights)
     c_s = 0 if semantics is None else int(semantics.channels)  # type: ignore[arg-type]
     head = build_card_head(card, trunk.channels16, c_s)
     short_side = card.semantics.short_side if card.semantics else None

@@ -98,8 +98,8 @@ def _load(model: str, weights: str, system: System | None) -> _Model:
     files: dict[str, Tensors] = {key: read_tensors(file.path) for key, file in found.items()}
     digests = {key: file.sha256 for key, file in found.items()}
     if system is not None and system != card.system:
-        card, files = rewired(card, system, files)
-    network = build_network(card)
+        card, files = rewired(card, system, files, weights)
+    network = build_network(card, weights)
     fill_network(network, card, files)
     class_names = card.semantics.classes if card.semantics else ()
     if isinstance(network.semantics, HuggingFaceSegmenter):
@@ -156,7 +156,7 @@ def pick_precision(precision: str, device: torch.device) -> str:
 
 
 def rewired(
-    card: ModelCard, system: System, files: dict[str, Tensors]
+    card: ModelCard, system: System, files: dict[str, Tensors], weights: str = ""
 ) -> tuple[ModelCard, dict[str, Tensors]]:
     """The card with another wiring and the part of its head's weights that this wiring has."""
     if card.system not in HEADS:
@@ -168,7 +168,7 @@ def rewired(
     smaller = replace(card, system=system, semantics=None if appearance_only else card.semantics)
     if card.head.weights is None:
         return smaller, files
-    network = build_network(smaller)
+    network = build_network(smaller, weights)
     assert isinstance(network, SaaneNetwork)
     wanted = network.head.state_dict()
     head = {key: value for key, value in files[card.head.weights].items() if key in wanted}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from saane_ros.errors import SaaneError
-from saane_ros.model.huggingface import HuggingFaceSegmenter, load_segmenter
+from saane_ros.model.huggingface import HuggingFaceSegmenter, image_processor, load_segmenter
 from saane_ros.model.timm_trunk import PREFIX, TimmTrunk
 from saane_ros.model.vit_trunk import VitTrunk, is_vit
+from saane_ros.weights import hub
+from saane_ros.weights.cards import Semantics
+from saane_ros.weights.store import download_folder, find_checkpoint
 
-HUB = "https://huggingface.co/"
 HUB_PREFIX = "hf-hub:"
 UNKNOWN_LICENCE = "unknown, ask its authors"
 SIDE, STRIDE = 224, 16
@@ -21,14 +22,18 @@ SIDE, STRIDE = 224, 16
 are timm's, in multiples of the stride."""
 SEGMENTATION_SIDE = 512
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-GATED, NOT_FOUND = "GatedRepoError", "RepositoryNotFoundError"
+WEIGHTS = (hub.MODEL, "pytorch_model.bin")
+"""Names of a network's weights on the hub, the better first."""
+_DINOV2 = re.compile(r"facebook/dinov2-(with-registers-)?(small|base|large|giant)\b")
+_DINOV3 = re.compile(r"facebook/dinov3-(vit|convnext-)(\w+?)(?:16(plus)?)?-pretrain-(\w+)")
+_DINOV3_SIZES = {"s": "small", "b": "base", "l": "large", "h": "huge", "7b": "7b"}
 
 
 def new_card(hub_name: str, semantics: str = "") -> dict[str, Any]:
-    """The keys of a card, its name among them.
+    """The keys of a card, its name among them, pinned to a commit where the hub can be asked.
 
-    hub_name: `timm/<architecture>[.<tag>]`, with `hf-hub:` before it or not, or else the hub id or
-        folder of a Hugging Face segmentation.
+    hub_name: `timm/<architecture>[.<tag>]`, with `hf-hub:` before it or not, or else a Hugging Face
+        segmentation, <owner>/<name>[@<commit>] or the path of its folder.
     semantics: such a segmentation beside a trunk of timm, which makes it SAANE; its head and that
         of a trunk alone are untrained.
     Raises SaaneError for a name that the library does not know, a network that cannot serve, one
@@ -38,6 +43,11 @@ def new_card(hub_name: str, semantics: str = "") -> dict[str, Any]:
     if not name.startswith(PREFIX):
         if semantics:
             raise SaaneError(f"--semantics goes with a trunk {PREFIX}<name>, and not {hub_name}.")
+        if not (hub.is_folder(name) or hub.ID.fullmatch(name)):
+            raise SaaneError(
+                f"There is no model {hub_name!r} to add: give {PREFIX}<name> for a trunk of timm, "
+                "<owner>/<name> for a segmentation of Hugging Face, or the path of its folder."
+            )
         return _segmentation(name)
     card = _trunk(name.removeprefix(PREFIX))
     if semantics:
@@ -45,17 +55,13 @@ def new_card(hub_name: str, semantics: str = "") -> dict[str, Any]:
             card["preprocessing"]["height"],
             *(card["preprocessing"][k] for k in _KEYS),
         )
-        segmenter = _loaded(semantics, mean, std)
-        title = _plain(semantics.rstrip("/").rsplit("/", 1)[-1])
+        found = _Checkpoint(semantics)
+        segmenter = found.loaded(mean, std)
         card |= {
-            "name": f"saane-{card['name']}-{title}",
-            "description": f"SAANE on {name} at {size} pixels with {title}, its head untrained.",
+            "name": f"saane-{card['name']}-{_plain(found.title)}",
+            "description": f"SAANE on {name} at {size} pixels with {found.title}, head untrained.",
             "system": "saane",
-            "semantics": {
-                "network": "huggingface",
-                "checkpoint": semantics,
-                "classes": list(segmenter.class_names),
-            },
+            "semantics": found.semantics(segmenter),
         }
     return card
 
@@ -74,11 +80,10 @@ def _trunk(name: str) -> dict[str, Any]:
         for side in config.input_size[1:]
     )
     title = f"{architecture}.{tag}" if tag else architecture
-    address, file = config.url, str(config.url or "").rsplit("/", 1)[-1]
+    source: dict[str, Any] = {"file": str(config.url).rsplit("/", 1)[-1], "url": config.url}
     if config.hf_hub_id:
-        address = f"{HUB}{config.hf_hub_id}/resolve/main/model.safetensors"
-        file = f"{title}.safetensors"
-    if not address:
+        source = _hub_source(config.hf_hub_id, config.hf_hub_filename, title)
+    if not source["url"]:
         raise SaaneError(
             f"timm publishes no weights of {title}: name one of timm.list_models(pretrained=True)."
         )
@@ -95,8 +100,36 @@ def _trunk(name: str) -> dict[str, Any]:
         },
         "licence": config.license or UNKNOWN_LICENCE,
         "trained_on": f"what timm calls {tag}, the trunk alone" if tag else "",
-        "weights": {"trunk": {"file": file, "url": address}},
+        "weights": {"trunk": source},
     }
+
+
+def _hub_source(name: str, file: str | None, title: str) -> dict[str, Any]:
+    """The weights of a repository of the hub, at the commit of today where the hub can be asked.
+
+    file: its name there where timm says it; else the first of WEIGHTS that is there.
+    """
+    told = hub.repository(name)
+    wanted = [file] if file else list(WEIGHTS)
+    if told is not None:
+        wanted = [one for one in wanted if one in told.files]
+    if not wanted:
+        raise SaaneError(
+            f"{name} of Hugging Face has none of {', '.join([file] if file else WEIGHTS)}: its "
+            "weights are of another kind, so name another tag of the model."
+        )
+    chosen = wanted[0]
+    source: dict[str, Any] = {
+        "file": title + Path(chosen).suffix,
+        "url": hub.address(name, told.commit if told else hub.MAIN, chosen),
+    }
+    return source | (_known(told.files[chosen]) if told else {})
+
+
+def _known(file: hub.HubFile) -> dict[str, Any]:
+    """Keys of a card for what the hub tells of a file."""
+    keys = {"sha256": file.sha256, "megabytes": file.megabytes}
+    return {key: value for key, value in keys.items() if value}
 
 
 def _timm_config(name: str) -> Any:
@@ -125,80 +158,91 @@ def _timm_config(name: str) -> Any:
 
 
 def _segmentation(checkpoint: str) -> dict[str, Any]:
-    segmenter = _loaded(checkpoint, *IMAGENET)
-    title = checkpoint.rstrip("/").rsplit("/", 1)[-1]
-    height, width = _input_size(checkpoint)
+    found = _Checkpoint(checkpoint)
+    segmenter = found.loaded(*IMAGENET)
+    height, width = _input_size(image_processor(found.folder))
     return {
-        "name": _plain(title),
-        "description": f"{title} of Hugging Face, a segmentation for a semantic stream.",
+        "name": _plain(found.title),
+        "description": f"{found.title} of Hugging Face, a segmentation for a semantic stream.",
         "system": "segmentation",
-        "semantics": {
-            "network": "huggingface",
-            "checkpoint": checkpoint,
-            "classes": list(segmenter.class_names),
-        },
+        "semantics": found.semantics(segmenter),
         "preprocessing": {"height": height, "width": width},
-        "licence": _licence(checkpoint),
+        "licence": found.licence or UNKNOWN_LICENCE,
         "weights": {},
     }
 
 
-def _loaded(checkpoint: str, mean: Any, std: Any) -> HuggingFaceSegmenter:
-    """The network, which shows that the name, the weights and the kind of network are right."""
-    try:
-        return load_segmenter(checkpoint, mean, std)
-    except SaaneError as error:
-        causes = _causes(error)
-        if GATED in causes:
+class _Checkpoint:
+    """A Hugging Face segmentation in a folder of this machine or on the hub, by its name there.
+
+    title: its name without owner and commit.  licence: as the hub tells it, empty of a folder and
+    where the hub cannot be asked.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.licence = name, ""
+        self.known: dict[str, Any] = {}
+        if not hub.is_folder(name):
+            _refuse_trunk(name)
+            self._ask(*hub.split_id(name))
+        self.title = self.name.rstrip("/").rsplit("/", 1)[-1].split("@")[0]
+        keys = Semantics(network="huggingface", checkpoint=self.name, **self.known)
+        self.folder = find_checkpoint(keys, [download_folder()])
+
+    def _ask(self, name: str, revision: str) -> None:
+        """Pin the name to its commit, where the hub can be asked."""
+        told = hub.repository(name, revision)
+        if told is None:
+            return
+        if hub.MODEL not in told.files:
             raise SaaneError(
-                f"Hugging Face model {checkpoint} is gated: accept its terms at {HUB}{checkpoint}, "
-                "log in with `hf auth login`, and give the same command again."
-            ) from error
-        if NOT_FOUND in causes:
-            raise SaaneError(
-                f"Hugging Face has no model {checkpoint!r}, or it is private: correct the name, or "
-                f"give {PREFIX}<name> for a trunk of timm, or the path of a folder."
-            ) from error
-        raise
+                f"{name} of Hugging Face has no {hub.MODEL}, and pickled or divided weights are "
+                "not loaded: write it with save_pretrained and give the path of that folder."
+            )
+        self.name, self.licence = f"{name}@{told.commit}", told.licence
+        self.known = _known(told.files[hub.MODEL])
+
+    def loaded(self, mean: Any, std: Any) -> HuggingFaceSegmenter:
+        """The network, which shows that it can serve."""
+        return load_segmenter(self.folder, mean, std)
+
+    def semantics(self, segmenter: HuggingFaceSegmenter) -> dict[str, Any]:
+        """That section of a card."""
+        return {
+            "network": "huggingface",
+            "checkpoint": self.name,
+            **self.known,
+            "classes": list(segmenter.class_names),
+        }
 
 
-def _causes(error: BaseException | None) -> list[str]:
-    """Names of the kinds of errors that led to this one."""
-    names = []
-    while error is not None:
-        names += [kind.__name__ for kind in type(error).__mro__]
-        error = error.__cause__ or error.__context__
-    # A gated repository is to the hub a kind of one that is not found.
-    return [GATED] if GATED in names else names
+def _refuse_trunk(name: str) -> None:
+    """SaaneError for DINOv2 and DINOv3 of transformers, which says what timm calls them."""
+    two, three = _DINOV2.match(name), _DINOV3.match(name)
+    if two:
+        timm_name = f"vit_{two[2]}_patch14_{'reg4_' if two[1] else ''}dinov2.lvd142m"
+    elif three and three[1] == "vit" and three[2] in _DINOV3_SIZES:
+        plus = "_plus" if three[3] else ""
+        timm_name = f"vit_{_DINOV3_SIZES[three[2]]}{plus}_patch16_dinov3.{three[4]}"
+    elif three:
+        timm_name = f"convnext_{three[2]}.dinov3_{three[4]}"
+    else:
+        return
+    raise SaaneError(
+        f"{name} is a trunk and no segmentation, and trunks are timm's: give {PREFIX}{timm_name}, "
+        "which has the same weights."
+    )
 
 
-def _input_size(checkpoint: str) -> tuple[int, int]:
+def _input_size(processor: dict[str, Any]) -> tuple[int, int]:
     """Height and width that the checkpoint's image processor asks for."""
-    from transformers.image_processing_utils import BaseImageProcessor
-
-    size: Any = None
-    with suppress(OSError):
-        values, _ = BaseImageProcessor.get_image_processor_dict(checkpoint)
-        size = values.get("size")
+    size = processor.get("size")
     if isinstance(size, int):
         return size, size
     if isinstance(size, dict):
         side = size.get("shortest_edge") or SEGMENTATION_SIDE
         return int(size.get("height") or side), int(size.get("width") or side)
     return SEGMENTATION_SIDE, SEGMENTATION_SIDE
-
-
-def _licence(checkpoint: str) -> str:
-    """As the hub tells it; unknown of a folder and where the hub cannot be asked."""
-    if Path(checkpoint).is_dir():
-        return UNKNOWN_LICENCE
-    from huggingface_hub import model_info
-    from huggingface_hub.errors import HfHubHTTPError
-
-    with suppress(HfHubHTTPError, OSError, ValueError):
-        told = model_info(checkpoint).card_data
-        return str(told.license) if told is not None and told.license else UNKNOWN_LICENCE
-    return UNKNOWN_LICENCE
 
 
 def _plain(name: str) -> str:

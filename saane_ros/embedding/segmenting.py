@@ -63,7 +63,7 @@ def load_segmentation(model: str, weights: str = "", device: str = "auto") -> Se
     """The segmentation of any card that has one, with the card's preprocessing."""
     card = load_card(model)
     trunk = None if card.appearance is None else build_trunk(card)
-    network = build_semantics(card, trunk)
+    network = build_semantics(card, trunk, weights)
     if network is None or card.semantics is None:
         raise SaaneError(f"Model {card.name} has no segmentation: give a card that has one.")
     files = {key: read_tensors(f.path) for key, f in find_weights(card, weights).items()}

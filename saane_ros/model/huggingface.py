@@ -97,47 +97,50 @@ def mask_class_logits(class_queries: Tensor, mask_queries: Tensor) -> Tensor:
 
 
 def load_segmenter(
-    checkpoint: str, mean: Sequence[float], std: Sequence[float]
+    folder: Path, mean: Sequence[float], std: Sequence[float]
 ) -> HuggingFaceSegmenter:
-    """The model in a local folder or of a hub id, in fp32 and evaluation mode.
+    """The model in a folder as `save_pretrained` writes it, in fp32 and evaluation mode.
 
-    mean, std: how the images that it will get are normalised.  Raises SaaneError where the extra
-    is not installed, the checkpoint cannot be had, lacks weights or cannot serve.
+    mean, std: how the images that it will get are normalised.  Nothing is asked of the hub.  Raises
+    SaaneError where the extra is not installed, or the folder lacks files or weights or cannot
+    serve.
     """
-    if checkpoint.startswith(("/", ".")) and not Path(checkpoint, "config.json").is_file():
+    if not (folder / "config.json").is_file():
         raise SaaneError(
-            f"Hugging Face model {checkpoint} has no config.json: give the path of a folder that "
-            "save_pretrained wrote, or a hub id."
+            f"Hugging Face model {folder} has no config.json: give the path of a folder that "
+            "save_pretrained wrote, or the name of a model of the hub, <owner>/<name>."
         )
     try:
         import transformers
     except ImportError as error:
         raise SaaneError(
-            f"Model {checkpoint} needs the package transformers, which is not installed: "
+            f"Model {folder} needs the package transformers, which is not installed: "
             "pip install transformers scipy."
         ) from error
     try:
-        config = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         model, report = _model_class(config).from_pretrained(
-            checkpoint,
+            folder,
             config=config,
+            local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise SaaneError(
-            f"Hugging Face model {checkpoint} cannot be loaded from a folder of that name, the "
-            f"local cache or the hub ({_first_line(error)}): give the path of a folder with its "
-            "config.json and model.safetensors."
+            f"Hugging Face model {folder} cannot be loaded ({_first_line(error)}): give the path "
+            "of a folder with config.json and model.safetensors of a segmentation."
         ) from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise SaaneError(
-            f"Hugging Face model {checkpoint} lacks {len(missing)} weights of its network "
+            f"Hugging Face model {folder} lacks {len(missing)} weights of its network "
             f"({', '.join(missing[:8])}): use a checkpoint trained for segmentation."
         )
-    return HuggingFaceSegmenter(model.float(), mean, std, *_normalisation(checkpoint, mean, std))
+    return HuggingFaceSegmenter(model.float(), mean, std, *_normalisation(folder, mean, std))
 
 
 def _model_class(config: Any) -> Any:
@@ -150,23 +153,31 @@ def _model_class(config: Any) -> Any:
 
 
 def _normalisation(
-    checkpoint: str, mean: Sequence[float], std: Sequence[float]
+    folder: Path, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and std that the checkpoint asks for; those of the images where it asks for none."""
-    from transformers.image_processing_utils import BaseImageProcessor
-
-    try:
-        values, _ = BaseImageProcessor.get_image_processor_dict(checkpoint)
-    except OSError:
+    values = image_processor(folder)
+    if not values:
         return mean, std
     if values.get("do_flip_channel_order"):
         raise SaaneError(
-            f"Hugging Face model {checkpoint} wants BGR images, which are not supported: "
+            f"Hugging Face model {folder} wants BGR images, which are not supported: "
             "use a model trained on RGB."
         )
     if not values.get("do_normalize", True):
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     return values.get("image_mean", mean), values.get("image_std", std)
+
+
+def image_processor(folder: Path) -> dict[str, Any]:
+    """What the model's preprocessor_config.json says; empty where it has none."""
+    from transformers.image_processing_utils import BaseImageProcessor
+
+    try:
+        values, _ = BaseImageProcessor.get_image_processor_dict(folder, local_files_only=True)
+    except OSError:
+        return {}
+    return dict(values)
 
 
 def _pixel_classifier(model: nn.Module, classes: int) -> str:

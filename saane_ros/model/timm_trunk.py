@@ -110,12 +110,13 @@ class TimmTrunk(Trunk):
             image = torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE)
             found: dict[str, Tensor] = self.eval().network(image)
             side = found["stride16"].shape[-1] if found["stride16"].ndim == 4 else 0
-        except (RuntimeError, AssertionError, KeyError):
+        except (RuntimeError, AssertionError, KeyError, AttributeError):
             side = 0
         if side != TRIAL_SIDE // 16:
             raise SaaneError(
                 f"timm's {name} has no grid of features at stride 16 there: name a convolutional "
-                "network, and with `tap` a layer of it that has one."
+                "network, and with `tap` a layer of it that has one; of the vision transformers "
+                "those of DINOv2 and DINOv3 alone are trunks, such as vit_base_patch14_dinov2."
             )
         return found
 

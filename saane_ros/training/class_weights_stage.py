@@ -23,7 +23,7 @@ def train_filter(run: Run) -> tuple[dict[str, float], tuple[float, float]]:
         raise SaaneError(
             f"{run.config.path} has no filter of mode learned: add filter: {{mode: learned}}."
         )
-    network = build_network(replace(card, filter=replace(card.filter, weights=None)))
+    network = build_network(replace(card, filter=replace(card.filter, weights=None)), run.weights)
     assert isinstance(network, SaaneNetwork)
     assert network.static_filter is not None
     given = run.given_weights()

@@ -113,7 +113,7 @@ def train_segmentation(run: Run, results: Path | None = None) -> dict[str, dict[
     torch.manual_seed(run.config.segmentation.seed)
     card = run.card
     trunk = build_trunk(card)
-    semantics = build_semantics(card, trunk)
+    semantics = build_semantics(card, trunk, run.weights)
     if (
         semantics is None
         or card.semantics is None

@@ -134,7 +134,7 @@ class Run:
                 )
             files[role] = load_file(file)
         trunk = build_trunk(card)
-        semantics = build_semantics(card, trunk)
+        semantics = build_semantics(card, trunk, self.weights)
         fill_trunks(trunk, semantics, card, files)
         return trunk, semantics
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from saane_ros.weights import hub
 from saane_ros.weights.cards import (
     LAYER4,
     TIMM,
@@ -28,12 +29,13 @@ NEEDED = {
     "huggingface": ("checkpoint",),
 }
 
+HUGGING_FACE = ("checkpoint", "sha256", "megabytes")
 FOREIGN = {
-    "light_pspnet": ("variant", "checkpoint", "short_side"),
-    "unet": ("variant", "checkpoint", "short_side", "squeeze"),
-    "pspnet": ("checkpoint", "channels", "squeeze"),
-    "mosaic": ("variant", "checkpoint", "channels", "squeeze"),
-    "espnetv2": ("variant", "checkpoint", "channels", "squeeze"),
+    "light_pspnet": ("variant", *HUGGING_FACE, "short_side"),
+    "unet": ("variant", *HUGGING_FACE, "short_side", "squeeze"),
+    "pspnet": (*HUGGING_FACE, "channels", "squeeze"),
+    "mosaic": ("variant", *HUGGING_FACE, "channels", "squeeze"),
+    "espnetv2": ("variant", *HUGGING_FACE, "channels", "squeeze"),
     "huggingface": ("variant", "channels", "weights", "squeeze"),
 }
 
@@ -217,11 +219,27 @@ def _semantics_problems(semantics: Semantics) -> Iterator[str]:
     for key in FOREIGN[network]:
         if getattr(semantics, key):
             yield f"semantics.{key} does not apply to {network}"
+    if semantics.checkpoint and network == "huggingface":
+        yield from _checkpoint_problems(semantics.checkpoint, semantics.sha256)
     if len(set(semantics.classes)) != len(semantics.classes):
         yield "semantics.classes names a class twice"
     strangers = [name for name in semantics.dynamic if name not in semantics.classes]
     if strangers and semantics.classes:
         yield f"semantics.dynamic names {', '.join(strangers)}, not in semantics.classes"
+
+
+def _checkpoint_problems(checkpoint: str, sha256: str) -> Iterator[str]:
+    if hub.is_folder(checkpoint):
+        if sha256:
+            yield "semantics.sha256 does not apply to a folder"
+        return
+    if not hub.ID.fullmatch(checkpoint):
+        yield (
+            f"semantics.checkpoint is {checkpoint[:60]!r} instead of <owner>/<name>@<commit> or "
+            "the path of a folder"
+        )
+    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        yield "semantics.sha256 is not 64 lower-case hexadecimal digits"
 
 
 def _reference_problems(card: ModelCard) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from saane_ros.errors import SaaneError
+from saane_ros.weights import hub
 from saane_ros.weights.layer_card import NEEDED, LayerCard, layer_size
 
 System = Literal[
@@ -86,7 +87,10 @@ class Beside(Appearance):
 class Semantics:
     """The semantic network.
 
-    variant: whose pspnet.  checkpoint: the folder or hub id of a huggingface model.
+    variant: whose pspnet.
+    checkpoint: a huggingface model, the path of its folder, or <owner>/<name>@<commit> of the hub;
+        without a commit it is the branch main, whose files may change.
+    sha256, megabytes: of the model.safetensors that the hub has there, where they are known.
     squeeze: channels that a light_pspnet makes of the trunk's before it pools them, 0 for all.
     channels: of the tap of a light_pspnet or unet.  short_side: pixels of the network's own input.
     weights: keys of one or more files that together fill the network.
@@ -97,11 +101,33 @@ class Semantics:
     weights: tuple[str, ...] = ()
     variant: Literal["csail", "semseg"] | None = None
     checkpoint: str | None = None
+    sha256: str = ""
+    megabytes: int = 0
     channels: int | None = None
     squeeze: int = 0
     short_side: int | None = None
     classes: tuple[str, ...] = ()
     dynamic: tuple[str, ...] = ()
+
+    @property
+    def hub_files(self) -> dict[str, WeightSource]:
+        """The files of a model of the hub by key, all in one folder named after it; none of others.
+
+        SaaneError where the checkpoint is neither a folder nor the name of a model.
+        """
+        if not self.checkpoint or hub.is_folder(self.checkpoint):
+            return {}
+        name, revision = hub.split_id(self.checkpoint)
+        folder = f"{name.replace('/', '--')}@{revision}"
+        files = {
+            f"semantics {file}": WeightSource(
+                file=f"{folder}/{file}", url=hub.address(name, revision, file)
+            )
+            for file in (hub.CONFIG, hub.PROCESSOR, hub.MODEL)
+        }
+        key = f"semantics {hub.MODEL}"
+        files[key] = replace(files[key], sha256=self.sha256, megabytes=self.megabytes)
+        return files
 
 
 @dataclass(frozen=True)
@@ -226,6 +252,11 @@ class ModelCard:
     path: Path = field(default=Path(), metadata={"key": False}, compare=False)
 
     @property
+    def files(self) -> dict[str, WeightSource]:
+        """Every file by key: the weights, and those of a segmentation of the hub."""
+        return {**self.weights, **(self.semantics.hub_files if self.semantics else {})}
+
+    @property
     def trained(self) -> bool:
         """Whether the head has weights, or there is nothing beside the segmentation."""
         return self.head.weights is not None or self.system == "segmentation"
@@ -310,7 +341,7 @@ def fingerprint(card: ModelCard, weight_digests: Mapping[str, str]) -> str:
     if card.aggregation is not None and not card.aggregation.residual_gate:
         parts["aggregation"].pop("residual_gate")
     for stream in parts.keys() & {"appearance", "semantics", "head", "filter"}:
-        for key in ("weights", "checkpoint"):
+        for key in ("weights", "checkpoint", "sha256", "megabytes"):
             if parts[stream]:
                 parts[stream].pop(key, None)
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))

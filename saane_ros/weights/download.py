@@ -6,20 +6,19 @@ import fcntl
 import http.client
 import os
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from saane_ros.errors import SaaneError
 from saane_ros.progress import byte_progress
+from saane_ros.weights.hub import open_url, refusal
 
 BLOCK = 1 << 16
-TIMEOUT_S = 30.0
 ATTEMPTS = 4
 ADVICE = {
-    **dict.fromkeys((401, 403), ": it asks for an account or for its terms to be accepted there"),
-    **dict.fromkeys((404, 410), ": the file was moved or taken away"),
+    **dict.fromkeys((401, 403), "it asks for an account or for its terms to be accepted there"),
+    **dict.fromkeys((404, 410), "the file was moved or taken away"),
 }
 """What an answer means for a person who wants a file of weights."""
 
@@ -65,15 +64,15 @@ def _fetch_all(url: str, part: Path, name: str) -> None:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and before:
                 _forget(part)
                 continue
-            advice = ADVICE.get(error.code, "")
-            raise DownloadError(
-                f"the server answered {error.code} {error.reason}{advice}"
-            ) from error
+            advice = refusal(url, error) or ADVICE.get(error.code, "")
+            told = f"the server answered {error.code} {error.reason}"
+            raise DownloadError(f"{told}: {advice}" if advice else told) from error
         except urllib.error.URLError as error:
             raise DownloadError(str(getattr(error.reason, "strerror", None) or error.reason)) from (
                 error
             )
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # The last of an answer that makes no sense, such as a redirect to no address.
             reason = str(error) or type(error).__name__
         fruitless = 0 if _size(part) > before else fruitless + 1
         if fruitless == ATTEMPTS:
@@ -85,13 +84,13 @@ def _fetch_rest(url: str, part: Path, name: str) -> bool:
 
     If-Range makes the server start anew where its file changed since the first part.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "saane_ros"})
     validator = _validator_file(part)
     have = _size(part)
+    headers = {}
     if have and validator.exists():
-        request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", validator.read_text(encoding="utf-8"))
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        version = validator.read_text(encoding="utf-8")
+        headers = {"Range": f"bytes={have}-", "If-Range": version}
+    with open_url(url, headers) as response:
         if response.headers.get_content_type() == "text/html":
             raise DownloadError("the server sent a web page instead of it: open it in a browser")
         resumed = response.status == http.client.PARTIAL_CONTENT

@@ -37,6 +37,11 @@ class FeatureCard:
     path: Path = field(default=Path(), metadata={"key": False}, compare=False)
 
     @property
+    def files(self) -> dict[str, WeightSource]:
+        """Every file by key, as a model's card tells them."""
+        return self.weights
+
+    @property
     def reference(self) -> str:
         """What it is loaded by: the name of a shipped card, the path of any other."""
         own = self.path.parent != _folder().resolve()

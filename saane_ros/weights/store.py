@@ -14,7 +14,7 @@ from saane_ros.files import replacing_file, sha256_of
 from saane_ros.paths import cache_folder
 from saane_ros.reading import no_folder
 from saane_ros.weights.card_files import models_folder
-from saane_ros.weights.cards import WeightSource
+from saane_ros.weights.cards import Semantics, WeightSource
 from saane_ros.weights.download import DownloadError, download
 
 
@@ -25,6 +25,8 @@ class Card(Protocol):
     def path(self) -> Path: ...
     @property
     def weights(self) -> Mapping[str, WeightSource]: ...
+    @property
+    def files(self) -> Mapping[str, WeightSource]: ...
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,15 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a weight file beforehand. prefix: the first digits of its SHA-256."""
+    """What is known of a weight file beforehand. prefix: the first digits of its SHA-256.
+
+    megabytes: 0 where unknown.
+    """
 
     file: str
     url: str
     prefix: str
+    megabytes: int = 0
 
 
 def find_weights(
@@ -53,8 +59,32 @@ def find_weights(
     weights: a folder that is looked into first.  Raises SaaneError that says which file is
     missing, where it comes from and where it can be put.
     """
-    folders = search_folders(card, weights)
-    missing = [source for source in card.weights.values() if locate(source, folders) is None]
+    return find_files(card.weights, search_folders(card, weights), download_missing)
+
+
+def find_checkpoint(semantics: Semantics, folders: list[Path]) -> Path:
+    """The folder of a Hugging Face model; one of the hub is verified and downloaded as weights are.
+
+    Raises SaaneError as `find_weights` does, and where its files lie in several folders.
+    """
+    sources = semantics.hub_files
+    if not sources:
+        return Path(str(semantics.checkpoint)).expanduser()
+    found = find_files(sources, folders)
+    homes = sorted({file.path.parent for file in found.values()})
+    if len(homes) > 1:
+        raise SaaneError(
+            f"The files of {semantics.checkpoint} lie in {' and '.join(map(str, homes))}: put all "
+            "of them into one of these folders."
+        )
+    return homes[0]
+
+
+def find_files(
+    sources: Mapping[str, WeightSource], folders: list[Path], download_missing: bool = True
+) -> dict[str, WeightFile]:
+    """Files by key, as `find_weights`, from these folders."""
+    missing = [source for source in sources.values() if locate(source, folders) is None]
     for source in missing:
         origin = origin_of(source)
         if not (origin.url and download_missing):
@@ -64,7 +94,7 @@ def find_weights(
         except DownloadError as error:
             still = [source for source in missing if locate(source, folders) is None]
             raise SaaneError(_missing(still, folders, str(error))) from error
-    return {key: check_file(source, folders) for key, source in card.weights.items()}
+    return {key: check_file(source, folders) for key, source in sources.items()}
 
 
 def search_folders(card: Card, weights: str | Path = "") -> list[Path]:
@@ -103,16 +133,17 @@ def _packaged(package: str, name: str) -> list[Path]:
 
 
 def origin_of(source: WeightSource) -> Origin:
-    """File name, address and known digits of the SHA-256, torchvision's own where it is theirs.
+    """File name, address, known digits of the SHA-256 and size, torchvision's where it is theirs.
 
     torchvision ends its file names with the first digits: resnet50-0676ba61.pth.
     """
     if not source.torchvision:
-        return Origin(source.file, source.url, source.sha256)
+        return Origin(source.file, source.url, source.sha256, source.megabytes)
     from torchvision.models import get_weight
 
     try:
-        url = str(get_weight(source.torchvision).url)
+        weights = get_weight(source.torchvision)
+        url, mebibytes = str(weights.url), float(weights.meta.get("_file_size", 0))
     except (ValueError, AttributeError, KeyError) as error:
         raise SaaneError(
             f"The installed torchvision has no weights {source.torchvision!r}: correct the card "
@@ -120,7 +151,8 @@ def origin_of(source: WeightSource) -> Origin:
         ) from error
     file = url.rsplit("/", 1)[1]
     digits = re.search(r"-([0-9a-f]{8,64})\.", file)
-    return Origin(file, url, digits.group(1) if digits else "")
+    prefix = digits.group(1) if digits else ""
+    return Origin(file, url, prefix, source.megabytes or round(mebibytes * 2**20 / 1e6))
 
 
 def check_file(source: WeightSource, folders: list[Path]) -> WeightFile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +11,22 @@ import pytest
 import timm
 import torch
 import yaml
+from file_servers import COMMIT, FileServer
 from hugging_face_files import CLASSES, save_segformer
 from safetensors.torch import save_file
 from scenes import smooth_scene
 
 from saane_ros.cli import main
-from saane_ros.embedding import new_cards
 from saane_ros.embedding.loading import load_embedder
-from saane_ros.errors import SaaneError
 from saane_ros.weights.card_files import load_card
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder, without the hub unless a test serves one."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("SAANE_CACHE", str(tmp_path / ".cache"))
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "vit_small_patch14_dinov2"])
@@ -75,8 +79,16 @@ def test_a_tag_has_its_own_card_and_none_is_overwritten(
     [
         ("timm/resnet19", "timm has no model 'resnet19'. Did you mean resnet"),
         ("timm/resnet18.nope", "timm has no weights 'resnet18.nope': those of that model are"),
-        ("timm/vit_base_patch16_224", "has no grid of features at stride 16"),
-        ("./nowhere", "./nowhere has no config.json"),
+        ("timm/vit_base_patch16_224", "those of DINOv2 and DINOv3 alone are trunks, such as vit_"),
+        ("timm/hiera_tiny_224", "hiera_tiny_224 has no grid of features at stride 16"),
+        ("./nowhere", "nowhere has no config.json"),
+        ("someone/net", "could not be downloaded (Connection refused)"),
+        ("resnet18", "There is no model 'resnet18' to add: give timm/<name> for a trunk"),
+        ("facebook/dinov2-base", "give timm/vit_base_patch14_dinov2.lvd142m, which has the same"),
+        ("facebook/dinov2-with-registers-small", "give timm/vit_small_patch14_reg4_dinov2.lvd1"),
+        ("facebook/dinov3-vits16plus-pretrain-lvd1689m", "timm/vit_small_plus_patch16_dinov3.lvd"),
+        ("facebook/dinov3-vit7b16-pretrain-sat493m", "timm/vit_7b_patch16_dinov3.sat493m"),
+        ("facebook/dinov3-convnext-tiny-pretrain-lvd1689m", "timm/convnext_tiny.dinov3_lvd1689m"),
     ],
 )
 def test_what_cannot_be_added_is_told(
@@ -84,7 +96,7 @@ def test_what_cannot_be_added_is_told(
 ) -> None:
     assert main(["models", "add", name]) == 1
     assert told in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.yaml"))
 
 
 def test_a_segmentation_is_added_alone_and_beside_a_trunk(tmp_path: Path) -> None:
@@ -109,23 +121,113 @@ def test_a_segmentation_is_added_alone_and_beside_a_trunk(tmp_path: Path) -> Non
     assert embedder.class_names == CLASSES
 
 
+def test_a_trunk_is_pinned_by_what_the_hub_tells(
+    hub_server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = timm.get_pretrained_cfg("resnet18.a2_in1k").hf_hub_id
+    content = b"w" * 3_600_000
+    hub_server.publish(hub, {"config.json": b"{}", "model.safetensors": content})
+    assert main(["models", "add", "timm/resnet18.a2_in1k", "--out", "own.yaml"]) == 0
+    source = load_card(tmp_path / "own.yaml").weights["trunk"]
+    assert source.url == f"https://huggingface.co/{hub}/resolve/{COMMIT}/model.safetensors"
+    assert source.sha256 == hashlib.sha256(content).hexdigest()
+    assert (source.file, source.megabytes) == ("resnet18.a2_in1k.safetensors", 4)
+    assert "not pinned" not in capsys.readouterr().out
+    assert main(["models", "fetch", "own.yaml"]) == 0
+    assert "own: trunk verified" in capsys.readouterr().out
+
+
+def test_a_trunk_without_safetensors_is_loaded_from_what_there_is(
+    hub_server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub = timm.get_pretrained_cfg("mobilenetv3_small_050").hf_hub_id
+    torch.manual_seed(0)
+    torch.save(timm.create_model("mobilenetv3_small_050").state_dict(), tmp_path / "saved")
+    pickled = (tmp_path / "saved").read_bytes()
+    hub_server.publish(hub, {"pytorch_model.bin": pickled})
+    assert main(["models", "add", "timm/mobilenetv3_small_050", "--out", "own.yaml"]) == 0
+    source = load_card(tmp_path / "own.yaml").weights["trunk"]
+    assert source.url.endswith(f"/resolve/{COMMIT}/pytorch_model.bin")
+    assert source.file.endswith(".bin")
+    embedder = load_embedder("own.yaml", device="cpu")
+    (found,) = embedder.embed([smooth_scene(1)])
+    assert np.linalg.norm(found.descriptor) > 0
+    hub_server.publish(hub, {"open_clip_model.safetensors": pickled})
+    assert main(["models", "add", "timm/mobilenetv3_small_050", "--out", "other.yaml"]) == 1
+    assert "has none of model.safetensors, pytorch_model.bin" in capsys.readouterr().err
+
+
+def test_timms_own_name_of_a_file_is_respected(
+    hub_server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(timm.get_pretrained_cfg("resnet18.a2_in1k"), hf_hub_filename="other.pth")
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda _: known)
+    hub_server.publish(known.hf_hub_id, {"model.safetensors": b"a", "other.pth": b"b"})
+    assert main(["models", "add", "timm/resnet18.a2_in1k", "--out", "own.yaml"]) == 0
+    source = load_card(tmp_path / "own.yaml").weights["trunk"]
+    assert source.url.endswith(f"/resolve/{COMMIT}/other.pth")
+    assert source.sha256 == hashlib.sha256(b"b").hexdigest()
+    assert source.file == "resnet18.a2_in1k.pth"
+
+
+def test_without_the_hub_a_trunk_is_told_to_be_not_pinned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "add", "timm/resnet18.a2_in1k", "--out", "own.yaml"]) == 0
+    assert "It is not pinned, as the hub could not be asked" in capsys.readouterr().out
+    source = load_card(tmp_path / "own.yaml").weights["trunk"]
+    assert source.url.endswith("/resolve/main/model.safetensors")
+    assert (source.sha256, source.megabytes) == ("", 0)
+
+
+def test_a_segmentation_of_the_hub_is_pinned(
+    hub_server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_segformer(tmp_path / "saved")
+    files = {
+        name: (tmp_path / "saved" / name).read_bytes()
+        for name in ("config.json", "model.safetensors")
+    }
+    processor = b'{"size": {"height": 96, "width": 128}}'
+    hub_server.publish(
+        "someone/Seg-B0", {**files, "preprocessor_config.json": processor}, "cc-by-4.0"
+    )
+    assert main(["models", "add", "someone/Seg-B0"]) == 0
+    assert "not pinned" not in capsys.readouterr().out
+    card = load_card(tmp_path / "seg-b0.yaml")
+    assert card.semantics is not None
+    assert card.semantics.checkpoint == f"someone/Seg-B0@{COMMIT}"
+    assert card.semantics.sha256 == hashlib.sha256(files["model.safetensors"]).hexdigest()
+    assert card.semantics.classes == CLASSES
+    assert (card.preprocessing.height, card.preprocessing.width) == (96, 128)
+    assert card.licence == "cc-by-4.0"
+    asked = len(hub_server.paths)
+    assert main(["models", "verify", "seg-b0.yaml"]) == 0
+    assert len(hub_server.paths) == asked
+    hub_server.publish("someone/pickled", {"config.json": b"{}", "pytorch_model.bin": b""})
+    assert main(["models", "add", "someone/pickled"]) == 1
+    assert "someone/pickled of Hugging Face has no model.safetensors" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    ("kind", "told"),
-    [("GatedRepoError", "is gated: accept"), ("RepositoryNotFoundError", "has no")],
+    ("status", "code", "told"),
+    [
+        (401, "GatedRepo", "accept the terms at https://huggingface.co/someone/model, log in"),
+        (401, "RepoNotFound", "Hugging Face has no model someone/model, or it is private"),
+    ],
 )
 def test_a_gated_and_an_unknown_hub_model_are_told_apart(
-    kind: str, told: str, monkeypatch: pytest.MonkeyPatch
+    status: int,
+    code: str,
+    told: str,
+    hub_server: FileServer,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As transformers raises them: an OSError from the hub's own, and SaaneError from that."""
-    errors = pytest.importorskip("huggingface_hub.errors")
-    cause = getattr(errors, kind).__new__(getattr(errors, kind))
-
-    def refuse(*_: object) -> None:
-        try:
-            raise OSError("no access") from cause
-        except OSError as error:
-            raise SaaneError("cannot be loaded") from error
-
-    monkeypatch.setattr(new_cards, "load_segmenter", refuse)
-    with pytest.raises(SaaneError, match=told):
-        new_cards.new_card("someone/model")
+    refusal = status, {"X-Error-Code": code}
+    for path in (
+        "/api/models/someone/model/revision/main?blobs=true",
+        "/someone/model/resolve/main/config.json",
+    ):
+        hub_server.refused[path] = refusal
+    assert main(["models", "add", "someone/model"]) == 1
+    assert told in capsys.readouterr().err

@@ -224,8 +224,11 @@ def test_the_list_tells_what_was_measured_here(
     choosing.remember_speeds({"saane-town": choosing.Speed(31.4, 95.2, "a small computer")})
     assert main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    row = next(line for line in lines if line.startswith("saane-town "))
-    assert row.endswith("; 31 ms an image, 95 MB on a small computer")
+    row = next(i for i, line in enumerate(lines) if line.startswith("saane-town "))
+    told = "31 ms an image and 95 MB of memory on a small computer"
+    assert lines[row + 2] == f"  weights 2.5 MB; {told}"
+    row = next(i for i, line in enumerate(lines) if line.startswith("saane-street "))
+    assert lines[row + 2].endswith(" MB; speed not measured here")
     assert main(["models", "list", "--at-hand"]) == 0
     names = capsys.readouterr().out.split()
     assert "saane-town" in names

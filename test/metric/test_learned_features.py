@@ -19,6 +19,7 @@ from saane_ros.errors import SaaneError
 from saane_ros.metric.features import MOST, PIXELS, Keypoints, RootSift, nearest
 from saane_ros.metric.learned_features import MIDDLE, restored, stored
 from saane_ros.metric.loading import load_features
+from saane_ros.weights import feature_cards
 
 SYSTEMS = ("superpoint", "disk", "aliked")
 PACKAGES = {"superpoint": "transformers", "disk": "kornia", "aliked": "kornia"}
@@ -205,8 +206,15 @@ def test_an_absent_package_is_told(
         load_features(str(card))
 
 
-def test_a_shipped_card_takes_files_of_a_folder(tmp_path: Path) -> None:
-    write_card(tmp_path, "superpoint")
-    features = load_features("superpoint", str(tmp_path), "cpu")
-    assert re.fullmatch(r"superpoint@[0-9a-f]{8}", features.name)
-    assert "encoder.conv_blocks.0.conv_a.weight" in load_file(tmp_path / "superpoint.safetensors")
+def test_a_shipped_card_takes_files_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of another package, whose digest nobody published; that of SuperPoint is held to."""
+    card = write_card(tmp_path / "features", "superpoint")
+    file = card.with_name("superpoint.safetensors").rename(tmp_path / "superpoint.safetensors")
+    assert "encoder.conv_blocks.0.conv_a.weight" in load_file(file)
+    with pytest.raises(SaaneError, match=r"superpoint\.safetensors has sha256 .* instead of"):
+        load_features("superpoint", str(tmp_path), "cpu")
+    monkeypatch.setattr(feature_cards, "models_folder", lambda: tmp_path)
+    features = load_features("own-superpoint", str(tmp_path), "cpu")
+    assert re.fullmatch(r"own-superpoint@[0-9a-f]{8}", features.name)

@@ -132,7 +132,7 @@ def mask2former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = preprocessing([image for image, _ in pairs], torch.device("cpu"))
     labels = torch.from_numpy(np.stack([labels for _, labels in pairs])).long()
     for seed in range(8):
-        segmenter = load_segmenter(str(folder), preprocessing.mean, preprocessing.std)
+        segmenter = load_segmenter(folder, preprocessing.mean, preprocessing.std)
         if learned(segmenter, images, labels, seed):
             break
     segmenter.model.save_pretrained(folder)

@@ -116,7 +116,7 @@ def test_two_processes_fetch_one_file_once(file_server, tmp_path):
 def test_a_gated_moved_or_hidden_file_is_told(gated, pages, told, file_server, cache, tmp_path):
     """As a hub answers, and a cloud drive whose page wants a click."""
     if gated:
-        file_server.gated.add("/net.pth")
+        file_server.refused["/net.pth"] = (401, {})
     if pages:
         file_server.files["/net.pth"] = b"<!DOCTYPE html>"
         file_server.pages.add("/net.pth")

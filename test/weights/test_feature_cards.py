@@ -101,8 +101,9 @@ def test_the_list_shows_them_and_fetch_and_verify_take_them(
     lines = capsys.readouterr().out.split("== Local features")[1].splitlines()
     row = next(i for i, line in enumerate(lines) if line.startswith("disk-lightglue "))
     assert lines[row].split(None, 1)[1] == "disk, matched by lightglue; Apache-2.0"
-    assert lines[row + 2].startswith("  extractor: depth-save.pth missing, from http")
-    assert lines[row + 3].startswith("  matcher: disk_lightglue.pth missing, from http")
+    assert lines[row + 2] == "  weights 52 MB"
+    assert lines[row + 3].startswith("  extractor: depth-save.pth missing, from http")
+    assert lines[row + 4].startswith("  matcher: disk_lightglue.pth missing, from http")
     assert main(["models", "fetch", "rootsift"]) == 0
     assert main(["models", "verify", "rootsift"]) == 0
     assert "rootsift: loads; keypoints of maps as rootsift-corners" in capsys.readouterr().out
