@@ -80,7 +80,7 @@ def quick_parts(set_to: Callable[[object, str, object], None]) -> None:
     """
     known = cohort_of(EMBEDDER)
     set_to(writing, "wants_index", lambda count, size: count > 1)
-    set_to(builder, "cohort_of", lambda embedder: known)
+    set_to(builder, "cohort_of", lambda embedder, rerank: known)
     weights = default_weights(grids=False)
     set_to(writing, "default_weights", lambda grids: weights)
     set_to(os, "fsync", lambda descriptor: None)
