@@ -87,7 +87,7 @@ results: setup
 		> results/comparison/table.txt
 	mkdir -p results/reranking
 	$(RUN) -m saane_ros.cli evaluate --model saane-resnet18 saane-street netvlad-resnet18 \
-		--rerank grids rapid mutual --dataset corridor grief_season --root "$(DATA)" \
+		--rerank grids rapid mutual own --dataset corridor grief_season --root "$(DATA)" \
 		--weights "$(WEIGHTS)" --device cpu --threads 1 --out results/reranking \
 		> results/reranking/table.txt
 

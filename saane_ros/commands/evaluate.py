@@ -13,7 +13,7 @@ from saane_ros.commands.evaluate_drive import add_drive
 from saane_ros.commands.evaluate_metric import add_metric
 from saane_ros.commands.parsers import command_parser, number, output_folder, threads
 from saane_ros.errors import SaaneError
-from saane_ros.evaluation.reranking import KINDS
+from saane_ros.evaluation.reranking import KINDS, OWN
 from saane_ros.files import replacing_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ models:
 --rerank puts the 100 nearest places of a query in a new order, as a second stage does; its time and
 bytes are in the columns "search ms" and "bytes". Of the compact feature grids of maps, grids: the
 localizer's agreement; rapid: Patch-NetVLAD's rapid spatial scoring; mutual: mutual nearest cells,
-as SelaVPR counts them. own: by the authors' local features, of SelaVPR and of a NetVLAD's patches.
+as SelaVPR counts them. own: by the authors' local features, of SelaVPR and of a NetVLAD's patches;
+other models get no such row.
 
 datasets:
   a name that --list shows, a YAML file (copy config/datasets/example.yaml), or a folder with
@@ -205,8 +206,15 @@ def _opened(
 
     found = {name: open_datasets(name, options.root) for name in _dataset_names(options)}
     opened = {spec: _model(spec, options) for spec in options.model}
-    for spec in [spec for spec, one in opened.items() if one is not None and one.embedder]:
-        for kind in getattr(options, "rerank", []):
+    embedders = {spec: one.embedder for spec, one in opened.items() if one and one.embedder}
+    kinds = getattr(options, "rerank", [])
+    if OWN in kinds and not any(one.own_score[0] for one in embedders.values()):
+        raise SaaneError(
+            f"None of {', '.join(options.model)} has local features of its own: leave out --rerank "
+            f"{OWN}, or name a NetVLAD or SelaVPR too."
+        )
+    for spec, one in embedders.items():
+        for kind in [kind for kind in kinds if kind != OWN or one.own_score[0]]:
             opened[f"{spec}+{kind}"] = _model(spec, options, kind)
     return found, opened
 

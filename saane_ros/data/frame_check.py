@@ -9,6 +9,8 @@ import numpy as np
 
 from saane_ros.types import Pose, Rgb
 
+LEAST_SIDE = 16
+"""Pixels: one patch or cell of the networks. Less says nothing of where a thing lies."""
 BLACK_MEAN = 4.0
 BLACK_SPREAD = 2.0
 """Grey levels. A lit street at night lies far above both; a covered or unpowered camera below, and
@@ -21,6 +23,9 @@ def image_fault(image: Rgb) -> str | None:
         return "the image is empty or unreadable"
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         return f"the image is {image.dtype} {image.shape}, not uint8 height x width x 3"
+    height, width = image.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        return f"the image has {height} x {width} pixels, and a network's patch {LEAST_SIDE} a side"
     sample = image[:: 1 + image.shape[0] // 240, :: 1 + image.shape[1] // 320]
     # NumPy's mean over an axis of three takes a millisecond.
     red, green, blue = (sample[..., channel].astype(np.uint16) for channel in range(3))

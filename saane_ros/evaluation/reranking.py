@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,16 +117,19 @@ def features_of(stage: _Stage, identity: str, images: ImageList, what: str) -> l
     if (folder / f"{key}-0.npy").is_file():
         kept = sorted(folder.glob(f"{key}-*.npy"))
         return [np.load(path, mmap_mode="r", allow_pickle=False) for path in kept]
-    parts: list[Sequence[Cells]] = []
-    with progress(range(len(images)), what, len(images), "image") as bar:
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: list[Cells] = []
+    # Written as they come: the authors' own may be more than fits into memory. The last gets its
+    # name first: where the first is, all are.
+    with ExitStack() as files, progress(range(len(images)), what, len(images), "image") as bar:
         for start in range(0, len(images), BATCH):
             batch = range(start, min(start + BATCH, len(images)))
-            parts.append(stage.extract([images.read(row) for row in batch]))
+            found = stage.extract([images.read(row) for row in batch])
+            for number, scale in enumerate(found[len(arrays) :]):
+                path = files.enter_context(replacing_file(folder / f"{key}-{number}.npy"))
+                shape = (len(images), *scale.shape[1:])
+                arrays.append(np.lib.format.open_memmap(path, "w+", scale.dtype, shape))
+            for array, scale in zip(arrays, found, strict=True):
+                array[batch.start : batch.stop] = scale
             bar.update(len(batch))
-    found = [np.concatenate(scale) for scale in zip(*parts, strict=True)]
-    folder.mkdir(parents=True, exist_ok=True)
-    # The last first: where the first is, all are.
-    for number, scale in reversed(list(enumerate(found))):
-        with replacing_file(folder / f"{key}-{number}.npy") as part, part.open("wb") as stream:
-            np.save(stream, scale)
-    return found
+    return features_of(stage, identity, images, what)

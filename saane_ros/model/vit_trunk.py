@@ -73,7 +73,8 @@ class VitTrunk(Trunk):
         """Of a checkpoint of the whole network what this part of it has, under its own names.
 
         Keys are timm's or those of DINOv2's authors. A foreign key stays, for strict loading to
-        name it; a positional embedding for another resolution is a SaaneError.
+        name it; a positional embedding for another resolution is a SaaneError, and so are
+        registers that the one has and the other has not.
         """
         if any(key.startswith("network.") for key in tensors):
             return dict(tensors)
@@ -81,6 +82,7 @@ class VitTrunk(Trunk):
             key if key.startswith("adapters.") else f"network.{key}": value
             for key, value in timm_names(tensors).items()
         }
+        self._require_registers("network.reg_token" in named)
         self._require_positions(named.get("network.pos_embed"))
         return {key: value for key, value in named.items() if not self._behind_tap(key)}
 
@@ -178,6 +180,16 @@ class VitTrunk(Trunk):
             return kept <= int(block[1]) < self.depth
         return key.startswith("network.norm.") and isinstance(self.network.norm, nn.Identity)
 
+    def _require_registers(self, there: bool) -> None:
+        own = self.network.reg_token is not None
+        if there == own or self.rotary:
+            return
+        has, other = ("registers", "none") if there else ("no registers", "some")
+        raise SaaneError(
+            f"The weights have {has} and timm's {self.name} has {other}: take the checkpoint of the "
+            f"same kind, or the trunk {_with_registers(self.name, there)}."
+        )
+
     def _require_positions(self, embedding: Tensor | None) -> None:
         own = getattr(self.network, "pos_embed", None)
         if embedding is None or own is None or embedding.shape[1:2] == own.shape[1:2]:
@@ -188,6 +200,12 @@ class VitTrunk(Trunk):
             f"that of timm's {self.name} for {sides[1]} x {sides[1]}: take the checkpoint as "
             "DINOv2's authors publish it, which is stretched to every size of image."
         )
+
+
+def _with_registers(name: str, registers: bool) -> str:
+    """timm's name of the DINOv2 with or without registers."""
+    plain = name.replace("_reg4_", "_")
+    return plain.replace("_dinov2", "_reg4_dinov2") if registers else plain
 
 
 def is_vit(name: str) -> bool:

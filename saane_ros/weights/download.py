@@ -24,7 +24,14 @@ ADVICE = {
 
 
 class DownloadError(Exception):
-    """Why a download failed, in a few words; what was received stays for the next try."""
+    """Why a download failed, in a few words; what was received stays for the next try.
+
+    remedy: what a person can do about it, where the server tells; else empty.
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 def download(url: str, target: Path, check: Callable[[Path], str | None]) -> None:
@@ -64,9 +71,11 @@ def _fetch_all(url: str, part: Path, name: str) -> None:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and before:
                 _forget(part)
                 continue
-            advice = refusal(url, error) or ADVICE.get(error.code, "")
             told = f"the server answered {error.code} {error.reason}"
-            raise DownloadError(f"{told}: {advice}" if advice else told) from error
+            remedy = refusal(url, error)
+            if not remedy and error.code in ADVICE:
+                told = f"{told}: {ADVICE[error.code]}"
+            raise DownloadError(told, remedy) from error
         except urllib.error.URLError as error:
             raise DownloadError(str(getattr(error.reason, "strerror", None) or error.reason)) from (
                 error

@@ -159,9 +159,9 @@ def refusal(url: str, error: urllib.error.HTTPError) -> str:
 
 
 def repository(name: str, revision: str = MAIN) -> Repository | None:
-    """What the hub tells of a model; None where it cannot be asked, or will not say.
+    """What the hub tells of a model; None where it cannot be asked.
 
-    Raises SaaneError where there is no such model or revision.
+    Raises SaaneError where there is no such model or revision, or it is for other users alone.
     """
     url = f"{HUB}/api/models/{name}/revision/{quote(revision, safe='')}?blobs=true"
     try:
@@ -169,8 +169,11 @@ def repository(name: str, revision: str = MAIN) -> Repository | None:
             return _repository(json.load(response))
     except urllib.error.HTTPError as error:
         told = error.headers.get("X-Error-Code", "")
+        why = refusal(address(name, revision, CONFIG), error)
         if told in ("RepoNotFound", "RevisionNotFound"):
-            raise SaaneError(f"{refusal(address(name, revision, CONFIG), error)}.") from error
+            raise SaaneError(f"{why}.") from error
+        if error.code in (401, 403):
+            raise SaaneError(f"The hub says nothing of {name}: {why}.") from error
         return None
     except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -93,7 +93,7 @@ def find_files(
             _download(origin)
         except DownloadError as error:
             still = [source for source in missing if locate(source, folders) is None]
-            raise SaaneError(_missing(still, folders, str(error))) from error
+            raise SaaneError(_missing(still, folders, str(error), error.remedy)) from error
     return {key: check_file(source, folders) for key, source in sources.items()}
 
 
@@ -204,13 +204,16 @@ def _mismatch(actual: str, prefix: str) -> str | None:
     return f"has sha256 {actual[: max(len(prefix), 8)]} instead of {prefix}"
 
 
-def _missing(sources: list[WeightSource], folders: list[Path], reason: str) -> str:
+def _missing(
+    sources: list[WeightSource], folders: list[Path], reason: str, remedy: str = ""
+) -> str:
     names = [_with_origin(source) for source in sources]
     failed = f" and could not be downloaded ({reason})" if reason else ""
     what, them = ("Weight file", "it") if len(names) == 1 else ("Weight files", "them")
     return (
         f"{what} {', '.join(names)} {'is' if len(names) == 1 else 'are'} in none of the folders "
-        f"{', '.join(map(str, folders))}{failed}: put {them} into one of these folders."
+        f"{', '.join(map(str, folders))}{failed}: "
+        f"{f'{remedy}, or ' if remedy else ''}put {them} into one of these folders."
     )
 
 

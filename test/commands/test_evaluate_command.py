@@ -127,7 +127,12 @@ def test_a_model_without_local_features_of_its_own_is_told(
     other.write_text(yaml.safe_dump({**values, "name": "pooled", "system": "app"}))
     call = ["evaluate", "--model", str(other), "--dataset", str(route / "route")]
     assert main([*call, "--out", str(route / "out"), "--rerank", "own"]) == 1
-    assert "pooled has no local features of its own: leave out" in capsys.readouterr().err
+    assert "pooled.yaml has local features of its own: leave out" in capsys.readouterr().err
+    call[2:3] = [str(other), str(netvlad)]
+    assert main([*call, "--out", str(route / "out"), "--rerank", "mutual", "own"]) == 0
+    rows = json.loads((route / "out" / "results.json").read_text())["rows"]
+    reranked = [row["model"] for row in rows if "+" in row["model"]]
+    assert reranked == ["pooled+mutual", "tiny-netvlad+mutual", "tiny-netvlad+own"]
     with pytest.raises(SystemExit):
         main([*call, "--rerank", "ransac"])
 

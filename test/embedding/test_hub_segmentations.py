@@ -130,7 +130,7 @@ def test_a_gated_one_says_where_terms_are_accepted_and_files_are_put(segformer):
     told = str(caught.value)
     assert "accept the terms at https://huggingface.co/someone/segformer, log in with" in told
     assert f"{FOLDER}/{MODEL}" in told
-    assert told.endswith("put them into one of these folders.")
+    assert told.endswith("give the same command again, or put them into one of these folders.")
     assert str(segformer.cache) in told
 
 

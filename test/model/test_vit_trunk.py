@@ -165,6 +165,20 @@ def multi_scale(adapter: MultiScaleAdapter, tokens: torch.Tensor, grid) -> torch
     return (changed @ adapter.D_fc2.weight.T + adapter.D_fc2.bias)[None]
 
 
+def test_weights_with_registers_and_without_are_told_apart():
+    for name, other, told in (
+        (SMALL, REGISTERS, f"have registers and timm's {SMALL} has none: .* trunk {REGISTERS}."),
+        (REGISTERS, SMALL, f"no registers and timm's {REGISTERS} has some: .* trunk {SMALL}."),
+    ):
+        whole = timm.create_model(other, pretrained=False).state_dict()
+        if other == REGISTERS:  # as DINOv2's authors name and keep them
+            whole["register_tokens"] = whole.pop("reg_token")
+            whole["pos_embed"] = torch.cat([whole["cls_token"], whole["pos_embed"]], dim=1)
+        with pytest.raises(SaaneError, match=told):
+            VitTrunk(name).own_tensors(whole)
+        VitTrunk(other).own_tensors(whole)
+
+
 @pytest.mark.parametrize("kind", ["selavpr", "cricavpr", "selavpr_pp"])
 @torch.no_grad()
 def test_adapters_add_what_their_papers_say(kind):

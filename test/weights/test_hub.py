@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import urllib.error
 from pathlib import Path
 
@@ -103,13 +104,14 @@ def test_a_token_with_a_slip_of_the_keyboard_is_told(hub_server, tmp_path, monke
         (404, {"X-Error-Code": "RevisionNotFound"}, f"someone/net has no .*branch {COMMIT}"),
         (404, {"X-Error-Code": "EntryNotFound"}, f"someone/net has no such file at {COMMIT}"),
         (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "no longer"),
-        (500, {}, "answered 500 Internal Server Error$"),
+        (500, {}, "^the server answered 500 Internal Server Error, $"),
     ],
 )
 def test_refusals_say_what_to_do(status, headers, told, hub_server, tmp_path):
     hub_server.refused[PATH] = (status, headers)
-    with pytest.raises(DownloadError, match=told):
+    with pytest.raises(DownloadError) as caught:
         download(ADDRESS, tmp_path / "net", anything)
+    assert re.search(told, f"{caught.value}, {caught.value.remedy}")
 
 
 def test_a_wrong_mirror_is_told(monkeypatch, tmp_path):
@@ -155,6 +157,11 @@ def test_the_hub_that_cannot_be_asked_and_the_model_that_is_not_there(hub_server
     hub_server.refused[path] = (401, {"X-Error-Code": "RepoNotFound"})
     with pytest.raises(SaaneError, match="Hugging Face has no model someone/net, or it is private"):
         hub.repository(NAME)
+    hub_server.refused[path] = (403, {"X-Error-Code": "GatedRepo"})
+    with pytest.raises(SaaneError, match="says nothing of someone/net: accept the terms at"):
+        hub.repository(NAME)
+    hub_server.refused[path] = (404, {})
+    assert hub.repository(NAME) is None  # a mirror that has files alone
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert hub.repository(NAME) is None
 
