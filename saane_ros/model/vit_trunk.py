@@ -186,8 +186,8 @@ class VitTrunk(Trunk):
             return
         has, other = ("registers", "none") if there else ("no registers", "some")
         raise SaaneError(
-            f"The weights have {has} and timm's {self.name} has {other}: take the checkpoint of the "
-            f"same kind, or the trunk {_with_registers(self.name, there)}."
+            f"The weights have {has} and timm's {self.name} has {other}: take the checkpoint of "
+            f"the same kind, or the trunk {_with_registers(self.name, there)}."
         )
 
     def _require_positions(self, embedding: Tensor | None) -> None:
