@@ -220,15 +220,18 @@ def test_a_drive_that_only_the_map_refuses_leaves_nothing(
 def test_a_full_disk_loses_nothing_that_was_embedded(
     road: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where writing fails the same command goes on, so that its map stays."""
+    """Where writing fails the same command goes on, so that its map stays and no other is made."""
 
     def full(*_: object) -> None:
         raise SaaneError("There is no room: free some.") from OSError(28, "No space left")
 
     monkeypatch.setattr(choosing, "embed_drive", full)
     call = ["models", "choose", "--drive", str(road / "day"), "--out", str(road / "out")]
-    assert main([*call, "--model", str(card(road, "narrow", 4)), "--device", "cpu"]) == 1
-    assert "There is no room" in capsys.readouterr().err
+    cards = [str(card(road, name, 4)) for name in ("narrow", "next")]
+    assert main([*call, "--device", "cpu", "--model", *cards]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.strip() == "saane: There is no room: free some."
+    assert "next" not in printed.out
     assert len(RouteMap.open(road / "out" / "narrow" / "road.routemap").places) == COUNT // 2
 
 
