@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from saane_ros.commands.parsers import command_parser, output_folder, threads
 from saane_ros.errors import SaaneError
+from saane_ros.route_map.info import knowing_its_maker
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings, parse_assignment, settings_from
 
@@ -133,14 +134,16 @@ def _one(options: argparse.Namespace, command: str) -> Results:
     route_map = RouteMap.open(options.map)
     (settings,) = _all_settings(options, route_map.info.model)
     settings = replace(settings, map=str(options.map))
-    embedder = load_embedder(
-        settings.model,
-        settings.weights,
-        settings.device,
-        settings.precision,
-        settings.threads,
-        engine=settings.engine,
-    )
+    made_by = route_map.info.model
+    with knowing_its_maker(f"Route map {route_map.path}", made_by, settings.model):
+        embedder = load_embedder(
+            settings.model,
+            settings.weights,
+            settings.device,
+            settings.precision,
+            settings.threads,
+            engine=settings.engine,
+        )
     source = DriveSource(
         options.drive,
         options.truth,

@@ -311,6 +311,7 @@ def _find(options: argparse.Namespace) -> None:
     from saane_ros.fleet.engine import Where
     from saane_ros.fleet.search import find
     from saane_ros.fleet.store import open_store
+    from saane_ros.route_map.info import knowing_its_maker
 
     image = read_image(options.image)
     region = None if options.near is None else _region(options)
@@ -325,8 +326,10 @@ def _find(options: argparse.Namespace) -> None:
             return
         if not maps:
             raise SaaneError(f"The fleet store {options.store} holds no such map: push one first.")
-        model = options.model or max(maps, key=lambda one: one.pushed).model
-        embedder = load_embedder(model, options.weights, options.device)
+        newest = max(maps, key=lambda one: one.pushed)
+        model = options.model or newest.model
+        with knowing_its_maker(f"Map {newest.title}", newest.model, model):
+            embedder = load_embedder(model, options.weights, options.device)
         descriptor = embedder.embed([image])[0].descriptor
         where = Where(map=options.map, condition=options.condition, near=near)
         kinds = find(store, maps, embedder.fingerprint, descriptor, options.count, where)

@@ -27,6 +27,7 @@ from saane_ros.localization.localizer import Localizer
 from saane_ros.metric.recorded import intrinsics_of_bag, intrinsics_of_folder
 from saane_ros.progress import progress
 from saane_ros.ros.localizer.offline import DROPPED, UNUSABLE, OfflineDrive, Outcome, Pace
+from saane_ros.route_map.info import knowing_its_maker
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import parse_assignment, read_settings, settings_from
 from saane_ros.types import Frame, Intrinsics, Match
@@ -149,14 +150,16 @@ def _run(options: argparse.Namespace) -> None:
     _check_source(options)
     route_map = RouteMap.open(settings.map)
     settings = replace(settings, model=settings.model or route_map.info.model)
-    embedder = load_embedder(
-        settings.model,
-        settings.weights,
-        settings.device,
-        settings.precision,
-        settings.threads,
-        engine=settings.engine,
-    )
+    made_by = route_map.info.model
+    with knowing_its_maker(f"Route map {route_map.path}", made_by, settings.model):
+        embedder = load_embedder(
+            settings.model,
+            settings.weights,
+            settings.device,
+            settings.precision,
+            settings.threads,
+            engine=settings.engine,
+        )
     localizer = Localizer(embedder, route_map, settings)
     with (
         _outcomes(options, localizer, route_map) as (outcomes, total, truth),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 
@@ -41,9 +40,6 @@ from saane_ros.route_map.postprocessing import CHOICES, NONE
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import STREET_MODEL, Settings
 from saane_ros.weights.feature_cards import ROOTSIFT
-
-if TYPE_CHECKING:
-    pass
 
 BUILD_EXAMPLES = """\
 examples:

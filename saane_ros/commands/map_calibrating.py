@@ -12,6 +12,7 @@ from saane_ros.data.images.folders import ImageFolder
 from saane_ros.errors import SaaneError
 from saane_ros.progress import progress
 from saane_ros.route_map.feature_grids import OWN, SCORES
+from saane_ros.route_map.info import knowing_its_maker
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame
@@ -56,7 +57,8 @@ def calibrate_map(options: argparse.Namespace) -> RouteMap:
 
     route_map = RouteMap.open(options.map)
     model = options.model or route_map.info.model
-    embedder = load_embedder(model, options.weights, options.device)
+    with knowing_its_maker(f"Route map {route_map.path}", route_map.info.model, model):
+        embedder = load_embedder(model, options.weights, options.device)
     with ExitStack() as stack:
         drives = [_named(path, True, options, stack) for path in options.on]
         drives += [_named(path, False, options, stack) for path in options.off]

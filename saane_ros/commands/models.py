@@ -32,6 +32,7 @@ from saane_ros.weights.store import (
 EXAMPLES = """\
 examples:
   saane models list
+  saane models list my/model.yaml                  a card of your own, by its path
   saane models choose --map-drive day/ --query-drive night/
   saane models fetch saane-resnet50-pspnet
   saane models verify                              every model whose weights are here
@@ -65,13 +66,12 @@ def add(subparsers: argparse._SubParsersAction) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, run, help_text, models in (
-        ("list", _list, "show every model and where its weights are", None),
+        ("list", _list, "show every model and where its weights are", "*"),
         ("verify", _verify, "check digests and load the weights strictly", "*"),
         ("fetch", _fetch, "download what is missing of a model's weights", "+"),
     ):
         action = command_parser(actions, name, help_text, EXAMPLES)
-        if models is not None:
-            action.add_argument("model", nargs=models, help="name or path of a model card")
+        action.add_argument("model", nargs=models, help="name or path of a model card")
         action.add_argument("--weights", default="", help="folder looked into first")
         if name == "list":
             action.add_argument(
@@ -90,19 +90,22 @@ def add(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    cards = list_cards()
+    """Without names, every card of the package."""
+    given = [_card(model) for model in options.model]
+    cards = [card for card in given if isinstance(card, ModelCard)] if given else list_cards()
     if options.at_hand:
         names = [
             card.name
             for card in cards
-            if card.system != "segmentation" and not why_not(card, options.weights)
+            if card.system != "segmentation" and not why_not(card, options.weights, bool(given))
         ]
         print("\n".join(names))
         return
     speeds = known_speeds()
     width = max((len(card.name) for card in cards), default=0)
     for title, systems in FAMILIES.items():
-        print(f"== {title}")
+        if any(card.system in systems for card in cards):
+            print(f"== {title}")
         for card in cards:
             if card.system in systems:
                 size = f", {card.descriptor_size}-d" if card.descriptor_size else ""
@@ -116,11 +119,14 @@ def _list(options: argparse.Namespace) -> None:
                 for line in _figures(card):
                     print(f"  {line}")
                 _print_places(card, options.weights)
-    print("== Local features of metric maps, for --features")
-    for name in feature_names():
-        features = load_feature_card(name)
+    found = [card for card in given if isinstance(card, FeatureCard)]
+    if not given:
+        found = [load_feature_card(name) for name in feature_names()]
+    if found:
+        print("== Local features of metric maps, for --features")
+    for features in found:
         told = f"{features.system}, matched by {features.matcher}; {features.licence}"
-        print(f"{name:<{width}}  {told}\n  {features.description}")
+        print(f"{features.name:<{width}}  {told}\n  {features.description}")
         if features.files:
             print(f"  {_size(features, options.weights)}")
         _print_places(features, options.weights)

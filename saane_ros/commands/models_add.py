@@ -23,7 +23,8 @@ examples:
 Writes a card that names trunk, input size, mean and deviation, the licence, and the address of the
 weights with their commit and sha256, as the library and the hub tell them. A segmentation is
 downloaded and loaded to see that it can serve. Heads are untrained: saane train embedding learns
-one, and saane models choose tries it.
+one, and saane models choose tries it. A card of your own is given by its path, here and everywhere:
+saane models list my.yaml, saane models choose --model my.yaml saane-street ...
 """
 
 

@@ -39,8 +39,10 @@ recall@1, to the per cent; milliseconds an image; megabytes. One --drive is spli
 images the first is a place and the second a query, and every fourth stretch is left out of the map;
 that flatters every model, as light and season are the same, so that two drives tell more.
 --truth: of the query drive, as of `saane evaluate drive`; by default its poses, in the map's frame.
-Models whose weights are not at hand, or whose head is not trained, are named as skipped. What is
-finished is kept in --out, and the same command goes on where it was interrupted.
+Models whose weights are not at hand, whose head is not trained, or that fail on this road, are told
+below the ranking. Every model runs on what the localizer would run it on: as saane models tune
+chose, or --set engine=onnx. Cards of your own are given by path, each with a name of its own. What
+is finished is kept in --out, and the same command goes on where it was interrupted.
 """
 
 
@@ -90,22 +92,21 @@ def choose(options: argparse.Namespace) -> None:
     for path in options.away:
         # What cannot be read is told now, not after the first model's map.
         next(away_frames(path, options.image_topic), None)
-    cards, skipped = _models(options)
+    cards, untried = _models(options)
     settings = settings_from(
         {
             **{name: getattr(options, name) for name in ("weights", "device", "threads")},
             **dict(map(parse_assignment, options.set)),
         }
     )
-    trials = _trials(cards, settings, road, options, skipped)
-    print()
-    for line in skipped:
-        print(f"skipped: {line}")
+    trials = _trials(cards, settings, road, options, untried)
     if not trials:
-        raise SaaneError("No model could be tried: see above; saane models fetch gets weights.")
+        raise SaaneError("\n".join(["No model could be tried:", *untried]))
     best, *_ = order = ranked(trials, settings.error_rate)
-    print(f"{best.judged} frames on the route, error_rate {settings.error_rate:g}\n")
+    print(f"\n{best.judged} frames on the route, error_rate {settings.error_rate:g}\n")
     print(as_text(order, settings.error_rate))
+    for line in untried:
+        print(f"not tried: {line}")
     for note in (LEGEND, SPLIT if road.query is None else "", _not_judged(order)):
         print(f"\n{note}" if note else "", end="")
     print(f"\n\nBest here: {best.model}. Its map of the whole drive, and the localizer with it:")
@@ -140,14 +141,27 @@ def _road(options: argparse.Namespace) -> Road:
 
 def _models(options: argparse.Namespace) -> tuple[list[ModelCard], list[str]]:
     """The cards that can be tried, and of the others the names with the reason."""
-    cards, skipped = [], []
-    for card in [load_card(name) for name in options.model] or list_cards():
+    cards, untried = [], []
+    for card in _named(options.model) or list_cards():
         reason = why_not(card, options.weights, named=bool(options.model))
         if reason:
-            skipped.append(f"{card.name}, as {reason}")
+            untried.append(f"{card.name}, as {reason}")
         elif card.system != "segmentation":
             cards.append(card)
-    return cards, skipped
+    return cards, untried
+
+
+def _named(models: Sequence[str]) -> list[ModelCard]:
+    """The cards of these names and paths, each once; SaaneError where two have one name."""
+    cards: dict[str, ModelCard] = {}
+    for card in map(load_card, models):
+        other = cards.setdefault(card.name, card)
+        if other.path != card.path:
+            raise SaaneError(
+                f"{other.path} and {card.path} both name their model {card.name}, by which results "
+                "are kept: give one of them another name."
+            )
+    return list(cards.values())
 
 
 def why_not(card: ModelCard, weights: str, named: bool = False) -> str:
@@ -171,9 +185,9 @@ def _trials(
     settings: Settings,
     road: Road,
     options: argparse.Namespace,
-    skipped: list[str],
+    untried: list[str],
 ) -> list[Trial]:
-    """One model after another; those that turn out not to load join the skipped ones."""
+    """One model after another; those that do not load, or fail on the road, join the untried."""
     from saane_ros.embedding.loading import load_embedder
     from saane_ros.evaluation.drives.choosing import try_model
 
@@ -182,16 +196,26 @@ def _trials(
         print(f"{card.name} ({number} of {len(cards)})", flush=True)
         own = replace(settings, model=str(card.path))
         try:
-            embedder = load_embedder(own.model, own.weights, own.device, own.precision, own.threads)
-        except SaaneError as error:
-            skipped.append(f"{card.name}: {error}")
-            continue
-        folder = options.out / card.name
-        trials.append(
-            try_model(
-                embedder, own, road, options.away, _command(options), folder, options.postprocessing
+            embedder = load_embedder(
+                own.model, own.weights, own.device, own.precision, own.threads, engine=own.engine
             )
-        )
+        except SaaneError as error:
+            untried.append(f"{card.name}: {error}")
+            continue
+        # What auto came to, so that a trial of before `saane models tune` is not taken for new.
+        own = replace(own, engine=embedder.engine, precision=embedder.precision)
+        folder, command = options.out / card.name, _command(options)
+        try:
+            trials.append(
+                try_model(
+                    embedder, own, road, options.away, command, folder, options.postprocessing
+                )
+            )
+        except SaaneError as error:
+            # A full disk is no fault of the model, and no other one could be tried on it either.
+            if isinstance(error.__cause__, OSError):
+                raise
+            untried.append(f"{card.name}: {error}")
     return trials
 
 
@@ -216,8 +240,14 @@ def _next_steps(best: Trial, options: argparse.Namespace) -> list[str]:
             build += [f"--{name.replace('_', '-')}", str(value)]
     if options.postprocessing != NONE:
         build += ["--postprocessing", options.postprocessing]
-    build += ["--model", _spoken(best.model, options.model), "--out", str(target)]
+    assigned = dict(map(parse_assignment, options.set))
+    for name in ("engine", "precision"):
+        build += [f"--{name}", str(assigned[name])] if name in assigned else []
+    model = _spoken(best.model, options.model)
+    build += ["--model", model, "--out", str(target)]
     launch = ["ros2", "launch", "saane_ros", "localize.launch.py", f"map:={target.resolve()}"]
+    # The map tells its model's name, by which the node finds the package's cards alone.
+    launch += [f"model:={load_card(model).path}"] if model != best.model else []
     launch += [f"weights:={Path(options.weights).resolve()}"] if options.weights else []
     launch += [f"image_topic:={options.image_topic}"] if is_bag else []
     launch += [f"device:={options.device}"] if options.device != Settings().device else []

@@ -73,6 +73,7 @@ def load_embedder(
             choice.engine,
             graph,
         )
+        embedder.precision = choice.precision
         if choice.engine == COMPILED:
             _compile(embedder)
     except SaaneError as error:

@@ -29,7 +29,8 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 class NetworkEmbedder:
     """Embeds images with a network; see the Embedder protocol for its attributes.
 
-    precision: of PyTorch.  engine: what it runs on.  graph: the network on an engine other than
+    precision: of PyTorch; as an attribute that of the engine, where `load_embedder` made it.
+    engine: what it runs on.  graph: the network on an engine other than
     PyTorch; it gives class scores without being asked.
     model_bytes: of the weights, in memory or in the graph.
     """
@@ -51,7 +52,7 @@ class NetworkEmbedder:
         self.descriptor_size = network.descriptor_size
         self.device, self.dtype = device, DTYPES[precision]
         self.preprocessing = copy.deepcopy(preprocessing).to(device)
-        self.engine = engine
+        self.engine, self.precision = engine, precision
         self.network = folded(network)
         self.network.to(device=device, dtype=self.dtype).to(memory_format=torch.channels_last)
         self._graph = graph

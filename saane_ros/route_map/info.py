@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from saane_ros.reading import YAML_FAULTS
 from saane_ros.route_map.feature_grids import GRIDS, RERANKS
 from saane_ros.route_map.postprocessing import KINDS, NONE
 from saane_ros.types import Pose
+from saane_ros.weights.card_files import card_names
 
 PLAIN_FORMAT, POSTPROCESSED_FORMAT, CALIBRATED_FORMAT, SEALED_FORMAT, COLUMNS_FORMAT = range(1, 6)
 """The first two lack graph, cohort and calibration, which `saane map calibrate` adds; the first
@@ -128,6 +131,24 @@ def read_info(folder: Path) -> MapInfo:
         calibrated=version >= CALIBRATED_FORMAT,
         columns=version >= COLUMNS_FORMAT,
     )
+
+
+@contextmanager
+def knowing_its_maker(what: str, made_by: str, model: str) -> Iterator[None]:
+    """Around loading a model: SaaneError says what to name where it is known by the map alone.
+
+    what: the map, as a sentence begins with it.  made_by: the model that made it.  model: the one
+    that is loaded.  A map keeps no path of a card, as cards move.
+    """
+    try:
+        yield
+    except SaaneError as error:
+        if model != made_by or made_by in card_names():
+            raise
+        raise SaaneError(
+            f"{what} was made by model {made_by!r}, which is no card of the package: name its card "
+            "by --model (the node: parameter model)."
+        ) from error
 
 
 def _check_seal(path: Path, content: bytes) -> None:

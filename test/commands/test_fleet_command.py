@@ -16,6 +16,7 @@ from saane_ros.embedding import loading
 pytest.importorskip("qdrant_edge", reason="qdrant-edge-py is not installed")
 
 ORIGIN = (48.0, 11.0, 500.0)
+_load_embedder = loading.load_embedder
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +82,20 @@ def test_a_working_set_near_the_last_pose(
         "10",
         "20.png",
     ]
+
+
+def test_maps_of_a_card_of_ones_own_ask_for_that_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    street(tmp_path / "a.routemap", origin=ORIGIN)
+    version = told(capsys, "push", tmp_path / "a.routemap").split()[2]
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), smooth_scene(7, 48, 64)[..., ::-1])
+    monkeypatch.setattr(loading, "load_embedder", _load_embedder)
+    assert (
+        f"Map a version {version} was made by model 'colour-grid', which is no card of the package"
+        in told(capsys, "find", photo, code=1)
+    )
 
 
 def test_a_photo_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

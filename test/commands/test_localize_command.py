@@ -15,15 +15,18 @@ from saane_ros.cli import main
 from saane_ros.data.bags import BagWriter
 from saane_ros.data.poses.files import read_poses
 from saane_ros.embedding import loading
+from saane_ros.errors import SaaneError
 from saane_ros.geodesy import from_enu, geographic, local
 from saane_ros.localization.localizer import Localizer
 from saane_ros.route_map.builder import RouteMapBuilder, build_map
+from saane_ros.route_map.info import knowing_its_maker
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame, Pose
 
 QUERIES = range(10, 22)
 BLACK = 5
+_load_embedder = loading.load_embedder
 
 
 def night(place: int) -> np.ndarray:
@@ -314,6 +317,47 @@ def test_a_map_of_another_model_is_told(
     error = capsys.readouterr().err
     assert "colour-grid-4x6" in error
     assert "retrained" in error
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["localize", "--map", "MAP", "--images", "IMAGES"],
+        ["map", "calibrate", "MAP"],
+        ["evaluate", "drive", "--map", "MAP", "--drive", "IMAGES"],
+    ],
+    ids=["localize", "calibrate", "evaluate"],
+)
+def test_a_map_of_a_card_of_ones_own_asks_for_that_card(
+    call: list[str],
+    route_map: RouteMap,
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loading, "load_embedder", _load_embedder)
+    words = {"MAP": str(route_map.path), "IMAGES": str(images)}
+    call = [words.get(word, word) for word in call]
+    assert main(call) == 1
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(
+            f"Route map {route_map.path} was made by model 'colour-grid', which is no card of the "
+            "package: name its card by --model (the node: parameter model)."
+        )
+    )
+    # Another name that is wrong has nothing to do with the map.
+    assert main([*call, "--model", "saane-stret"]) == 1
+    assert "There is no model 'saane-stret': did you mean saane-street?" in capsys.readouterr().err
+
+
+def test_what_a_card_of_the_package_lacks_is_told_as_it_is() -> None:
+    with (
+        pytest.raises(SaaneError, match=r"^Its weights are missing\.$"),
+        knowing_its_maker("Route map m", "saane-street", "saane-street"),
+    ):
+        raise SaaneError("Its weights are missing.")
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:

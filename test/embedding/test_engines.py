@@ -61,6 +61,7 @@ def test_a_graph_gives_all_that_the_network_gives(model: str, engine: str) -> No
 
 def test_a_batch_is_what_its_images_are_alone(model: str) -> None:
     embedder = loaded(model, "openvino", "bf16")
+    assert (embedder.precision, embedder.dtype) == ("bf16", torch.float32)
     for image, together in zip(IMAGES, embedder.embed(IMAGES), strict=True):
         alone = embedder.embed([image])[0].descriptor
         assert alone @ together.descriptor / 100 > 0.999

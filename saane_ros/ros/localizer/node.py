@@ -31,6 +31,7 @@ from saane_ros.ros.shared.managed_node import ManagedNode
 from saane_ros.ros.shared.model_loading import free_device_memory, load_model, warm_up
 from saane_ros.ros.shared.process import run_node
 from saane_ros.ros.shared.qos import overridable
+from saane_ros.route_map.info import knowing_its_maker
 from saane_ros.route_map.store import RouteMap
 from saane_ros.settings import Settings
 from saane_ros.types import Frame, MatchState
@@ -98,7 +99,9 @@ class LocalizerNode(ManagedNode[Settings]):
 
     def load(self) -> None:
         model = self.settings.model or model_of_maps(self.settings.map)
-        embedder = self._make_embedder(replace(self.settings, model=model))
+        made_by = "" if self.settings.model else model
+        with knowing_its_maker(f"Route map {self.settings.map}", made_by, model):
+            embedder = self._make_embedder(replace(self.settings, model=model))
         loaded = load(self, embedder, self.settings)
         self._frames.configure(loaded.localizer)
         warm_up(embedder)

@@ -168,6 +168,26 @@ def test_a_map_of_another_model_is_refused(route_map: RouteMap, peer: Peer) -> N
         assert state(peer) == "unconfigured"
 
 
+def test_a_map_of_a_card_of_ones_own_asks_for_that_card(route_map: RouteMap, peer: Peer) -> None:
+    with spinning(
+        lambda context: LocalizerNode(
+            context=context,
+            parameter_overrides=[Parameter("map", value=str(route_map.path))],
+        )
+    ) as node:
+        until(lambda: node.problem, "the refusal")
+        assert node.problem == (
+            f"Route map {route_map.path} was made by model 'colour-grid', which is no card of the "
+            "package: name its card by --model (the node: parameter model)."
+        )
+        assert set_parameter(peer, "model", "saane-stret").successful
+        assert not change(peer, Transition.TRANSITION_CONFIGURE)
+        assert "There is no model 'saane-stret'" in node.problem
+        assert set_parameter(peer, "model", "colour-grid").successful
+        assert not change(peer, Transition.TRANSITION_CONFIGURE)
+        assert "There is no model 'colour-grid'" in node.problem
+
+
 def test_lifecycle_by_hand(route_map: RouteMap, peer: Peer) -> None:
     with localizer(map=str(route_map.path), autostart=False) as node:
         assert state(peer) == "unconfigured"
