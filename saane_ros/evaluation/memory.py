@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from saane_ros.embedding.network import NetworkEmbedder
 from saane_ros.types import Rgb
@@ -31,7 +30,7 @@ RESET_PEAK = "5"
 
 @dataclass(frozen=True)
 class Memory:
-    """model: bytes of parameters and buffers.  added: bytes at most while one image is embedded.
+    """model: bytes of parameters and buffers, or of an engine's graph.  added: bytes at most while one image is embedded.
 
     None where it cannot be measured.
     """
@@ -45,7 +44,7 @@ def measured_memory(embedder: NetworkEmbedder, image: Rgb) -> Memory:
     embedder.embed([image])
     tries = [peak_added(lambda: embedder.embed([image]), embedder.device) for _ in range(TRIES)]
     known = [one for one in tries if one is not None]
-    return Memory(model_bytes(embedder.network), max(known, default=None))
+    return Memory(embedder.model_bytes, max(known, default=None))
 
 
 def machine_in_words(device: str) -> str:
@@ -58,12 +57,6 @@ def machine_in_words(device: str) -> str:
         names = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
     name = " and ".join(sorted(names)) or platform.machine()
     return f"{name}, {torch.get_num_threads()} threads"
-
-
-def model_bytes(network: nn.Module) -> int:
-    """Bytes of all parameters and buffers; what two names share counts once."""
-    tensors = {id(t): t for t in (*network.parameters(), *network.buffers())}
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def peak_added(work: Callable[[], object], device: torch.device) -> int | None:
