@@ -30,9 +30,9 @@ RESET_PEAK = "5"
 
 @dataclass(frozen=True)
 class Memory:
-    """model: bytes of parameters and buffers, or of an engine's graph.  added: bytes at most while one image is embedded.
+    """model: bytes of parameters and buffers, or of an engine's graph.
 
-    None where it cannot be measured.
+    added: bytes at most while one image is embedded.  None where it cannot be measured.
     """
 
     model: int | None = None
