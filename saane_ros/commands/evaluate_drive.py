@@ -128,7 +128,7 @@ def _all_settings(options: argparse.Namespace, default: str) -> list[Settings]:
 
 
 def _one(options: argparse.Namespace, command: str) -> Results:
-    from saane_ros.embedding.loading import load_embedder
+    from saane_ros.embedding.loading import settings_embedder
     from saane_ros.evaluation.drives.results import DriveSource, run_drive
 
     route_map = RouteMap.open(options.map)
@@ -136,14 +136,7 @@ def _one(options: argparse.Namespace, command: str) -> Results:
     settings = replace(settings, map=str(options.map))
     made_by = route_map.info.model
     with knowing_its_maker(f"Route map {route_map.path}", made_by, settings.model):
-        embedder = load_embedder(
-            settings.model,
-            settings.weights,
-            settings.device,
-            settings.precision,
-            settings.threads,
-            engine=settings.engine,
-        )
+        embedder = settings_embedder(settings)
     source = DriveSource(
         options.drive,
         options.truth,

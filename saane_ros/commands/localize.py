@@ -141,7 +141,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from saane_ros.embedding.loading import load_embedder
+    from saane_ros.embedding.loading import settings_embedder
 
     given = _given(options)
     settings = settings_from(given)
@@ -152,14 +152,7 @@ def _run(options: argparse.Namespace) -> None:
     settings = replace(settings, model=settings.model or route_map.info.model)
     made_by = route_map.info.model
     with knowing_its_maker(f"Route map {route_map.path}", made_by, settings.model):
-        embedder = load_embedder(
-            settings.model,
-            settings.weights,
-            settings.device,
-            settings.precision,
-            settings.threads,
-            engine=settings.engine,
-        )
+        embedder = settings_embedder(settings)
     localizer = Localizer(embedder, route_map, settings)
     with (
         _outcomes(options, localizer, route_map) as (outcomes, total, truth),

@@ -212,7 +212,7 @@ def build_drive(options: argparse.Namespace) -> list[str]:
 
     With `finished` in the options a map by the same model that is there already is left.
     """
-    from saane_ros.embedding.loading import load_embedder
+    from saane_ros.embedding.loading import settings_embedder
 
     # Fields share names, types and limits with the localizer's settings.
     settings = Settings(
@@ -229,14 +229,7 @@ def build_drive(options: argparse.Namespace) -> list[str]:
     elif options.features != ROOTSIFT:
         raise SaaneError("--features goes with --metric or --structure-from-motion: add one.")
     with frames_for(options, features) as source:
-        embedder = load_embedder(
-            settings.model,
-            settings.weights,
-            settings.device,
-            settings.precision,
-            settings.threads,
-            engine=settings.engine,
-        )
+        embedder = settings_embedder(settings)
         if "finished" in options and (options.out / INFO_FILE).exists():
             there = RouteMap.open(options.out)
             if there.info.fingerprint == embedder.fingerprint:

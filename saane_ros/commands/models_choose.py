@@ -188,7 +188,7 @@ def _trials(
     untried: list[str],
 ) -> list[Trial]:
     """One model after another; those that do not load, or fail on the road, join the untried."""
-    from saane_ros.embedding.loading import load_embedder
+    from saane_ros.embedding.loading import settings_embedder
     from saane_ros.evaluation.drives.choosing import try_model
 
     trials = []
@@ -196,9 +196,7 @@ def _trials(
         print(f"{card.name} ({number} of {len(cards)})", flush=True)
         own = replace(settings, model=str(card.path))
         try:
-            embedder = load_embedder(
-                own.model, own.weights, own.device, own.precision, own.threads, engine=own.engine
-            )
+            embedder = settings_embedder(own)
         except SaaneError as error:
             untried.append(f"{card.name}: {error}")
             continue

@@ -23,9 +23,6 @@ def image_fault(image: Rgb) -> str | None:
         return "the image is empty or unreadable"
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         return f"the image is {image.dtype} {image.shape}, not uint8 height x width x 3"
-    height, width = image.shape[:2]
-    if min(height, width) < LEAST_SIDE:
-        return f"the image has {height} x {width} pixels, and a network's patch {LEAST_SIDE} a side"
     sample = image[:: 1 + image.shape[0] // 240, :: 1 + image.shape[1] // 320]
     # NumPy's mean over an axis of three takes a millisecond.
     red, green, blue = (sample[..., channel].astype(np.uint16) for channel in range(3))
@@ -33,6 +30,10 @@ def image_fault(image: Rgb) -> str | None:
     if spread.item() / 3 < BLACK_SPREAD:
         black = mean.item() / 3 < BLACK_MEAN
         return "the image is black" if black else "the image has no contrast"
+    height, width = image.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        patch = f"{LEAST_SIDE} x {LEAST_SIDE}"
+        return f"the image has {height} x {width} pixels, fewer than a network's patch of {patch}"
     return None
 
 

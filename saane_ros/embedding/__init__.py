@@ -43,3 +43,25 @@ class TwoStage(Embedder, Protocol):
     def with_own_grids(self) -> Embedder:
         """The same embedder, with one scale of them as the grid of an `Embedding`."""
         ...
+
+
+class ModelSettings(Protocol):
+    """The settings that name a model; both nodes and the commands have them."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def weights(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def threads(self) -> int: ...

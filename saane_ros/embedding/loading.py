@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from saane_ros.embedding import ModelSettings
 from saane_ros.embedding.assembly import Tensors, build_network, fill_network
 from saane_ros.embedding.choice import picked
 from saane_ros.embedding.engines import COMPILED, PACKAGES, TORCH, check_precision
@@ -31,6 +32,18 @@ class _Model(NamedTuple):
     name: str
     exportable: Exportable
     class_names: tuple[str, ...]
+
+
+def settings_embedder(settings: ModelSettings) -> NetworkEmbedder:
+    """The embedder that settings name; errors as of `load_embedder`."""
+    return load_embedder(
+        settings.model,
+        settings.weights,
+        settings.device,
+        settings.precision,
+        settings.threads,
+        engine=settings.engine,
+    )
 
 
 def load_embedder(

@@ -105,18 +105,11 @@ def run_suite(
 
     Maps go to `out`/maps; images from elsewhere are embedded once a model.
     """
-    from saane_ros.embedding.loading import load_embedder
+    from saane_ros.embedding.loading import settings_embedder
 
     suite = read_suite(path)
     for settings in all_settings:
-        embedder = load_embedder(
-            settings.model,
-            settings.weights,
-            settings.device,
-            settings.precision,
-            settings.threads,
-            engine=settings.engine,
-        )
+        embedder = settings_embedder(settings)
         known: dict[tuple[str, Camera | None], Away] = {}
         for name, pair in suite.drives.items():
             folder = out / Path(settings.model).stem / name

@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.task import Future
 
+from saane_ros.embedding import ModelSettings
 from saane_ros.errors import SaaneError
 from saane_ros.ros.intake.counters import FrameCounters
 from saane_ros.ros.intake.image_intake import (
@@ -31,7 +32,6 @@ from saane_ros.ros.shared import parameters
 from saane_ros.ros.shared.bond import break_bond, form_bond
 from saane_ros.ros.shared.clock import steady_timer
 from saane_ros.ros.shared.diagnostics import Diagnostics, ReportingNode
-from saane_ros.ros.shared.model_loading import ModelSettings
 from saane_ros.ros.shared.qos import idle_overrides
 from saane_ros.settings import NodeSettings
 

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Protocol
 
 import numpy as np
 
-from saane_ros.embedding import Embedder
-
-
-class ModelSettings(Protocol):
-    """The settings that name a model; both nodes have them."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def weights(self) -> str: ...
-
-    @property
-    def device(self) -> str: ...
-
-    @property
-    def engine(self) -> str: ...
-
-    @property
-    def precision(self) -> str: ...
-
-    @property
-    def threads(self) -> int: ...
+from saane_ros.embedding import Embedder, ModelSettings
 
 
 def load_model(settings: ModelSettings) -> Embedder:
     """The embedder that the settings name."""
-    from saane_ros.embedding.loading import load_embedder  # PyTorch takes seconds to import
+    from saane_ros.embedding.loading import settings_embedder  # PyTorch takes seconds to import
 
-    return load_embedder(
-        settings.model,
-        settings.weights,
-        settings.device,
-        settings.precision,
-        settings.threads,
-        engine=settings.engine,
-    )
+    return settings_embedder(settings)
 
 
 def warm_up(embedder: Embedder) -> None:
