@@ -22,6 +22,7 @@ class ColourGridEmbedder:
     descriptor_size = 72
     class_names = ("dark", "bright")
     device, dtype = "cpu", "float32"
+    engine, precision = "torch", "fp32"
 
     def embed(
         self,

@@ -175,8 +175,8 @@ def test_preprocessing_keeps_pixels_of_the_right_size() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 1000),
-    source=st.tuples(st.integers(8, 300), st.integers(8, 300)),
-    target=st.tuples(st.integers(14, 100), st.integers(14, 100)),
+    source=st.tuples(st.integers(32, 300), st.integers(32, 300)),
+    target=st.tuples(st.integers(28, 100), st.integers(28, 100)),
     method=st.sampled_from(["bilinear", "bicubic"]),
 )
 def test_authors_interpolations_are_pillows(

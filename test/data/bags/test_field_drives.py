@@ -57,7 +57,7 @@ def record(
             bag.recorded_ns = START + row * S // POSES_HZ
             if row % POSES_HZ == POSES_HZ // 2:
                 number = row // POSES_HZ
-                bag.write_image(IMAGE, smooth_scene(number, 12, 16), image_stamps[number])
+                bag.write_image(IMAGE, smooth_scene(number, 24, 32), image_stamps[number])
             if position is not None:
                 write(bag, stamp, position)
 
